@@ -1,0 +1,389 @@
+"""The network of the paper (Table 3), whole: config -> block -> stage -> network.
+
+61 convolutions (1 stem + 20 blocks of 3) in seven stages s1..s7, pre-activation residual blocks with a grouped
+convolution and squeeze-excitation in the manner of RegNet. It computes what the authors' network computes, and weights
+go from one to the other (`from_authors`). How it differs in the inside, for speed alone:
+
+- activations are (B, C, 1, L) in channels-last memory, in which the grouped convolution's backward pass and batch
+  normalisation are several times faster on a CPU, and convolutions of kernel 1 are plain matrix products;
+- the grouped convolution's weight gradient is computed as matrix products on a CPU (`_GroupedConv`);
+- dropout draws eight bits an element instead of a double on a CPU (`dropout`);
+- asymmetric SAME padding is a leading zero tap of the kernel instead of a padded copy of the signal.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from cardiov.errors import CheckpointError
+from cardiov.results import replacing
+
+
+@dataclass(frozen=True)
+class CardioVConfig:
+    """What makes a network of this family; the defaults are the paper's network with its ordinal head."""
+
+    outputs: int = 3  # logits: 3 thresholds (ordinal), 4 classes (classification) or 1 value (regression)
+    leads: int = 12
+    stem_width: int = 64
+    widths: tuple = (64, 160, 160, 400, 400, 1024, 1024)  # channels of each stage, multiples of group_width
+    depths: tuple = (2, 2, 2, 3, 3, 4, 4)  # blocks of each stage
+    kernel: int = 16  # taps of the stem's and of each block's middle convolution
+    group_width: int = 16  # channels a group of the middle convolution
+    dropout: float = 0.5
+
+    def __post_init__(self):
+        for name in ("widths", "depths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if len(self.widths) != len(self.depths) or any(w % self.group_width for w in self.widths):
+            raise ValueError(
+                f"widths {self.widths} must be as many as depths {self.depths} and multiples of {self.group_width}"
+            )
+
+
+class _Dropout8(torch.autograd.Function):
+    """Dropout from one random byte an element: on a CPU a ninth of the time of torch's own."""
+
+    @staticmethod
+    def forward(ctx, x, p):
+        drop = round(256 * p)
+        ctx.scale = 256 / (256 - drop)
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        keep = words.view(torch.uint8)[: x.numel()] >= drop
+        keep = torch.as_strided(keep, x.shape, x.stride())  # x is dense, so both share one layout
+        ctx.save_for_backward(keep)
+        return torch.ops.aten.native_dropout_backward(x, keep, ctx.scale)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (keep,) = ctx.saved_tensors
+        return torch.ops.aten.native_dropout_backward(gradient, keep, ctx.scale), None
+
+
+def dropout(x, p, training):
+    """Dropout; on a CPU its probability is rounded to a multiple of 1/256 (0.5 is exact).
+
+    Parameters
+    ----------
+    x : tensor
+    p : float
+        Probability to drop an element, from 0 to below 1.
+    training : bool
+
+    Returns
+    -------
+    tensor of the shape of x
+    """
+    if not training or p == 0:
+        return x
+    dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+    return _Dropout8.apply(x, p) if x.device.type == "cpu" and dense else F.dropout(x, p)
+
+
+class _GroupedConv(torch.autograd.Function):
+    """Grouped convolution whose weight gradient is a few matrix products: on a CPU in half the time of torch's."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, stride, padding):
+        ctx.save_for_backward(x, weight)
+        ctx.settings = stride, padding
+        return _convolve(x, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx, slopes):
+        x, weight = ctx.saved_tensors
+        stride, padding = ctx.settings
+        slopes = slopes.contiguous(memory_format=torch.channels_last)
+        taps, sides = _even(weight, padding)
+        groups = x.shape[1] // weight.shape[1]
+        settings = ((1, stride), (0, sides), (1, 1), False, (0, 0), groups, (True, False, False))
+        to_x = torch.ops.aten.convolution_backward(slopes, x, taps, None, *settings)[0]
+        to_weight = _weight_gradient(x, slopes, weight.shape, stride, padding // 2)
+        return to_x, to_weight, slopes.sum((0, 2, 3)), None, None
+
+
+def _weight_gradient(x, slopes, shape, stride, left):
+    """Sum over b and t of slopes[b, o, t] x[b, i, stride t + tap - left] for each group of channels.
+
+    With time folded into rows of `kernel` samples, the windows that start at every kernel-th sample are one matrix,
+    without a copy; kernel / stride such matrices hold all windows.
+    """
+    channels, width, kernel = shape
+    batch, length, phases = len(x), slopes.shape[-1], kernel // stride
+    rows = -(-max(x.shape[-1] + left, (length - 1) * stride + kernel) // kernel)  # of one record
+    signal = _by_group(x, width, rows * kernel, left, spare=kernel)  # (groups, (batch rows + 1) kernel, width)
+    slopes = _by_group(slopes, width, rows * phases)  # (groups, batch rows phases, width)
+    slopes = slopes.view(-1, batch * rows, phases, width)
+    total = x.new_zeros(channels // width, width, kernel * width)
+    size, strides = (len(total), batch * rows, kernel * width), (signal.stride(0), kernel * width, 1)
+    for phase in range(phases):
+        windows = signal.as_strided(size, strides, stride * phase * width)
+        total.baddbmm_(slopes[:, :, phase].transpose(1, 2), windows)
+    return total.view(channels, kernel, width).transpose(1, 2)  # (channels, width, kernel)
+
+
+def _by_group(x, width, length, left=0, spare=0):
+    """(B, C, 1, n) -> (C / width, B length + spare, width), each record padded with zeros to `length` samples."""
+    batch, channels, _, n = x.shape
+    laid = x.new_zeros(channels // width, batch * length + spare, width)
+    records = laid[:, : batch * length].view(-1, batch, length, width)
+    records[:, :, left : left + n] = x[:, :, 0].unflatten(1, (-1, width)).permute(1, 0, 3, 2)
+    return laid
+
+
+def _even(weight, padding):
+    """Weights (out, in, 1, taps) and zeros a side: a zero tap in front makes an odd padding even without a copy of x."""
+    taps = F.pad(weight, (padding % 2, 0)) if padding % 2 else weight
+    return taps.unsqueeze(2).contiguous(memory_format=torch.channels_last), (padding + 1) // 2
+
+
+def _convolve(x, weight, bias, stride, padding):
+    taps, sides = _even(weight, padding)
+    return F.conv2d(x, taps, bias, (1, stride), (0, sides), groups=x.shape[1] // weight.shape[1])
+
+
+class Conv(nn.Module):
+    """Convolution over time with TensorFlow's SAME padding: out = ceil(n / stride), the odd sample to the right."""
+
+    def __init__(self, inputs, width, kernel=1, stride=1, groups=1):
+        super().__init__()
+        plain = nn.Conv1d(inputs, width, kernel, groups=groups)  # for torch's initial weights
+        self.weight, self.bias = plain.weight, plain.bias  # (width, inputs / groups, kernel), (width,)
+        self.stride, self.groups = stride, groups
+
+    def forward(self, x):  # (B, inputs, 1, n)
+        n, kernel = x.shape[-1], self.weight.shape[-1]
+        if kernel == 1:  # a matrix product over (B, 1, n, inputs), which is how x lies in memory
+            return F.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0], self.bias).permute(0, 3, 1, 2)
+        padding = max(0, (-(-n // self.stride) - 1) * self.stride + kernel - n)
+        own = self.groups > 1 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        convolve = _GroupedConv.apply if own and kernel % self.stride == 0 else _convolve
+        return convolve(x, self.weight, self.bias, self.stride, padding)
+
+    def multiply_adds(self, n):
+        """Multiply-adds for an input of n samples."""
+        return -(-n // self.stride) * self.weight.numel()
+
+
+class Block(nn.Module):
+    """[BN, Swish, dropout, conv] x 3 with kernels 1, k and 1, squeeze-excitation, and the shortcut added.
+
+    The very first block of the network has no [BN, Swish, dropout] in front.
+    """
+
+    def __init__(self, config, inputs, width, stride, first):
+        super().__init__()
+        self.stride, self.grow, self.dropout = stride, width - inputs, config.dropout
+        self.norm1 = None if first else nn.BatchNorm2d(inputs)
+        self.conv1 = Conv(inputs, width)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = Conv(width, width, config.kernel, stride, width // config.group_width)
+        self.norm3 = nn.BatchNorm2d(width)
+        self.conv3 = Conv(width, width)
+        self.squeeze = nn.Linear(width, width // 2)
+        self.excite = nn.Linear(width // 2, width)
+
+    def activate(self, norm, x):
+        return dropout(F.silu(norm(x)), self.dropout, self.training)
+
+    def forward(self, x):  # (B, inputs, 1, n)
+        out = x if self.norm1 is None else self.activate(self.norm1, x)
+        out = self.conv1(out)  # (B, width, 1, n)
+        out = self.conv2(self.activate(self.norm2, out))  # (B, width, 1, ceil(n / stride))
+        out = self.conv3(self.activate(self.norm3, out))
+        gate = torch.sigmoid(self.excite(F.silu(self.squeeze(out.mean((2, 3))))))  # (B, width)
+        return out * gate[:, :, None, None] + self.shortcut(x)
+
+    def shortcut(self, x):
+        if self.stride > 1:  # the zero goes to the right, and takes part in the maximum
+            x = F.max_pool2d(F.pad(x, (0, x.shape[-1] % 2)), (1, 2))
+        front = self.grow // 2
+        return F.pad(x, (0, 0, 0, 0, front, self.grow - front)) if self.grow else x
+
+
+class Stem(nn.Module):
+    """The first convolution, batch norm and Swish: (B, leads, 1, n) -> (B, stem_width, 1, ceil(n / 2))."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.conv = Conv(config.leads, config.stem_width, config.kernel, stride=2)
+        self.norm = nn.BatchNorm2d(config.stem_width)
+
+    def forward(self, x):
+        return F.silu(self.norm(self.conv(x)))
+
+
+def _stage(config, inputs, i):
+    width = config.widths[i]
+    blocks = [Block(config, inputs, width, 2, first=i == 0)]
+    blocks += [Block(config, width, width, 1, first=False) for _ in range(config.depths[i] - 1)]
+    return nn.Sequential(*blocks)
+
+
+class CardioV(nn.Module):
+    """The network of Table 3: ECGs in mV, shape (B, 12, n), to logits, shape (B, outputs), for any n.
+
+    Parameters
+    ----------
+    config : CardioVConfig, optional
+        The paper's network by default: 30,668,211 parameters.
+
+    Attributes
+    ----------
+    stem, s1, ..., s7, head : nn.Module
+        The named stages; `stages` lists s1 to s7.
+    """
+
+    def __init__(self, config=CardioVConfig()):
+        super().__init__()
+        self.config = config
+        self.stem = Stem(config)
+        inputs = config.stem_width
+        for i, width in enumerate(config.widths):
+            self.add_module(f"s{i + 1}", _stage(config, inputs, i))
+            inputs = width
+        self.head = nn.Linear(inputs, config.outputs)
+
+    @property
+    def stages(self):
+        return [self.get_submodule(f"s{i + 1}") for i in range(len(self.config.widths))]
+
+    def features(self, x):
+        """Activations of the last stage: (B, 12, n) -> (B, 1024, 1, ceil(n / 2**8))."""
+        x = self.stem(x.unsqueeze(2).contiguous(memory_format=torch.channels_last))
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))  # (B, outputs)
+
+    def stage_table(self, n=5000):
+        """Describe each stage for an input of n samples (Table 3), read off the modules.
+
+        Parameters
+        ----------
+        n : int
+            Length of the input in samples.
+
+        Returns
+        -------
+        list of dict
+            Keys stage, blocks, convolutions, length (samples), channels, parameters, multiply_adds.
+        """
+        rows = []
+        for name, module in self.named_children():
+            row, n = _describe(module, n)
+            rows.append({"stage": name, **row})
+        return rows
+
+    def save_pretrained(self, path, **metadata):
+        """Write weights as safetensors, with the configuration (and more) as JSON in its metadata, atomically."""
+        described = {"config": asdict(self.config), **metadata}
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {key: json.dumps(value) for key, value in described.items()})
+
+    @classmethod
+    def from_pretrained(cls, name_or_path):
+        """Build the network that a weights file describes, with its weights, ready for inference.
+
+        Parameters
+        ----------
+        name_or_path : str or Path
+            A safetensors file written by `save_pretrained`.
+
+        Returns
+        -------
+        CardioV
+            In evaluation mode; what else the file says is in `.metadata`.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, is not safetensors, or holds weights of another configuration.
+        """
+        state, metadata = _read_weights(Path(name_or_path))
+        try:
+            model = cls(CardioVConfig(**metadata.get("config", {})))
+            model.load_state_dict(state)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{name_or_path}: the weights do not fit the configuration beside them "
+                f"({str(error).splitlines()[-1].strip()}); train again or take a file made by save_pretrained."
+            ) from error
+        model.metadata = metadata
+        return model.eval()
+
+
+def _describe(module, n):
+    """One row of the stage table and the length that the module puts out."""
+    convs, multiply_adds, channels = 0, 0, 0
+    for part in module.modules():
+        if isinstance(part, Conv):
+            convs, channels = convs + 1, len(part.weight)
+            multiply_adds += part.multiply_adds(n)
+            n = -(-n // part.stride)
+        elif isinstance(part, nn.Linear):
+            multiply_adds += part.weight.numel()
+    linear = isinstance(module, nn.Linear)
+    row = {
+        "blocks": sum(isinstance(part, Block) for part in module.modules()),
+        "convolutions": convs,
+        "length": 1 if linear else n,
+        "channels": module.out_features if linear else channels,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "multiply_adds": multiply_adds,
+    }
+    return row, n
+
+
+def _read_weights(path):
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: no readable safetensors weights there ({error}); give the path of a file made by save_pretrained."
+        ) from error
+
+
+_AUTHORS_NAMES = (
+    (r"^first_conv\.conv\.", "stem.conv."),
+    (r"^first_bn\.", "stem.norm."),
+    (r"^dense\.", "head."),
+    (r"^stage_list\.(\d+)\.block_list\.(\d+)\.", lambda m: f"s{int(m[1]) + 1}.{m[2]}."),
+    (r"\.bn(\d)\.", r".norm\1."),
+    (r"\.conv(\d)\.conv\.", r".conv\1."),
+    (r"\.se_fc1\.", ".squeeze."),
+    (r"\.se_fc2\.", ".excite."),
+)
+
+
+def from_authors(state):
+    """Rename a state dictionary of the authors' network for `CardioV.load_state_dict`.
+
+    Parameters
+    ----------
+    state : dict of str to tensor
+        Its batch norm in front of the very first block, which is never called, is left out.
+
+    Returns
+    -------
+    dict of str to tensor
+    """
+    renamed = {}
+    for name, tensor in state.items():
+        if not name.startswith("stage_list.0.block_list.0.bn1."):
+            for pattern, new in _AUTHORS_NAMES:
+                name = re.sub(pattern, new, name)
+            renamed[name] = tensor
+    return renamed

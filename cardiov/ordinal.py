@@ -1,0 +1,131 @@
+"""Ordinal targets, losses, class probabilities and decoding (Table 4, Eqs. 3-6 of the paper).
+
+Three logits z1, z2, z3 stand for the three questions "is the critical value above 0, above 1, above 2?". Two printed
+equations need mending, and are mended here: Eq. 5 lacks its minus sign, and Eq. 6 subtracts from Pr(NoRisk) and
+Pr(LowRisk) where the threshold probabilities Pr(>NoRisk) and Pr(>LowRisk) are meant.
+"""
+
+import torch
+from torch.nn import functional as F
+
+THRESHOLDS = 3  # above no, above low, above medium risk
+
+
+def ordinal_targets(y):
+    """Answer the three threshold questions for each critical value (Table 4).
+
+    Parameters
+    ----------
+    y : integer tensor, shape (B,)
+        Critical values 0 to 3.
+
+    Returns
+    -------
+    float tensor, shape (B, 3)
+        Column k is 1 where y > k, so 2 becomes (1, 1, 0).
+
+    Raises
+    ------
+    ValueError
+        If a critical value lies outside 0 to 3.
+    """
+    if y.numel() and not (0 <= int(y.min()) and int(y.max()) <= THRESHOLDS):
+        raise ValueError(f"critical values lie between 0 and 3, but these run from {int(y.min())} to {int(y.max())}")
+    return (y[:, None] > torch.arange(THRESHOLDS, device=y.device)).float()  # (B, 3)
+
+
+def ordinal_loss(logits, y):
+    """Mean binary cross-entropy over the three thresholds (Eqs. 3-5, with the minus sign that Eq. 5 lacks).
+
+    Parameters
+    ----------
+    logits : tensor, shape (B, 3)
+    y : integer tensor, shape (B,)
+        Critical values 0 to 3.
+
+    Returns
+    -------
+    tensor, shape ()
+    """
+    return F.binary_cross_entropy_with_logits(logits, ordinal_targets(y))
+
+
+def class_probabilities(logits):
+    """Turn threshold logits into the four class probabilities (Eq. 6 as it is meant).
+
+    P0 = 1 - p1, P1 = p1 - p2, P2 = p2 - p3, P3 = p3 with pk = sigmoid(zk). They always add up to 1, but nothing ties
+    the three sigmoids to each other, so P1 and P2 are negative wherever p1 < p2 or p2 < p3 (see `violation_rate`).
+
+    Parameters
+    ----------
+    logits : tensor, shape (B, 3)
+
+    Returns
+    -------
+    tensor, shape (B, 4)
+
+    Examples
+    --------
+    >>> class_probabilities(torch.logit(torch.tensor([[0.9, 0.6, 0.2]])))
+    tensor([[0.1000, 0.3000, 0.4000, 0.2000]])
+    """
+    return _differences(torch.sigmoid(logits))
+
+
+def monotone_probabilities(logits):
+    """Class probabilities that are never negative: the thresholds are first made monotone.
+
+    (p1, p2, p3) is replaced by the nearest non-increasing triple in least squares (isotonic regression, in its
+    min-max form), which leaves every monotone triple as it is.
+
+    Parameters
+    ----------
+    logits : tensor, shape (B, 3)
+
+    Returns
+    -------
+    tensor, shape (B, 4)
+    """
+    p = torch.sigmoid(logits)  # (B, 3)
+    fitted = [_largest_tail_mean(p, k) for k in range(THRESHOLDS)]
+    return _differences(torch.stack(fitted, dim=1))
+
+
+def decode(probabilities):
+    """The most probable critical value, as the paper decodes.
+
+    Parameters
+    ----------
+    probabilities : tensor, shape (B, 4)
+        From `class_probabilities` (the paper's) or `monotone_probabilities`.
+
+    Returns
+    -------
+    integer tensor, shape (B,)
+    """
+    return probabilities.argmax(dim=1)
+
+
+def violation_rate(logits):
+    """Share of records whose threshold probabilities are not monotone, so that Eq. 6 gives a negative probability.
+
+    Parameters
+    ----------
+    logits : tensor, shape (B, 3)
+
+    Returns
+    -------
+    float
+    """
+    return (logits.diff(dim=1) > 0).any(dim=1).double().mean().item()
+
+
+def _differences(p):
+    ends = p.new_ones(len(p), 1), p.new_zeros(len(p), 1)
+    return -torch.cat([ends[0], p, ends[1]], dim=1).diff(dim=1)  # (B, 5) -> (B, 4)
+
+
+def _largest_tail_mean(p, k):
+    """Threshold k of the non-increasing fit: min over starts a <= k of the max over ends b >= k of mean p[a..b]."""
+    means = [torch.stack([p[:, a : b + 1].mean(1) for b in range(k, THRESHOLDS)]).amax(0) for a in range(k + 1)]
+    return torch.stack(means).amin(0)

@@ -1,0 +1,438 @@
+"""A data set in PTB-XL's layout: metadata, labels, folds, and its signals in an on-disk cache.
+
+The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any folder of the same layout will do:
+``ptbxl_database.csv``, ``scp_statements.csv`` and the WFDB records that the column ``filename_hr`` names.
+"""
+
+import ast
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from cardiov import mapping
+from cardiov.errors import DataSetError, ParameterError, StatementError, StorageError
+from cardiov.signals import BAND, LEADS, ORDER, check_signal, lead_order, millivolts, prepare_signal, read_ecg
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a published version of PTB-XL holds."""
+
+    records: int
+    patients: int
+    doi: str
+    licence: str = "CC BY 4.0"
+    citation: str = (
+        "Wagner P, Strodthoff N, Bousseljot R-D, Kreiseler D, Lunze FI, Samek W, Schaeffter T. PTB-XL, a large publicly "
+        "available electrocardiography dataset. Scientific Data 7:154 (2020), doi:10.1038/s41597-020-0495-6."
+    )
+
+
+VERSIONS = {
+    "1.0.1": Version(records=21837, patients=18885, doi="10.13026/x4td-x982"),
+    "1.0.3": Version(records=21799, patients=18869, doi="10.13026/kfzx-aw45"),
+}
+
+TABLE = "ptbxl_database.csv"
+COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
+           "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
+SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
+
+
+def _read_table(folder):
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataSetError(f"there is no data folder {folder}: check the path, or make one by 'python -m cardiov demo'.")
+    try:
+        table = pd.read_csv(folder / TABLE, index_col=False)
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{folder / TABLE} cannot be read ({error}): restore the data set's own file.") from error
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise DataSetError(f"{folder / TABLE} lacks the column {', '.join(missing)}: restore the data set's own file.")
+    if not len(table) or table["ecg_id"].duplicated().any():
+        raise DataSetError(f"{folder / TABLE} has no rows, or an ecg_id twice: restore the data set's own file.")
+    return table.set_index("ecg_id")
+
+
+def read_metadata(folder) -> pd.DataFrame:
+    """Metadata and labels of a data set in PTB-XL's layout (versions 1.0.1 and 1.0.3).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``ecg_id``; all columns of ``ptbxl_database.csv``, with these changed or added:
+        ``scp_codes`` as a dict in the file's order; ``sex`` "male" or "female" (0 and 1 in the file); ``age`` in years,
+        with 90 for the 300 by which version 1.0.3 hides higher ages, and ``age_90_or_over``; ``fold`` 1 to 10 and
+        ``split`` ("train" 1-8, "validation" 9, "test" 10); ``superclasses``, the diagnostic superclasses of all
+        statements whatever their likelihood, sorted and joined by ";", which is how the example of PTB-XL's authors
+        aggregates them and gives the counts of Table 1; ``critical_value`` by the rule "most-likely" and
+        ``critical_value_highest_risk``; ``tie``, whether only the statements' order decides the former.
+
+    Raises
+    ------
+    DataSetError
+        If the folder or a column is missing or a value cannot be understood.
+    StatementError
+        If a record has no statement or an unknown one.
+    """
+    frame = _read_table(folder)
+    where = Path(folder) / TABLE
+    frame["patient_id"] = _whole_numbers(frame["patient_id"], where)
+    frame["fold"] = _whole_numbers(frame["strat_fold"], where, range(1, 11))
+    frame["split"] = [SPLITS.get(fold, "train") for fold in frame["fold"]]
+    frame["sex"] = _whole_numbers(frame["sex"], where, (0, 1)).map({0: "male", 1: "female"})
+    frame["age"] = frame["age"].astype(float).replace(300.0, 90.0)
+    frame["age_90_or_over"] = frame["age"] >= 90
+    frame["scp_codes"] = [_parse_statements(text, ecg_id, where) for ecg_id, text in frame["scp_codes"].items()]
+    return frame.join(_labels(frame["scp_codes"]))
+
+
+def _whole_numbers(column, where, allowed=None):
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = numbers.isna() | (numbers % 1 != 0)
+    if allowed is not None:
+        bad |= ~numbers.isin(allowed)
+    if bad.any():
+        ecg_id = column.index[bad][0]
+        raise DataSetError(
+            f"{where} gives record {ecg_id} the {column.name} {column[ecg_id]!r} ({bad.sum()} records are so): "
+            "restore the data set's own file."
+        )
+    return numbers.astype(int)
+
+
+def _parse_statements(text, ecg_id, where):
+    try:
+        codes = ast.literal_eval(text)
+        return {str(name): float(likelihood) for name, likelihood in codes.items()}
+    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+        raise DataSetError(
+            f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and "
+            "likelihoods: restore the data set's own file."
+        ) from error
+
+
+def _labels(scp_codes):
+    superclass = mapping.statements()["superclass"].to_dict()
+    rows = []
+    for ecg_id, codes in scp_codes.items():
+        try:
+            rows.append({
+                "superclasses": ";".join(sorted({superclass[code] for code in codes if superclass.get(code)})),
+                "critical_value": mapping.critical_value(codes),
+                "critical_value_highest_risk": mapping.critical_value(codes, rule="highest-risk"),
+                "tie": mapping.tie_decides(codes),
+            })
+        except StatementError as error:
+            raise StatementError(f"record {ecg_id}: {error}") from error
+    return pd.DataFrame(rows, index=scp_codes.index)
+
+
+CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
+SIGNALS, ABOUT = "signals.npy", "cache.json"
+CHUNK = 16  # records a task
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Prepared signals of a data set on disk: int16 of 1 µV, (N, 12, n).
+
+    Attributes
+    ----------
+    folder : Path
+    rate : float
+        In Hz.
+    ecg_ids : ndarray of int, shape (N,)
+    shape : tuple
+        (N, 12, n).
+    digest : str
+        Of the records' files and the settings; the same on any machine.
+    warnings : dict
+        Named warnings of those records that have any, by ``ecg_id``.
+    """
+
+    folder: Path
+    rate: float
+    ecg_ids: np.ndarray
+    shape: tuple[int, int, int]
+    digest: str
+    warnings: dict[int, list[str]]
+
+    def read(self, rows) -> np.ndarray:
+        """Signals of the given rows (positions in ``ecg_ids``): float32 (len(rows), 12, n) in mV.
+
+        The file is mapped for the length of the call only, so that resident memory never grows with the data set.
+        """
+        signals = np.load(self.folder / SIGNALS, mmap_mode="r")
+        return np.multiply(signals[np.asarray(rows)], 1e-3, dtype=np.float32)
+
+
+def open_cache(cache_dir) -> Cache:
+    """Open a finished cache.
+
+    Raises
+    ------
+    DataSetError
+        If there is none, or it is damaged.
+    """
+    folder = Path(cache_dir)
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        size = (folder / SIGNALS).stat().st_size
+        shape = tuple(about["shape"])
+        whole = about["format"] == CACHE_FORMAT and size == about["bytes"]
+        warnings = {int(ecg_id): names for ecg_id, names in about["warnings"].items()}
+        cache = Cache(folder, about["rate"], np.array(about["ecg_ids"]), shape, about["digest"], warnings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataSetError(f"{folder} is no signal cache ({error}): make it by 'python -m cardiov prepare'.") from error
+    if not whole:
+        raise DataSetError(f"{folder} is damaged or of another version: delete it and run 'python -m cardiov prepare'.")
+    return cache
+
+
+def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
+    """Convert a data set's signals, once, into an on-disk cache; reuse it while nothing has changed.
+
+    Each record is read, checked (see `cardiov.signals.read_ecg`), band-passed and resampled. The cache appears under
+    its name only when it is complete; it is made anew when the record list, a signal file (size or time) or a setting
+    has changed. The data folder is only read.
+
+    Parameters
+    ----------
+    folder : str or Path
+        In PTB-XL's layout.
+    cache_dir : str or Path
+        Made if absent; holds nothing else.
+    rate : float
+        Sampling rate of the prepared signals, in Hz.
+    workers : int, optional
+        Processes; by default one for each core.
+
+    Returns
+    -------
+    Cache
+
+    Raises
+    ------
+    DataSetError
+        If metadata or records are missing, or records differ in length.
+    SignalError
+        If a record cannot be read, see `cardiov.signals.read_ecg`.
+    StorageError
+        If there is no space for the cache or no permission to write it.
+    """
+    records = _records(folder)
+    key = _inputs_key(records, rate)
+    cache_dir = Path(cache_dir).absolute()
+    _refuse_foreign(cache_dir)
+    with _storage(cache_dir), _locked(cache_dir):
+        if _stored_key(cache_dir) != key:
+            _build(records, cache_dir, rate, workers or os.cpu_count(), key)
+    return open_cache(cache_dir)
+
+
+def _records(folder):
+    """{ecg_id: path without suffix} of all records, whose files are checked to be there."""
+    names = _read_table(folder)["filename_hr"].astype(str)
+    strange = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if strange:
+        raise DataSetError(f"{TABLE} names the record {strange[0]!r} outside the data folder: correct filename_hr.")
+    return {int(ecg_id): Path(folder) / name for ecg_id, name in names.items()}
+
+
+def _inputs_key(records, rate):
+    """Changes with the record list, with a file's size or time, and with the settings."""
+    key, absent = hashlib.sha256(repr(_settings(rate)).encode()), []
+    for ecg_id, base in records.items():
+        try:
+            stats = [os.stat(f"{base}{suffix}") for suffix in (".hea", ".dat")]
+        except OSError:
+            absent.append(base)
+            continue
+        key.update(repr((ecg_id, base.name, [(s.st_size, s.st_mtime_ns) for s in stats])).encode())
+    if absent:
+        raise DataSetError(
+            f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file, the first "
+            f"being {', '.join(map(str, absent[:3]))}: unpack or download them."
+        )
+    return key.hexdigest()
+
+
+def _settings(rate):
+    return {"format": CACHE_FORMAT, "rate": float(rate), "band": BAND, "order": ORDER}
+
+
+def _refuse_foreign(cache_dir):
+    if cache_dir.exists() and not {path.name for path in cache_dir.iterdir()} <= {SIGNALS, ABOUT}:
+        raise ParameterError(f"{cache_dir} holds other files than a signal cache: give a new folder for the cache.")
+
+
+def _stored_key(cache_dir):
+    try:
+        open_cache(cache_dir)
+        return json.loads((cache_dir / ABOUT).read_text())["inputs"]
+    except DataSetError:
+        return None
+
+
+@contextmanager
+def _storage(cache_dir):
+    """Say in one sentence what a failing file system means."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some, or give another folder" if full else "give a folder that can be written"
+        raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
+
+
+@contextmanager
+def _locked(cache_dir):
+    """Let one process at a time convert; another waits and then finds the cache complete."""
+    cache_dir.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{cache_dir}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(records, cache_dir, rate, workers, key):
+    first = _prepare_record(next(iter(records.values())), rate)[0]  # (12, n)
+    shape = (len(records), *first.shape)
+    unfinished = Path(f"{cache_dir}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        offset, size = _allocate(unfinished / SIGNALS, shape)
+        digests, warnings = _convert(records, unfinished / SIGNALS, offset, shape, rate, workers)
+        digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
+        about = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
+        about |= {"warnings": warnings, "ecg_ids": list(records)}
+        (unfinished / ABOUT).write_text(json.dumps(about))
+        for name in (ABOUT, SIGNALS):
+            (cache_dir / name).unlink(missing_ok=True)
+        os.replace(unfinished, cache_dir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _allocate(path, shape):
+    """Make the array's file in its full size at once, so that a full disk is found before the work."""
+    needed = int(np.prod(shape)) * 2
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise StorageError(
+            f"the signal cache needs {needed / 1e6:,.0f} MB in {path.parent.parent}, where {free / 1e6:,.0f} MB are "
+            "free: free some, or give another folder."
+        )
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
+        offset = file.tell()
+        os.posix_fallocate(file.fileno(), 0, offset + needed)
+    return offset, offset + needed
+
+
+def _convert(records, path, offset, shape, rate, workers):
+    """Prepare all records in parallel; their content digests, and the warnings by ecg_id."""
+    digests, warnings = [None] * len(records), {}
+    ids, bases = list(records), list(records.values())
+    task = partial(_convert_chunk, path=path, offset=offset, shape=shape[1:], rate=rate)
+    bar = tqdm(total=len(records), unit=" records", desc="preparing signals")
+    with bar, ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        try:
+            starts = range(0, len(records), CHUNK)
+            futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in starts]
+            for future in as_completed(futures):
+                for row, digest, names in future.result():
+                    digests[row] = digest
+                    if names:
+                        warnings[ids[row]] = names
+                    bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return digests, dict(sorted(warnings.items()))
+
+
+def _convert_chunk(start, bases, path, offset, shape, rate):
+    """Prepare some records and write them at their places; (row, content digest, warnings) of each."""
+    done = []
+    with open(path, "r+b") as file:
+        for row, base in enumerate(bases, start):
+            signal, digest, warnings = _prepare_record(base, rate)
+            if signal.shape != shape:
+                raise DataSetError(
+                    f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s: "
+                    "leave it out of the metadata or cut it to that length."
+                )
+            quantised, clipped = _to_microvolts(signal)
+            if clipped:
+                warnings = (*warnings, f"clipped samples: {clipped}")
+            os.pwrite(file.fileno(), quantised, offset + row * quantised.nbytes)
+            done.append((row, digest, warnings))
+    return done
+
+
+def _to_microvolts(signal):
+    """int16 of 1 µV, and how many samples lay beyond ±32.767 mV."""
+    microvolts = np.rint(signal * np.float32(1000))
+    limit = 32767
+    clipped = int(np.count_nonzero(np.abs(microvolts) > limit))
+    return np.clip(microvolts, -limit, limit).astype("<i2"), clipped
+
+
+def _prepare_record(base, rate):
+    """Prepared signal (12, n) in mV, digest of the record's files, and warnings."""
+    header = Path(f"{base}.hea").read_bytes()
+    data = Path(f"{base}.dat").read_bytes()
+    plain = _read_plain(header, data, base)
+    if plain is None:
+        ecg = read_ecg(base)
+        signal, fs, warnings = ecg.signal, ecg.fs, ecg.warnings
+    else:
+        signal, fs, warnings = plain
+    return prepare_signal(signal, fs, rate), hashlib.sha256(header + data).hexdigest(), warnings
+
+
+_RECORD_LINE = re.compile(rb"(\S+) 12 (\d+) (\d+)\s*")
+_SIGNAL_LINE = re.compile(rb"(\S+)\.dat 16 (\d+(?:\.\d+)?)\((-?\d+)\)/mV 16 0 -?\d+ (-?\d+) 0 (\S+)\s*")
+
+
+def _read_plain(header, data, base):
+    """Signal, rate and warnings of a record in the one plain form that PTB-XL uses; None for anything else.
+
+    wfdb takes milliseconds to parse a header. Whatever is unusual here, an error included, is left to `read_ecg`.
+    """
+    record, *lines = [line for line in header.splitlines() if not line.startswith(b"#")] or [b""]
+    record, lines = _RECORD_LINE.fullmatch(record), [_SIGNAL_LINE.fullmatch(line) for line in lines]
+    if not record or len(lines) != len(LEADS) or not all(lines) or len(data) != 24 * int(record[3]):
+        return None
+    names, gains, baselines, checksums, leads = zip(*(line.groups() for line in lines), strict=True)
+    samples = np.frombuffer(data, "<i2").reshape(-1, len(LEADS))  # (n, 12)
+    sums = samples.sum(axis=0, dtype=np.int64)
+    if set(names) != {base.name.encode()} or ((sums - np.array(checksums, int)) % 65536).any():
+        return None
+    if samples.min(initial=0) == -32768:  # WFDB's invalid sample
+        return None
+    order = lead_order([lead.decode() for lead in leads], base)
+    baseline, gain = np.array(baselines, int)[order], np.array(gains, float)[order]
+    signal = millivolts(samples.T[order], baseline, gain)
+    return signal, float(record[2]), check_signal(signal, float(record[2]), base)

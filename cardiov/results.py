@@ -1,0 +1,199 @@
+"""Where results live, how they are written, and what made them.
+
+Every file is written to a temporary neighbour first and moved into place when it is whole, so an interrupted run never
+leaves a half-written table that is taken for a good one.
+"""
+
+import errno
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from cardiov.errors import DataSetError, StorageError
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURE_DPI = 200
+# six digits are more than any result here carries, and hide the last-digit noise of summation order
+FLOAT_FORMAT = "%.6g"
+
+
+def results_dir(dataset: str) -> Path:
+    """Folder of a data set's tables, predictions and report."""
+    return ROOT / "results" / dataset
+
+
+def figures_dir(dataset: str) -> Path:
+    """Folder of a data set's figures, each with the CSV of what it plots."""
+    return ROOT / "figures" / dataset
+
+
+def build_dir(dataset: str) -> Path:
+    """Folder of what is never committed: stamps, signal cache, weights, executed notebooks."""
+    return ROOT / "build" / dataset
+
+
+# Writing
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder is made where it is missing.
+
+    Yields
+    ------
+    Path
+        A temporary name in the same folder, moved to ``path`` when the block ends without an error.
+
+    Raises
+    ------
+    StorageError
+        If the device is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def shown(path: Path) -> str:
+    """A path as messages and notebooks show it: relative to the repository where it lies inside."""
+    path = Path(path)
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    with replacing(path) as temporary:
+        # a bare row count as index says nothing, a named index does
+        indexed = not isinstance(frame.index, pd.RangeIndex)
+        frame.to_csv(temporary, index=indexed, float_format=FLOAT_FORMAT, lineterminator="\n")
+    return path
+
+
+def save_table(frame: pd.DataFrame, dataset: str, name: str) -> Path:
+    """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
+
+    The index is written unless it only counts the rows.
+    """
+    return _write_csv(frame, results_dir(dataset) / f"{name}.csv")
+
+
+def save_figure(figure, data: pd.DataFrame, dataset: str, name: str) -> Path:
+    """Write a figure to ``figures/<dataset>/<name>.png`` and what it plots to the CSV of the same name.
+
+    The PNG carries no date and no software version, so the same figure is the same file.
+    """
+    path = figures_dir(dataset) / f"{name}.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata={"Software": None})
+    _write_csv(data, path.with_suffix(".csv"))
+    return path
+
+
+def save_scalars(dataset: str, name: str, scalars: dict) -> Path:
+    """Write single numbers to ``results/<dataset>/scalars/<name>.json``, floats with six significant digits."""
+    path = results_dir(dataset) / "scalars" / f"{name}.json"
+    with replacing(path) as temporary:
+        plain = {key: _plain(value) for key, value in scalars.items()}
+        temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _plain(value):
+    """A scalar as JSON knows it: no NumPy types, floats rounded, None for NaN."""
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, float):
+        return value
+    return float(FLOAT_FORMAT % value) if math.isfinite(value) else None
+
+
+def read_scalars(dataset: str) -> dict:
+    """All single numbers of a data set, keyed ``<name>.<key>`` after the file that holds them."""
+    files = sorted((results_dir(dataset) / "scalars").glob("*.json"))
+    contents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return {f"{name}.{key}": value for name, content in contents.items() for key, value in content.items()}
+
+
+def read_predictions(dataset: str, run: str) -> pd.DataFrame:
+    """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left no predictions.
+    """
+    path = results_dir(dataset) / "runs" / run / "predictions.csv"
+    if not path.exists():
+        raise DataSetError(f"{shown(path)} is missing: train the run {run} first, as `make paper` does.")
+    return pd.read_csv(path)
+
+
+# Provenance
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints, or None outside a git repository and before the first commit."""
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _package_versions() -> dict[str, str]:
+    required = metadata.requires("cardiov") or []
+    names = sorted({re.match(r"[\w.-]+", line)[0] for line in required if "extra ==" not in line})
+    return {name: metadata.version(name) for name in names}
+
+
+def provenance() -> dict:
+    """What made a result: code version, packages, interpreter, processor and time.
+
+    Returns
+    -------
+    dict
+        ``commit`` (None outside a git repository), ``code_changed`` (whether anything but results and figures differs
+        from the commit), ``packages``, ``python``, ``platform``, ``processor`` and ``time`` (UTC, ISO 8601).
+    """
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--", ".", ":!results", ":!figures")
+    return {
+        "commit": commit and commit.strip(),
+        "code_changed": bool(changes),
+        "packages": _package_versions(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,414 @@
+"""Training: cross-entropy first, then the ordinal loss, as the paper says; classification and regression beside it.
+
+Defaults are the paper's settings where it states them, else the authors' code's (reproduction.md): Adam at 0.001 with
+weight decay 0.001, batches of 256, 10 epochs of cross-entropy and 12 of the objective, the learning rate times 0.3
+when the validation loss stops improving. Lightning Fabric carries precision, device and number of processes.
+
+Where it differs from the authors' code: batches are shuffled, the network is trained on logits in both steps (theirs
+has a sigmoid inside), the plateau schedule really sees the validation loss, and the weights kept are those of the
+epoch with the lowest validation loss of the last step.
+"""
+
+import ast
+import hashlib
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from cardiov.errors import CheckpointError, ParameterError
+from cardiov.model import CardioV, CardioVConfig
+from cardiov.ordinal import class_probabilities, decode, ordinal_loss
+from cardiov.results import provenance, replacing
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+SOURCES = ("model.py", "ordinal.py", "training.py")  # the code that decides a run, given its signals and labels
+
+
+def regression_loss(outputs, y):
+    """Mean squared error of the single output against the critical value."""
+    return F.mse_loss(outputs[:, 0], y.float())
+
+
+OBJECTIVES = {  # name -> (outputs of the head, loss)
+    "ordinal": (3, ordinal_loss),
+    "classification": (4, F.cross_entropy),
+    "regression": (1, regression_loss),
+}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides a run besides data and code; every departure from the paper is a field here."""
+
+    objective: str = "ordinal"  # or "classification" or "regression"
+    seed: int = 0  # of the initial weights, the order of the records and dropout
+    pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
+    finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
+    batch_size: int = 256  # records an optimiser step, over all processes
+    micro_batch: int = 32  # records at once on one process; gradients are accumulated up to batch_size
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3  # of Adam, as in the authors' code; the paper says "weight normalization"
+    schedule: str = "plateau"  # or "one-cycle"
+    plateau_factor: float = 0.3
+    plateau_patience: int = 2  # epochs without a better validation loss; the paper gives no number
+    precision: str = "32-true"  # Fabric's names, such as "bf16-mixed" where the processor has bfloat16
+    model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs
+
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES or self.schedule not in ("plateau", "one-cycle"):
+            raise ParameterError(
+                f"objective {self.objective!r} with schedule {self.schedule!r} is unknown: choose the objective among "
+                f"{', '.join(OBJECTIVES)} and the schedule among plateau, one-cycle."
+            )
+
+    @property
+    def phases(self):
+        """Training steps as (objective, epochs), in order."""
+        if self.objective == "ordinal":
+            steps = [("classification", self.pretrain_epochs), ("ordinal", self.finetune_epochs)]
+            return [step for step in steps if step[1]]
+        return [(self.objective, self.pretrain_epochs + self.finetune_epochs)]
+
+
+class SynchronisedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes, on any device (torch's own works on GPUs alone).
+
+    Every process must hold as many records as every other.
+    """
+
+    def forward(self, x):  # (B, C, 1, L)
+        if not self.training:
+            return super().forward(x)
+        x32 = x.to(torch.promote_types(x.dtype, torch.float32))
+        world = torch.distributed.get_world_size()
+        moments = torch.stack([x32.mean((0, 2, 3)), x32.square().mean((0, 2, 3))])  # (2, C)
+        mean, square = all_reduce(moments) / world
+        variance = square - mean.square()
+        n = x.numel() / x.shape[1] * world
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (x32 * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(x.dtype)
+
+
+def make_fabric(precision="32-true"):
+    """Fabric on the processes that torchrun has started, or on one; a GPU is taken where there is one."""
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
+    strategy = "ddp" if devices * nodes > 1 else "auto"
+    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def fit(config, cache, metadata, weights_dir, run_dir):
+    """Train one network, or finish the training that was interrupted, and leave all that a paper needs of it.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    cache : ptbxl.Cache
+        Signals, (N, 12, n) in mV.
+    metadata : pandas.DataFrame
+        Of `ptbxl.read_metadata`, one row for each record of the cache in its order.
+    weights_dir : Path
+        Gets `weights.safetensors` and, while training, `checkpoint.pt`.
+    run_dir : Path
+        Gets `predictions.csv` (validation and test records), `history.csv` and `provenance.json`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The history: one row an epoch. A run that is finished already, by the same configuration, data and code, is
+        not repeated.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint found is of another configuration, data set or code.
+    """
+    weights_dir, run_dir = Path(weights_dir), Path(run_dir)
+    identity = {"config": asdict(config), "data": _data_digest(cache, metadata), "code": source_digest()}
+    if _finished(identity, weights_dir, run_dir):
+        return pd.read_csv(run_dir / "history.csv")
+    started, about = time.time(), provenance()
+    trainer = _Trainer(config, cache, metadata, weights_dir / "checkpoint.pt", identity)
+    model, history = trainer.run()
+    predictions = predict(trainer.fabric, model, cache, metadata, config)
+    if trainer.fabric.is_global_zero:
+        about = {"run": identity, "seconds": round(time.time() - started, 1), **about}
+        _write_run(about, model, history, predictions, weights_dir, run_dir)
+    trainer.fabric.barrier()
+    return history
+
+
+def predict(fabric, model, cache, metadata, config):
+    """Per-record predictions of the validation and test records.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ecg_id, patient_id, split, critical_value (the label), output_1... (logits), p0 to p3 and predicted. p0 to p3
+        are Eq. 6's for the ordinal network (and may be negative), the softmax for classification, and -|value - k| for
+        regression, which is a score to rank by and no probability.
+    """
+    rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
+    model.eval()
+    outputs = []
+    with torch.inference_mode(), fabric.autocast():
+        for part in np.array_split(rows, -(-len(rows) // config.micro_batch)):
+            x = torch.from_numpy(cache.read(part)).to(model.head.weight)  # (B, 12, n)
+            outputs.append(model(x).float().cpu())
+    return tabulate(metadata.iloc[rows], torch.cat(outputs), config.objective)
+
+
+def tabulate(metadata, outputs, objective):
+    """The table of predictions (see `predict`) from the network's outputs, (N, m)."""
+    scores, predicted = decode_outputs(outputs, objective)
+    table = metadata.reset_index()[["ecg_id", "patient_id", "split", "critical_value"]].copy()
+    for i in range(outputs.shape[1]):
+        table[f"output_{i + 1}"] = outputs[:, i].double().numpy().round(6)
+    for k in range(4):
+        table[f"p{k}"] = scores[:, k].double().numpy().round(6)
+    table["predicted"] = predicted.numpy()
+    return table
+
+
+def decode_outputs(outputs, objective):
+    """Class scores (N, 4) and predicted critical values (N,) from the outputs (N, m) of a network of this objective."""
+    if objective == "ordinal":
+        scores = class_probabilities(outputs)
+        return scores, decode(scores)
+    if objective == "classification":
+        return outputs.softmax(1), outputs.argmax(1)
+    scores = -(outputs - torch.arange(4.0)).abs()
+    return scores, outputs[:, 0].round().clamp(0, 3).long()
+
+
+def _data_digest(cache, metadata):
+    """Digest of signals, labels and splits."""
+    labels = metadata[["split", "critical_value"]].to_csv()
+    return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
+
+
+def source_digest():
+    """Digest of the code that decides a run; comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        tree = ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value.value = ""
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+class _Trainer:
+    """The state of one training run: phases, epochs, and the checkpoint after each epoch."""
+
+    def __init__(self, config, cache, metadata, checkpoint, identity):
+        self.config, self.cache, self.checkpoint, self.identity = config, cache, Path(checkpoint), identity
+        self.labels = torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
+        self.rows = {name: np.flatnonzero(metadata["split"] == name) for name in ("train", "validation")}
+        self.fabric = make_fabric(config.precision)
+        self.history, self.body = [], None  # body: the state dictionary that the next phase starts from
+
+    def run(self):
+        """Train every phase; return the model with the best weights of the last one, and the history."""
+        saved = self._load()
+        first = saved["phase"] if saved else 0
+        self.history = saved["history"] if saved else []
+        self.body = saved["body"] if saved else None
+        for phase in range(first, len(self.config.phases)):
+            model = self._train_phase(phase, saved if phase == first else None)
+        return model, pd.DataFrame(self.history)
+
+    def _train_phase(self, phase, saved):
+        objective, epochs = self.config.phases[phase]
+        model = self._build(phase, objective)
+        optimizer = torch.optim.Adam(
+            model.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        )
+        scheduler = self._scheduler(optimizer, epochs)
+        best, start = {"loss": float("inf")}, 0
+        if saved:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            scheduler.load_state_dict(saved["scheduler"])
+            best, start = saved["best"], saved["epoch"] + 1
+        wrapped, optimizer = self.fabric.setup(model, optimizer)
+        for epoch in range(start, epochs):
+            began = time.time()
+            train_loss = self._epoch(wrapped, optimizer, scheduler, phase, epoch)
+            loss = self._validate(wrapped, OBJECTIVES[objective][1])
+            if self.config.schedule == "plateau":
+                scheduler.step(loss)
+            if loss < best["loss"]:
+                best = {"loss": loss, "state": _copy(model.state_dict())}
+            row = {"phase": objective, "epoch": epoch + 1, "train_loss": train_loss, "validation_loss": loss}
+            rate = optimizer.param_groups[0]["lr"]
+            self.history.append({**row, "learning_rate": rate, "seconds": round(time.time() - began, 1)})
+            self._save(phase, epoch, model, optimizer, scheduler, best)
+            self.fabric.print(f"{objective} epoch {epoch + 1}/{epochs}: train {train_loss:.4f}, validation {loss:.4f}")
+        model.load_state_dict(best["state"])
+        self.body = _copy(model.state_dict())
+        return model
+
+    def _build(self, phase, objective):
+        """A network for this phase: the body of the phase before, with a new head."""
+        torch.manual_seed(_seed(self.config.seed, phase))
+        model = CardioV(CardioVConfig(outputs=OBJECTIVES[objective][0], **self.config.model))
+        if self.body:
+            body = {name: value for name, value in self.body.items() if not name.startswith("head.")}
+            model.load_state_dict(body, strict=False)
+        if self.fabric.world_size > 1:
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.__class__ = SynchronisedBatchNorm
+        return model.to(self.fabric.device)
+
+    def _scheduler(self, optimizer, epochs):
+        config = self.config
+        if config.schedule == "one-cycle":
+            steps = epochs * self._steps()
+            return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        )
+
+    def _steps(self):
+        """Optimiser steps an epoch; what does not fill a batch waits for the next shuffle."""
+        return max(1, len(self.rows["train"]) // self.config.batch_size)
+
+    def _epoch(self, model, optimizer, scheduler, phase, epoch):
+        config, fabric = self.config, self.fabric
+        loss_of = OBJECTIVES[config.phases[phase][0]][1]
+        # seeded anew for each epoch, so that a resumed run goes on as if it had not been killed
+        order = np.random.default_rng([config.seed, phase, epoch]).permutation(self.rows["train"])
+        torch.manual_seed(_seed(config.seed, phase, epoch, fabric.global_rank))  # dropout
+        model.train()
+        total = 0.0
+        bar = tqdm(range(self._steps()), desc=f"epoch {epoch + 1}", leave=False, disable=not fabric.is_global_zero)
+        for step in bar:
+            batch = order[step * config.batch_size : (step + 1) * config.batch_size]
+            loss = self._step(model, optimizer, batch[fabric.global_rank :: fabric.world_size], loss_of)
+            if config.schedule == "one-cycle":
+                scheduler.step()
+            total += loss
+            bar.set_postfix(loss=f"{loss:.3f}")
+        return self._mean(total / self._steps())
+
+    def _step(self, model, optimizer, rows, loss_of):
+        """One optimiser step on this process's share of a batch, in pieces of micro_batch."""
+        optimizer.zero_grad()
+        pieces = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
+        total = 0.0
+        for i, piece in enumerate(pieces):
+            with self.fabric.no_backward_sync(model, enabled=i < len(pieces) - 1):
+                loss = loss_of(model(self._read(piece)), self._labels(piece)) * (len(piece) / len(rows))
+                self.fabric.backward(loss)
+            total += loss.item()
+        optimizer.step()
+        return total
+
+    def _validate(self, model, loss_of):
+        """Mean loss on the validation records; every process sees all of them."""
+        model.eval()
+        rows, total = self.rows["validation"], 0.0
+        with torch.inference_mode():
+            for part in np.array_split(rows, -(-len(rows) // self.config.micro_batch)):
+                total += loss_of(model(self._read(part)), self._labels(part)).item() * len(part)
+        return total / len(rows)
+
+    def _read(self, rows):
+        return torch.from_numpy(self.cache.read(rows)).to(self.fabric.device)  # (B, 12, n)
+
+    def _labels(self, rows):
+        return self.labels[rows].to(self.fabric.device)
+
+    def _mean(self, value):
+        return float(self.fabric.all_reduce(torch.tensor(value), reduce_op="mean"))
+
+    def _save(self, phase, epoch, model, optimizer, scheduler, best):
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "identity": self.identity,
+            "phase": phase,
+            "epoch": epoch,
+            "history": self.history,
+            "body": self.body,
+            "best": best,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+        }
+        with replacing(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def _load(self):
+        """The checkpoint of this very run, or None where there is none."""
+        if not self.checkpoint.exists():
+            return None
+        try:
+            saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            theirs = saved["identity"]
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise CheckpointError(
+                f"{self.checkpoint}: the checkpoint cannot be read ({type(error).__name__}); delete it to train anew."
+            ) from error
+        if theirs != self.identity:
+            raise CheckpointError(
+                f"{self.checkpoint}: the checkpoint was made with {_difference(theirs, self.identity)}; "
+                "restore that to resume it, or delete the file to train anew."
+            )
+        return saved
+
+
+def _difference(theirs, ours):
+    """Say in words what sets two runs apart."""
+    flat = [{**run["config"], "data digest": run["data"], "code digest": run["code"]} for run in (theirs, ours)]
+    changed = [name for name in flat[1] if flat[0].get(name) != flat[1][name]]
+    return ", ".join(f"{name} {flat[0].get(name)} instead of {flat[1][name]}" for name in changed)
+
+
+def _seed(*numbers):
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _copy(state):
+    return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+
+def _finished(identity, weights_dir, run_dir):
+    """Whether a whole run of this identity is there already."""
+    written = [weights_dir / "weights.safetensors", run_dir / "predictions.csv", run_dir / "history.csv"]
+    if not all(path.exists() for path in [*written, run_dir / "provenance.json"]):
+        return False
+    return json.loads((run_dir / "provenance.json").read_text()).get("run") == json.loads(json.dumps(identity))
+
+
+def _write_run(about, model, history, predictions, weights_dir, run_dir):
+    """Write the run's files; provenance comes last and stands for all of them."""
+    (run_dir / "provenance.json").unlink(missing_ok=True)
+    model.save_pretrained(weights_dir / "weights.safetensors", run=about["run"])
+    for name, table in (("history", history), ("predictions", predictions)):
+        with replacing(run_dir / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    with replacing(run_dir / "provenance.json") as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n")
+    (weights_dir / "checkpoint.pt").unlink(missing_ok=True)
