@@ -1,0 +1,26 @@
+"""CardioV companion: critical values from the ECG with a deep ordinal convolutional network. The public names."""
+
+from importlib import import_module
+
+_HOME = {
+    "critical_value": "mapping",
+    "ordinal_targets": "ordinal",
+    "ordinal_loss": "ordinal",
+    "class_probabilities": "ordinal",
+    "CardioVConfig": "model",
+    "CardioV": "model",
+    "ECG": "signals",
+    "read_ecg": "signals",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name):
+    # looked up when asked for, because torch takes seconds to import and the command line does not always need it
+    if name not in _HOME:
+        raise AttributeError(f"module 'cardiov' has no attribute {name!r}")
+    return getattr(import_module(f"cardiov.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.isotonic import IsotonicRegression
+
+from cardiov.ordinal import (
+    class_probabilities,
+    decode,
+    monotone_probabilities,
+    ordinal_loss,
+    ordinal_targets,
+    violation_rate,
+)
+
+P = torch.tensor([[0.9, 0.6, 0.2], [0.55, 0.82, 0.27]], dtype=torch.float64)
+
+
+def test_targets_are_table_4():
+    expected = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    assert ordinal_targets(torch.arange(4)).tolist() == expected
+
+
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_targets_outside_the_scale_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"between 0 and 3, but .* {wrong}"):
+        ordinal_targets(torch.tensor([1, wrong, 1]))
+
+
+def test_loss_is_the_mean_of_three_binary_cross_entropies():
+    logits, y = torch.logit(P), torch.tensor([2, 0])
+    by_hand = -(np.log([0.9, 0.6, 0.8]).sum() + np.log([0.45, 0.18, 0.73]).sum()) / 6
+    assert ordinal_loss(logits, y).item() == pytest.approx(by_hand, abs=1e-6)
+    assert ordinal_loss(logits, y) > 0  # Eq. 5 as printed would be negative
+
+
+def test_class_probabilities_by_hand():
+    got = class_probabilities(torch.logit(P))
+    expected = [[0.1, 0.3, 0.4, 0.2], [0.45, -0.27, 0.55, 0.27]]  # the second is not monotone
+    assert np.allclose(got, expected, atol=1e-12)
+    assert decode(got).tolist() == [2, 2]
+
+
+def test_class_probabilities_always_add_up_to_one():
+    logits = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)) * 5
+    assert torch.allclose(class_probabilities(logits).sum(1), torch.ones(1000))
+
+
+def test_monotone_probabilities_are_the_isotonic_fit():
+    p = torch.rand(300, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    fitted = [IsotonicRegression(increasing=False).fit_transform(range(3), row) for row in p.numpy()]
+    edges = np.pad(fitted, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
+    got = monotone_probabilities(torch.logit(p))
+    assert np.allclose(got, -np.diff(edges), atol=1e-12)
+    assert got.min() >= -1e-12
+
+
+def test_monotone_decoding_leaves_monotone_thresholds_alone():
+    p = torch.rand(300, 3, generator=torch.Generator().manual_seed(2)).sort(dim=1, descending=True).values
+    assert torch.allclose(monotone_probabilities(torch.logit(p)), class_probabilities(torch.logit(p)), atol=1e-5)
+
+
+def test_violation_rate_counts_records():
+    assert violation_rate(torch.logit(P)) == 0.5
+    assert violation_rate(torch.logit(P[:1])) == 0.0
+
+
+def test_decoding_without_violation_stays_between_the_extremes():
+    """A confident record decodes to its own class."""
+    y = torch.arange(4)
+    logits = 10 * (2 * ordinal_targets(y) - 1)
+    assert torch.equal(decode(class_probabilities(logits)), y)
