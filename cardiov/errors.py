@@ -31,3 +31,7 @@ class StorageError(CardioVError):
 
 class NotebookError(CardioVError):
     """A notebook that could not be run to its end."""
+
+
+class ComparisonError(CardioVError):
+    """Regenerated results that differ from the committed ones by more than their tolerances."""

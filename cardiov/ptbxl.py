@@ -14,11 +14,10 @@ import os
 import re
 import shutil
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,8 +25,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from cardiov import mapping
-from cardiov.errors import DataSetError, ParameterError, StatementError, StorageError
-from cardiov.signals import BAND, LEADS, ORDER, check_signal, lead_order, millivolts, prepare_signal, read_ecg
+from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
+from cardiov.signals import BAND, LEADS, MIN_RATE, ORDER, check_signal, lead_order, prepare_signal, read_ecg
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +40,8 @@ class Version:
     doi: str
     licence: str = "CC BY 4.0"
     citation: str = (
-        "Wagner P, Strodthoff N, Bousseljot R-D, Kreiseler D, Lunze FI, Samek W, Schaeffter T. PTB-XL, a large publicly "
-        "available electrocardiography dataset. Scientific Data 7:154 (2020), doi:10.1038/s41597-020-0495-6."
+        "Wagner P, Strodthoff N, Bousseljot R-D, Kreiseler D, Lunze FI, Samek W, Schaeffter T. PTB-XL, a large "
+        "publicly available electrocardiography dataset. Scientific Data 7:154 (2020), doi:10.1038/s41597-020-0495-6."
     )
 
 
@@ -60,15 +59,16 @@ SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
 def _read_table(folder):
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataSetError(f"there is no data folder {folder}: check the path, or make one by 'python -m cardiov demo'.")
+        raise DataSetError(f"there is no data folder {folder}: check its path, or make the demo data ('make paper').")
     try:
-        table = pd.read_csv(folder / TABLE, index_col=False)
+        table = pd.read_csv(folder / TABLE)
     except (OSError, ValueError) as error:
         raise DataSetError(f"{folder / TABLE} cannot be read ({error}): restore the data set's own file.") from error
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise DataSetError(f"{folder / TABLE} lacks the column {', '.join(missing)}: restore the data set's own file.")
-    if not len(table) or table["ecg_id"].duplicated().any():
+    table["ecg_id"] = _whole_numbers(table["ecg_id"], folder / TABLE)
+    if table.empty or table["ecg_id"].duplicated().any():
         raise DataSetError(f"{folder / TABLE} has no rows, or an ecg_id twice: restore the data set's own file.")
     return table.set_index("ecg_id")
 
@@ -100,24 +100,34 @@ def read_metadata(folder) -> pd.DataFrame:
     frame["fold"] = _whole_numbers(frame["strat_fold"], where, range(1, 11))
     frame["split"] = [SPLITS.get(fold, "train") for fold in frame["fold"]]
     frame["sex"] = _whole_numbers(frame["sex"], where, (0, 1)).map({0: "male", 1: "female"})
-    frame["age"] = frame["age"].astype(float).replace(300.0, 90.0)
+    frame["age"] = _numbers(frame["age"], where).replace(300.0, 90.0)
     frame["age_90_or_over"] = frame["age"] >= 90
     frame["scp_codes"] = [_parse_statements(text, ecg_id, where) for ecg_id, text in frame["scp_codes"].items()]
     return frame.join(_labels(frame["scp_codes"]))
 
 
-def _whole_numbers(column, where, allowed=None):
+def _numbers(column, where):
+    """As float, NaN where the file has no value."""
     numbers = pd.to_numeric(column, errors="coerce")
-    bad = numbers.isna() | (numbers % 1 != 0)
-    if allowed is not None:
-        bad |= ~numbers.isin(allowed)
-    if bad.any():
-        ecg_id = column.index[bad][0]
-        raise DataSetError(
-            f"{where} gives record {ecg_id} the {column.name} {column[ecg_id]!r} ({bad.sum()} records are so): "
-            "restore the data set's own file."
-        )
+    _refuse(column, numbers.isna() & column.notna(), where)
+    return numbers.astype(float)
+
+
+def _whole_numbers(column, where, allowed=None):
+    numbers = _numbers(column, where)
+    bad = numbers % 1 != 0  # also where there is no value
+    _refuse(column, bad if allowed is None else bad | ~numbers.isin(allowed), where)
     return numbers.astype(int)
+
+
+def _refuse(column, bad, where):
+    if bad.any():
+        row = column.index[bad][0]
+        named = f"record {row}" if column.index.name == "ecg_id" else f"row {row + 1}"
+        raise DataSetError(
+            f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all): restore the "
+            "data set's own file."
+        )
 
 
 def _parse_statements(text, ecg_id, where):
@@ -195,18 +205,27 @@ def open_cache(cache_dir) -> Cache:
         If there is none, or it is damaged.
     """
     folder = Path(cache_dir)
+    about = _about(folder)
+    warnings = {int(ecg_id): names for ecg_id, names in about["warnings"].items()}
+    return Cache(folder, about["rate"], np.array(about["ecg_ids"]), tuple(about["shape"]), about["digest"], warnings)
+
+
+def _about(folder):
     try:
-        about = json.loads((folder / ABOUT).read_text())
-        size = (folder / SIGNALS).stat().st_size
-        shape = tuple(about["shape"])
-        whole = about["format"] == CACHE_FORMAT and size == about["bytes"]
-        warnings = {int(ecg_id): names for ecg_id, names in about["warnings"].items()}
-        cache = Cache(folder, about["rate"], np.array(about["ecg_ids"]), shape, about["digest"], warnings)
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        whole = about["format"] == CACHE_FORMAT and (folder / SIGNALS).stat().st_size == about["bytes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataSetError(f"{folder} is no signal cache ({error}): make it by 'python -m cardiov prepare'.") from error
     if not whole:
-        raise DataSetError(f"{folder} is damaged or of another version: delete it and run 'python -m cardiov prepare'.")
-    return cache
+        raise DataSetError(f"{folder} is damaged or of another version: make it anew by 'python -m cardiov prepare'.")
+    return about
+
+
+def _is_current(folder, key):
+    try:
+        return _about(folder)["inputs"] == key
+    except DataSetError:
+        return False
 
 
 def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
@@ -225,7 +244,8 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     rate : float
         Sampling rate of the prepared signals, in Hz.
     workers : int, optional
-        Processes; by default one for each core.
+        Threads; by default one for each core. NumPy, SciPy and the file system do nearly all of the work without
+        holding Python's lock, and threads need no copy of the calling process.
 
     Returns
     -------
@@ -237,16 +257,21 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
         If metadata or records are missing, or records differ in length.
     SignalError
         If a record cannot be read, see `cardiov.signals.read_ecg`.
+    ParameterError
+        If the rate is too low or ``cache_dir`` holds something else.
     StorageError
         If there is no space for the cache or no permission to write it.
     """
+    if not rate >= MIN_RATE:
+        raise ParameterError(f"the rate is {rate} Hz: give at least {MIN_RATE:g} Hz, which the filter's band needs.")
     records = _records(folder)
     key = _inputs_key(records, rate)
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
-    with _storage(cache_dir), _locked(cache_dir):
-        if _stored_key(cache_dir) != key:
-            _build(records, cache_dir, rate, workers or os.cpu_count(), key)
+    if not _is_current(cache_dir, key):
+        with _storage(cache_dir), _locked(cache_dir):
+            if not _is_current(cache_dir, key):  # another process may have made it meanwhile
+                _build(records, cache_dir, rate, workers or os.cpu_count(), key)
     return open_cache(cache_dir)
 
 
@@ -282,16 +307,10 @@ def _settings(rate):
 
 
 def _refuse_foreign(cache_dir):
-    if cache_dir.exists() and not {path.name for path in cache_dir.iterdir()} <= {SIGNALS, ABOUT}:
-        raise ParameterError(f"{cache_dir} holds other files than a signal cache: give a new folder for the cache.")
-
-
-def _stored_key(cache_dir):
-    try:
-        open_cache(cache_dir)
-        return json.loads((cache_dir / ABOUT).read_text())["inputs"]
-    except DataSetError:
-        return None
+    if not cache_dir.exists():
+        return
+    if not cache_dir.is_dir() or {path.name for path in cache_dir.iterdir()} - {SIGNALS, ABOUT}:
+        raise ParameterError(f"{cache_dir} holds something else than a signal cache: give a new folder for the cache.")
 
 
 @contextmanager
@@ -326,7 +345,7 @@ def _build(records, cache_dir, rate, workers, key):
         digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
         about = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
         about |= {"warnings": warnings, "ecg_ids": list(records)}
-        (unfinished / ABOUT).write_text(json.dumps(about))
+        (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         for name in (ABOUT, SIGNALS):
             (cache_dir / name).unlink(missing_ok=True)
         os.replace(unfinished, cache_dir)
@@ -340,13 +359,16 @@ def _allocate(path, shape):
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise StorageError(
-            f"the signal cache needs {needed / 1e6:,.0f} MB in {path.parent.parent}, where {free / 1e6:,.0f} MB are "
+            f"the signal cache needs {needed / 1e6:,.1f} MB in {path.parent.parent}, where {free / 1e6:,.1f} MB are "
             "free: free some, or give another folder."
         )
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
         offset = file.tell()
-        os.posix_fallocate(file.fileno(), 0, offset + needed)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, offset + needed)
+        else:
+            os.ftruncate(file.fileno(), offset + needed)
     return offset, offset + needed
 
 
@@ -356,7 +378,7 @@ def _convert(records, path, offset, shape, rate, workers):
     ids, bases = list(records), list(records.values())
     task = partial(_convert_chunk, path=path, offset=offset, shape=shape[1:], rate=rate)
     bar = tqdm(total=len(records), unit=" records", desc="preparing signals")
-    with bar, ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    with bar, ThreadPoolExecutor(workers) as pool:
         try:
             starts = range(0, len(records), CHUNK)
             futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in starts]
@@ -369,6 +391,10 @@ def _convert(records, path, offset, shape, rate, workers):
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if warnings:
+        kinds = Counter(name.partition(":")[0] for names in warnings.values() for name in names)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        log.warning("%d of %d records have warnings (%s), see the cache's .warnings", len(warnings), len(ids), counts)
     return digests, dict(sorted(warnings.items()))
 
 
@@ -386,7 +412,8 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
             quantised, clipped = _to_microvolts(signal)
             if clipped:
                 warnings = (*warnings, f"clipped samples: {clipped}")
-            os.pwrite(file.fileno(), quantised, offset + row * quantised.nbytes)
+            file.seek(offset + row * quantised.nbytes)
+            file.write(quantised)
             done.append((row, digest, warnings))
     return done
 
@@ -401,8 +428,10 @@ def _to_microvolts(signal):
 
 def _prepare_record(base, rate):
     """Prepared signal (12, n) in mV, digest of the record's files, and warnings."""
-    header = Path(f"{base}.hea").read_bytes()
-    data = Path(f"{base}.dat").read_bytes()
+    try:
+        header, data = Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes()
+    except OSError as error:
+        raise SignalError(f"{base} cannot be read ({error.strerror}): restore its .hea and .dat files.") from error
     plain = _read_plain(header, data, base)
     if plain is None:
         ecg = read_ecg(base)
@@ -434,5 +463,5 @@ def _read_plain(header, data, base):
         return None
     order = lead_order([lead.decode() for lead in leads], base)
     baseline, gain = np.array(baselines, int)[order], np.array(gains, float)[order]
-    signal = millivolts(samples.T[order], baseline, gain)
+    signal = ((samples.T[order] - baseline[:, None]) / gain[:, None]).astype(np.float32)
     return signal, float(record[2]), check_signal(signal, float(record[2]), base)

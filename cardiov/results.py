@@ -42,6 +42,11 @@ def build_dir(dataset: str) -> Path:
     return ROOT / "build" / dataset
 
 
+def simulated(dataset: str) -> bool:
+    """Whether a data set's name says that it is simulated; make lets no other data set have such a name."""
+    return "demo" in dataset.lower()
+
+
 # Writing
 
 

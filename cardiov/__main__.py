@@ -1,0 +1,158 @@
+"""The command line: ``python -m cardiov <command>``; ``--help`` lists the commands.
+
+Each command imports what it needs when it runs, so that ``--help`` does not wait for torch.
+"""
+
+import argparse
+import errno
+import sys
+from pathlib import Path
+
+import yaml
+
+from cardiov.errors import CardioVError, ParameterError
+
+
+def demo(arguments):
+    """Simulate the demo data set."""
+    from cardiov.synthetic import make_demo
+
+    make_demo(arguments.folder, patients=arguments.patients, seed=arguments.seed)
+    print(f"{arguments.folder}: simulated ECGs of {arguments.patients:,} patients")
+
+
+def prepare(arguments):
+    """Filter and resample a data set's signals, once, into a cache on disk."""
+    from cardiov.ptbxl import prepare as prepare_signals
+
+    rate = read_parameters(arguments.parameters).get("rate", arguments.rate)
+    cache = prepare_signals(arguments.data, arguments.cache, rate=rate)
+    records, leads, samples = cache.shape
+    print(f"{arguments.cache}: {records:,} records, {leads} leads, {samples:,} samples at {cache.rate:g} Hz")
+
+
+def train(arguments):
+    """Train one network; under torchrun, on several processes."""
+    from dataclasses import fields
+
+    from cardiov.ptbxl import open_cache, read_metadata
+    from cardiov.training import TrainingConfig, fit
+
+    parameters = read_parameters(arguments.parameters)
+    parameters.pop("rate", None)  # of the cache
+    known = [field.name for field in fields(TrainingConfig)]
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ParameterError(f"{arguments.parameters} sets {', '.join(unknown)}: correct it to one of {', '.join(known)}.")
+    config = TrainingConfig(**parameters | {"objective": arguments.objective, "seed": arguments.seed})
+    cache = open_cache(arguments.cache)
+    metadata = read_metadata(arguments.data).loc[cache.ecg_ids]
+    fit(config, cache, metadata, arguments.run_dir, arguments.run_dir)
+
+
+def notebook(arguments):
+    """Execute a notebook by papermill; the target appears only when it has run to its end."""
+    from cardiov.notebook import run_notebook
+
+    parameters = read_parameters(arguments.parameters) | dict(arguments.parameter)
+    print(f"{arguments.source} -> {arguments.target}", file=sys.stderr, flush=True)
+    run_notebook(arguments.source, arguments.target, parameters)
+
+
+def report(arguments):
+    """Write a data set's tables and figures into one page."""
+    from cardiov.report import update_readme, write_report
+    from cardiov.results import shown
+
+    print(f"report: {shown(write_report(arguments.dataset))}")
+    update_readme()
+
+
+def compare(arguments):
+    """Compare a data set's tables with the committed ones."""
+    from cardiov.comparison import compare_with_committed, verdict
+
+    cells = compare_with_committed(arguments.dataset)
+    if cells is not None and len(cells):
+        print(cells.sort_values("within").head(30).to_string(index=False, max_colwidth=40))
+    print(verdict(arguments.dataset, cells))
+
+
+def read_parameters(path) -> dict:
+    """Parameters from a YAML file; none without a path.
+
+    Raises
+    ------
+    ParameterError
+        If the file is missing or holds no names with values.
+    """
+    if path is None:
+        return {}
+    try:
+        parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ParameterError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}): correct it.") from error
+    if not isinstance(parameters, dict):
+        raise ParameterError(f"{path} holds no parameters: write one name and value a line, such as 'seed: 0'.")
+    return parameters
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m cardiov", description="CardioV companion: from ECGs to the report.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+
+    def add(run, *positional):
+        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        command.set_defaults(run=run)
+        for name, meaning in positional:
+            command.add_argument(name, help=meaning)
+        return command
+
+    command = add(demo, ("folder", "where to write it"))
+    command.add_argument("--patients", type=int, default=1000)
+    command.add_argument("--seed", type=int, default=0)
+
+    command = add(prepare, ("data", "folder in PTB-XL's layout"), ("cache", "where to write the cache"))
+    command.add_argument("--rate", type=float, default=500, help="in Hz (default: 500)")
+    _add_parameters(command, "YAML file whose rate is taken instead")
+
+    command = add(train)
+    _add_parameters(command, "YAML file such as notebooks/params/paper/training.yaml")
+    command.add_argument("--data", required=True, help="folder in PTB-XL's layout")
+    command.add_argument("--cache", required=True, help="made by prepare")
+    command.add_argument("--run-dir", required=True, help="gets weights, predictions, history and provenance")
+    command.add_argument("--objective", default="ordinal", help="ordinal (default), classification or regression")
+    command.add_argument("--seed", type=int, default=0)
+
+    command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
+    _add_parameters(command, "YAML file of parameters")
+    command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
+                         help="a parameter that is text; numbers are given in a file")  # fmt: skip
+
+    add(report, ("dataset", "name under results/"))
+    add(compare, ("dataset", "name under results/"))
+    return parser
+
+
+def _add_parameters(command, meaning):
+    command.add_argument("-f", "--parameters", metavar="FILE", help=meaning)
+
+
+def main(argv=None) -> int:
+    """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
+    arguments = command_line().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except CardioVError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

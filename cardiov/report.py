@@ -1,0 +1,160 @@
+"""The report of one data set: a single self-contained page of its tables and figures, and the README's table."""
+
+import base64
+import json
+import re
+
+import jinja2
+import pandas as pd
+
+from cardiov.errors import DataSetError
+from cardiov.ptbxl import VERSIONS
+from cardiov.results import ROOT, figures_dir, provenance, replacing, results_dir, simulated
+
+# (heading, [(table or figure, caption)]) in the paper's order; what is not there yet is left out
+SECTIONS = [
+    ("The data set", [
+        ("table1", "Table 1. Overall statistics, beside what the published versions of PTB-XL hold in full."),
+        ("table2", "Table 2. Statements and their critical values: how many records state each, and for how many it "
+                   "decides the label."),
+        ("label_distribution", "Records by critical value and split, under both label rules."),
+        ("label_rules", "Critical value by the most likely statement (rows) and by the highest risk (columns)."),
+        ("label_decisions", "How far details of the label rule decide."),
+    ]),
+    ("Network and ordinal targets", [
+        ("table3_network", "Table 3. The network's stages."),
+        ("table4_targets", "Table 4. Ordinal targets of each critical value."),
+        ("fig1_framework", "Fig. 1. From three thresholds to four probabilities."),
+        ("eq6_erratum", "Eq. 6 as printed and as meant."),
+    ]),
+    ("Training", [
+        ("training_ordinal-0", "Losses of the ordinal run: cross-entropy first, then the ordinal loss."),
+        ("training_classification-0", "Losses of the classification run."),
+        ("training_regression-0", "Losses of the regression run."),
+    ]),
+    ("Critical values estimated", [
+        ("fig2_roc", "Fig. 2. ROC curves of each critical value against the rest, test split."),
+        ("roc_metrics", "Metrics on the test split with 95 % intervals from resampled patients."),
+        ("confusion_matrix", "Labels (rows) and predictions (columns), test split."),
+        ("decoders", "The paper's decoder and the monotone one, with paired differences."),
+    ]),
+    ("Ablation of the objective", [
+        ("table6", "Table 6. Three objectives, test split, with 95 % intervals."),
+        ("table6_differences", "Paired differences between the objectives, with 95 % intervals."),
+    ]),
+    ("Published and reproduced", [
+        ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
+    ]),
+]  # fmt: skip
+UNSHOWN = {"records"}  # one row a record: too long for a page
+README_DATA_SETS = ("demo", "ptbxl-sample")
+README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
+README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
+
+
+def write_report(dataset: str):
+    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    DataSetError
+        If there is no table of the data set.
+    """
+    if not any(results_dir(dataset).glob("*.csv")):
+        raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("cardiov", "."), autoescape=True, trim_blocks=True)
+    page = environment.get_template("report.html").render(
+        dataset=dataset,
+        simulated=simulated(dataset),
+        source=VERSIONS["1.0.3"],
+        made=provenance(),
+        runs=_runs(dataset),
+        sections=_sections(dataset),
+    )
+    path = results_dir(dataset) / "report.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _runs(dataset):
+    """What made each run: its provenance, by the run's name."""
+    files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
+    return {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
+
+
+def _flat(content):
+    """Nested entries side by side, as a page shows them."""
+    flat = {}
+    for name, value in content.items():
+        flat |= {f"{name} {key}": text for key, text in _flat(value).items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _sections(dataset):
+    listed = {name for _, items in SECTIONS for name, _ in items}
+    found = {path.stem for path in (*results_dir(dataset).glob("*.csv"), *figures_dir(dataset).glob("*.png"))}
+    further = [(name, name.replace("_", " ").capitalize() + ".") for name in sorted(found - listed - UNSHOWN)]
+    shown = [(heading, [_item(dataset, *item) for item in items]) for heading, items in (*SECTIONS, ("Further", further))]
+    return [(heading, [item for item in items if item]) for heading, items in shown if any(items)]
+
+
+def _item(dataset, name, caption):
+    figure, table = figures_dir(dataset) / f"{name}.png", results_dir(dataset) / f"{name}.csv"
+    if figure.exists():
+        return {"name": name, "caption": caption, "image": base64.b64encode(figure.read_bytes()).decode()}
+    if table.exists():
+        return {"name": name, "caption": caption, **_table(table)}
+    return None
+
+
+def _table(path):
+    """Columns, rows and which columns hold numbers; floats with as many digits as a reader needs."""
+    frame = pd.read_csv(path)
+    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
+    texts = frame.astype(object).map(_text)
+    return {"columns": list(frame), "rows": texts.to_numpy().tolist(), "numeric": numeric}
+
+
+def _text(value):
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def readme_table() -> str:
+    """The results that the README shows: published figures beside the reproduced ones of each committed data set."""
+    files = {name: results_dir(name) / "published.csv" for name in README_DATA_SETS}
+    tables = {name: pd.read_csv(path, keep_default_na=False) for name, path in files.items() if path.exists()}
+    if not tables:
+        return "No results yet."
+    cells = {name: table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1) for name, table in tables.items()}
+    names = [f"{name} (simulated)" if simulated(name) else name for name in tables]
+    lines = [["Where", "Quantity", "Published", *names], ["---"] * (3 + len(names))]
+    for where, quantity, published in pd.read_csv(ROOT / "results" / "published.csv", dtype=str)[["where", "quantity", "published"]].to_numpy():
+        if re.fullmatch(README_ROWS, quantity) and published != "not available":
+            lines.append([where, quantity, published, *(column.get((where, quantity), "") for column in cells.values())])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _readme_cell(figure):
+    judged = figure["verdict"] in ("pass", "fail")
+    return f"{figure['reproduced']}: {figure['verdict']}" if judged else figure["reproduced"]
+
+
+def update_readme() -> None:
+    """Write `readme_table` between the README's marks; leave the file alone where nothing changes."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(README_MARKS[0])
+    _, _, after = rest.partition(README_MARKS[1])
+    new = f"{before}{README_MARKS[0]}\n{readme_table()}\n{README_MARKS[1]}{after}"
+    if new != text:
+        with replacing(path) as temporary:
+            temporary.write_text(new, encoding="utf-8")

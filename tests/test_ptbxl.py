@@ -1,0 +1,392 @@
+"""Metadata, labels and the signal cache, on small simulated data sets and on the real sample."""
+
+import errno
+import json
+import os
+import shutil
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ecg_files import simulated_signal, write_data_set, write_record
+
+from cardiov import ptbxl
+from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
+from cardiov.ptbxl import open_cache, prepare, read_metadata
+from cardiov.signals import prepare_signal, read_ecg
+
+SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[2] / "shared"))
+SAMPLE = SHARED / "ptbxl-sample"
+needs_sample = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the real sample of PTB-XL is not here (CARDIOV_SHARED)")
+FIRST = "records500/00000/00001_hr"
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_data_set(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def edit(table, data):
+    table.to_csv(data / "ptbxl_database.csv", index=False)
+
+
+# Metadata
+
+
+def test_metadata_of_a_small_data_set(data):
+    records = read_metadata(data)
+    assert records.index.tolist() == [1, 2, 3, 4] and records.index.name == "ecg_id"
+    assert records["patient_id"].tolist() == [100, 100, 101, 101]
+    assert records["sex"].tolist() == ["male", "female", "male", "female"]
+    assert records["fold"].tolist() == records["strat_fold"].tolist() == [3, 8, 9, 10]
+    assert records["split"].tolist() == ["train", "train", "validation", "test"]
+    assert list(records["scp_codes"].iloc[2].items()) == [("NDT", 0.0), ("LVH", 50.0), ("AFIB", 0.0)]
+    assert records["critical_value"].tolist() == [0, 3, 2, 2]
+    assert records["critical_value_highest_risk"].tolist() == [0, 3, 2, 2]
+    assert records["tie"].tolist() == [False, True, False, False]
+    assert records.loc[1, "static_noise"] == ", I-V1,"
+
+
+def test_superclasses_are_of_all_statements_whatever_their_likelihood(data):
+    assert read_metadata(data)["superclasses"].tolist() == ["NORM", "CD;MI", "HYP;STTC", ""]
+
+
+def test_ages_of_version_1_0_3_and_1_0_1(data):
+    records = read_metadata(data)  # the file has 56, 300, none and 95
+    np.testing.assert_array_equal(records["age"], [56, 90, np.nan, 95])
+    assert records["age_90_or_over"].tolist() == [False, True, False, True]
+
+
+def test_published_counts():
+    assert (ptbxl.VERSIONS["1.0.1"].records, ptbxl.VERSIONS["1.0.1"].patients) == (21837, 18885)
+    assert (ptbxl.VERSIONS["1.0.3"].records, ptbxl.VERSIONS["1.0.3"].patients) == (21799, 18869)
+    assert all(version.licence == "CC BY 4.0" and "Wagner" in version.citation for version in ptbxl.VERSIONS.values())
+
+
+@needs_sample
+def test_metadata_of_the_real_sample():
+    records = read_metadata(SAMPLE)
+    assert len(records) == 2877
+    assert records["split"].value_counts().to_dict() == {"train": 2341, "validation": 334, "test": 202}
+    assert records["critical_value"].value_counts().sort_index().tolist() == [1327, 667, 411, 472]
+    assert records["tie"].mean() == pytest.approx(0.14, abs=0.005)  # as reproduction.md says
+    assert records["age"].max() == 91 and records["age_90_or_over"].sum() == 34 and records["age"].isna().sum() == 3
+    folds = records.groupby("patient_id")["split"].nunique()
+    assert (folds == 1).all()
+
+
+def test_missing_folder_and_missing_table(tmp_path):
+    with pytest.raises(DataSetError, match="there is no data folder .*nowhere"):
+        read_metadata(tmp_path / "nowhere")
+    with pytest.raises(DataSetError, match=r"ptbxl_database.csv cannot be read"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("column", ptbxl.COLUMNS)
+def test_missing_column_is_named(tmp_path, column):
+    edit(write_data_set(tmp_path, records=1).drop(columns=column), tmp_path)
+    with pytest.raises(DataSetError, match=f"ptbxl_database.csv lacks the column {column}:"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("ecg_id", 1, "an ecg_id twice"),
+        ("ecg_id", "two", "gives row 2 the ecg_id 'two'"),
+        ("patient_id", None, "gives record 2 the patient_id 'nan'"),
+        ("age", "old", "gives record 2 the age 'old'"),
+        ("sex", 2, "gives record 2 the sex"),
+        ("strat_fold", 11, "gives record 2 the strat_fold"),
+        ("scp_codes", "{'NORM': ", "record 2 the scp_codes"),
+        ("scp_codes", "['NORM']", "record 2 the scp_codes"),
+        ("scp_codes", "__import__('os').getcwd()", "record 2 the scp_codes"),
+        ("scp_codes", None, "record 2 the scp_codes"),
+    ],
+)
+def test_strange_values_are_named(tmp_path, column, value, message):
+    table = write_data_set(tmp_path).astype({column: object})
+    table.loc[1, column] = value
+    edit(table, tmp_path)
+    with pytest.raises(DataSetError, match=message):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"), [("{}", "record 2: scp_codes is empty"), ("{'XYZ': 1}", "record 2: .*'XYZ'")]
+)
+def test_strange_statements_are_named(tmp_path, codes, message):
+    table = write_data_set(tmp_path)
+    table.loc[1, "scp_codes"] = codes
+    edit(table, tmp_path)
+    with pytest.raises(StatementError, match=message):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "ecg_id,patient_id\n", "\x00\x01\xff", 'ecg_id,"patient_id\n1,2\n'])
+def test_damaged_table(tmp_path, content):
+    (tmp_path / "ptbxl_database.csv").write_text(content, encoding="latin-1")
+    with pytest.raises(DataSetError, match=r"ptbxl_database.csv"):
+        read_metadata(tmp_path)
+
+
+# The cache: what is in it
+
+
+def test_cache_holds_the_prepared_signals(data, tmp_path):
+    cache = prepare(data, tmp_path / "cache", rate=500, workers=2)
+    assert cache.shape == (4, 12, 5000) and cache.rate == 500 and cache.ecg_ids.tolist() == [1, 2, 3, 4]
+    assert cache.warnings == {} and open_cache(tmp_path / "cache").digest == cache.digest
+    read = cache.read([2, 0, 2])
+    assert read.dtype == np.float32 and read.shape == (3, 12, 5000)
+    for row, ecg_id in enumerate((3, 1, 3)):
+        ecg = read_ecg(data / f"records500/00000/{ecg_id:05d}_hr")
+        np.testing.assert_allclose(read[row], prepare_signal(ecg.signal, 500, 500), atol=0.5001e-3)  # mV, half a step
+    assert np.load(tmp_path / "cache" / "signals.npy", mmap_mode="r").dtype == np.int16
+
+
+def test_cache_at_another_rate(data, tmp_path):
+    cache = prepare(data, tmp_path / "cache", rate=100)
+    assert cache.shape == (4, 12, 1000)
+    expected = prepare_signal(read_ecg(data / FIRST).signal, 500, 100)
+    np.testing.assert_allclose(cache.read([0])[0], expected, atol=0.5001e-3)
+
+
+def test_number_of_workers_makes_no_difference(tmp_path):
+    write_data_set(tmp_path / "data", records=20, signal=simulated_signal(seconds=5))
+    caches = [prepare(tmp_path / "data", tmp_path / f"cache{workers}", workers=workers) for workers in (1, 4)]
+    one, four = [(cache.folder / "signals.npy").read_bytes() for cache in caches]
+    assert one == four and caches[0].digest == caches[1].digest
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"gain": np.linspace(700, 2300, 12), "baseline": np.arange(-6, 6)},
+        {"leads": ("V6", "V5", "V4", "V3", "V2", "V1", "AVF", "AVL", "AVR", "III", "II", "I")},
+        {"comments": ["<age>: 5"]},
+    ],
+)
+def test_plain_records_read_fast_are_the_same(tmp_path, record):
+    base = write_record(tmp_path, **record)
+    signal, fs, warnings = ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base)
+    ecg = read_ecg(base)
+    np.testing.assert_array_equal(signal, ecg.signal)
+    assert (fs, warnings) == (ecg.fs, ecg.warnings)
+
+
+@pytest.mark.parametrize("record", [{"units": "uV", "gain": 1.0}, {"fs": 500.5}])
+def test_other_records_are_read_by_wfdb(tmp_path, record):
+    write_data_set(tmp_path / "data", records=2, **record)
+    base = tmp_path / "data" / FIRST
+    assert ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base) is None
+    ecg = read_ecg(base)
+    expected = prepare_signal(ecg.signal, ecg.fs, 500)
+    np.testing.assert_allclose(prepare(tmp_path / "data", tmp_path / "cache").read([0])[0], expected, atol=0.5001e-3)
+
+
+def test_warnings_are_kept_and_logged(data, tmp_path, caplog):
+    digital = simulated_signal()
+    digital[6] = 0
+    digital[7] = 25_000 * np.sin(np.arange(5000))  # at 2 LSB per µV below, so ±50 mV, more than int16 of 1 µV holds
+    write_record(data / "records500/00000", "00003_hr", digital, gain=500.0)
+    cache = prepare(data, tmp_path / "cache")
+    flat, large, clipped = cache.warnings[3]
+    assert (flat, large) == ("flat lead: V1", "implausible amplitude: V2")
+    assert clipped.startswith("clipped samples: ") and int(clipped.split()[-1]) > 0
+    assert "1 of 4 records have warnings" in caplog.text
+
+
+@needs_sample
+def test_real_records(tmp_path):
+    """Lead II is I + III, aVR is -(I + II) / 2: the leads are in their places; and the fast path serves these files."""
+    with tarfile.open(SAMPLE / "records500-21000.tar.xz") as archive:
+        members = [member for _, member in zip(range(12), archive) if member.isfile()]
+        archive.extractall(tmp_path, members, filter="data")
+    bases = [path.with_suffix("") for path in tmp_path.rglob("*.hea") if path.with_suffix(".dat").exists()]
+    assert len(bases) >= 4
+    for base in bases:
+        ecg = read_ecg(base)
+        plain = ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base)
+        np.testing.assert_array_equal(plain[0], ecg.signal)
+        one, two, three, right, left, foot = ecg.signal[:6]
+        np.testing.assert_allclose(two, one + three, atol=0.011)
+        np.testing.assert_allclose(right, -(one + two) / 2, atol=0.011)
+        np.testing.assert_allclose(left, one - two / 2, atol=0.011)
+        np.testing.assert_allclose(foot, two - one / 2, atol=0.011)
+
+
+# The cache: when it is made
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    made = []
+    build = ptbxl._build
+    monkeypatch.setattr(ptbxl, "_build", lambda *arguments: made.append(1) or build(*arguments))
+    return made
+
+
+def test_cache_is_reused_while_nothing_changes(data, tmp_path, builds):
+    first = prepare(data, tmp_path / "cache")
+    assert prepare(data, tmp_path / "cache").digest == first.digest and len(builds) == 1
+
+
+def test_cache_is_made_anew_when_something_changes(data, tmp_path, builds):
+    digests = [prepare(data, tmp_path / "cache").digest]
+    write_record(data / "records500/00000", "00002_hr", simulated_signal(seed=99))
+    digests.append(prepare(data, tmp_path / "cache").digest)
+    digests.append(prepare(data, tmp_path / "cache", rate=250).digest)
+    write_data_set(data, records=3)
+    digests.append(prepare(data, tmp_path / "cache", rate=250).digest)
+    assert len(builds) == 4 and len(set(digests)) == 4
+    assert open_cache(tmp_path / "cache").shape == (3, 12, 2500)
+
+
+def test_digest_is_of_the_content_alone(data, tmp_path, builds):
+    shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copy)  # with other times
+    caches = [prepare(folder, tmp_path / f"cache-{folder.name}") for folder in (data, tmp_path / "elsewhere")]
+    assert caches[0].digest == caches[1].digest and len(builds) == 2
+
+
+def test_an_interrupted_conversion_leaves_nothing(data, tmp_path, monkeypatch):
+    prepare_record = ptbxl._prepare_record
+
+    def interrupted(base, rate):
+        if base.name == "00003_hr":
+            raise KeyboardInterrupt
+        return prepare_record(base, rate)
+
+    monkeypatch.setattr(ptbxl, "_prepare_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(data, tmp_path / "cache")
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "cache.lock"}
+    monkeypatch.undo()
+    assert prepare(data, tmp_path / "cache").shape == (4, 12, 5000)
+
+
+def test_what_a_killed_conversion_left_is_never_used(data, tmp_path):
+    expected = prepare(data, tmp_path / "cache").read([0, 1, 2, 3])
+    os.rename(tmp_path / "cache", tmp_path / "cache.tmp")
+    (tmp_path / "cache.tmp" / "cache.json").unlink()
+    os.truncate(tmp_path / "cache.tmp" / "signals.npy", 1000)
+    with pytest.raises(DataSetError, match="is no signal cache"):
+        open_cache(tmp_path / "cache")
+    np.testing.assert_array_equal(prepare(data, tmp_path / "cache").read([0, 1, 2, 3]), expected)
+    assert not (tmp_path / "cache.tmp").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "json", "absent"])
+def test_damaged_cache_is_found_and_made_anew(data, tmp_path, damage):
+    folder = prepare(data, tmp_path / "cache").folder
+    if damage == "truncate":
+        os.truncate(folder / "signals.npy", 1000)
+    elif damage == "json":
+        (folder / "cache.json").write_text('{"rate": ')
+    else:
+        (folder / "signals.npy").unlink()
+    with pytest.raises(DataSetError, match="python -m cardiov prepare"):
+        open_cache(folder)
+    assert prepare(data, tmp_path / "cache").read([3]).shape == (1, 12, 5000)
+
+
+def test_two_at_once_convert_once(data, tmp_path, builds):
+    threads = [threading.Thread(target=prepare, args=(data, tmp_path / "cache")) for _ in range(3)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(builds) == 1 and open_cache(tmp_path / "cache").shape == (4, 12, 5000)
+
+
+def test_data_folder_is_only_read(data, tmp_path):
+    state = lambda: {path: path.stat().st_mtime_ns for path in sorted(data.rglob("*"))}  # noqa: E731
+    before = state()
+    prepare(data, tmp_path / "cache")
+    assert state() == before
+
+
+def test_a_folder_with_other_files_is_never_replaced(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
+        with pytest.raises(ParameterError, match="holds something else than a signal cache"):
+            prepare(data, target)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("rate", [0, -500, 50, float("nan")])
+def test_rate_must_fit_the_band(data, tmp_path, rate):
+    with pytest.raises(ParameterError, match="give at least 100 Hz"):
+        prepare(data, tmp_path / "cache", rate=rate)
+
+
+# The cache: what is wrong with the data
+
+
+def refused(error, message, data, tmp_path):
+    with pytest.raises(error, match=message):
+        prepare(data, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "cache.tmp").exists()
+
+
+def test_absent_records_are_named_and_counted(data, tmp_path):
+    (data / f"{FIRST}.dat").unlink()
+    (data / "records500/00000/00003_hr.hea").unlink()
+    refused(DataSetError, "2 of the 4 records listed .* the first being .*00001_hr, .*00003_hr: unpack", data, tmp_path)
+
+
+def test_corrupt_record(data, tmp_path):
+    content = bytearray((data / "records500/00000/00002_hr.dat").read_bytes())
+    content[1000] ^= 0x10
+    (data / "records500/00000/00002_hr.dat").write_bytes(content)
+    refused(SignalError, "00002_hr is corrupt", data, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "size"), [("00001_hr.dat", 60_000), ("00004_hr.dat", 0), ("00002_hr.hea", 200)])
+def test_truncated_record(data, tmp_path, name, size):
+    os.truncate(data / "records500/00000" / name, size)
+    refused(SignalError, name.split(".")[0], data, tmp_path)
+
+
+def test_records_of_another_length_are_named(data, tmp_path):
+    write_record(data / "records500/00000", "00004_hr", simulated_signal(seconds=12))
+    refused(DataSetError, "00004_hr has 12.00 s where the first record has 10.00 s", data, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "records500/../../outside"])
+def test_metadata_may_not_point_out_of_the_folder(data, tmp_path, name):
+    table = write_data_set(data)
+    table.loc[1, "filename_hr"] = name
+    edit(table, data)
+    refused(DataSetError, "outside the data folder", data, tmp_path)
+
+
+# The cache: what is wrong with the disk
+
+
+def test_too_little_space_is_found_before_the_work(data, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(ptbxl, "_convert", None)
+    refused(StorageError, "needs 0.5 MB in .*, where 0.3 MB are free", data, tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_disk_that_fills_up(data, tmp_path, monkeypatch, code):
+    def full(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(json, "dumps", full)
+    refused(StorageError, "free some, or give another folder", data, tmp_path)
+
+
+def test_cache_that_cannot_be_written(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="give a folder that can be written"):
+        prepare(data, tmp_path / "file" / "cache")

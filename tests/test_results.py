@@ -1,0 +1,97 @@
+"""Writing results: whole or not at all, the same file for the same result."""
+
+import errno
+import json
+import subprocess
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardiov import results
+from cardiov.errors import DataSetError, StorageError
+
+matplotlib.use("Agg")
+
+
+def test_a_table_is_written_with_six_digits_and_without_row_numbers(root):
+    path = results.save_table(pd.DataFrame({"name": ["a"], "value": [0.1 + 0.2]}), "some", "table")
+    assert path == root / "results/some/table.csv"
+    assert path.read_bytes() == b"name,value\na,0.3\n"
+
+
+def test_a_named_index_is_kept(root):
+    frame = pd.DataFrame({"records": [3]}, index=pd.Index(["NORM"], name="statement"))
+    assert results.save_table(frame, "some", "table").read_text() == "statement,records\nNORM,3\n"
+
+
+def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
+    from matplotlib.figure import Figure
+
+    contents = []
+    for _ in range(2):
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        path = results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), "some", "line")
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] and b"matplotlib" not in contents[0].lower()
+    assert path == root / "figures/some/line.png"
+    assert path.with_suffix(".csv").read_text() == "y\n1\n2\n"
+
+
+def test_scalars_are_plain_json(root):
+    scalars = {"n": np.int64(3), "mae": np.float64(1 / 3), "auc": np.float32(0.5), "none": float("nan"), "ok": np.True_}
+    path = results.save_scalars("some", "04_roc", scalars)
+    assert json.loads(path.read_text()) == {"n": 3, "mae": 0.333333, "auc": 0.5, "none": None, "ok": True}
+    assert results.read_scalars("some")["04_roc.mae"] == 0.333333
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(root):
+    path = root / "old.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), results.replacing(path) as temporary:
+        temporary.write_text("half")
+        1 / 0
+    assert path.read_text() == "old"
+    assert sorted(root.iterdir()) == [path, root / "results"]
+
+
+def test_a_full_device_is_one_sentence(root):
+    with pytest.raises(StorageError, match="no space left to write results/x.csv: free"):
+        with results.replacing(root / "results/x.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_missing_predictions_say_what_to_do(root):
+    with pytest.raises(DataSetError, match=r"results/some/runs/ordinal-0/predictions.csv is missing: train"):
+        results.read_predictions("some", "ordinal-0")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("demo", True), ("my-Demo-2", True), ("ptbxl-sample", False)])
+def test_simulated_data_sets_are_known_by_name(name, expected):
+    assert results.simulated(name) is expected
+
+
+def git_repository(root):
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *identity, *command], cwd=root, check=True, capture_output=True)
+
+
+def test_provenance_tells_changed_code_from_changed_results(root):
+    assert results.provenance()["commit"] is None
+    (root / "code.py").write_text("1")
+    git_repository(root)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+    results.save_table(pd.DataFrame({"a": [1]}), "some", "new")
+    assert results.provenance()["commit"] == head
+    assert results.provenance()["code_changed"] is False
+    (root / "code.py").write_text("2")
+    assert results.provenance()["code_changed"] is True
+
+
+def test_provenance_names_the_packages_that_decide_numbers():
+    packages = results.provenance()["packages"]
+    assert {"torch", "numpy", "scipy", "pandas"} <= set(packages) and "pytest" not in packages
+    assert packages["numpy"] == np.__version__
