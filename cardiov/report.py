@@ -131,7 +131,7 @@ def _text(value):
 def readme_table() -> str:
     """The results that the README shows: published figures beside the reproduced ones of each committed data set."""
     files = {name: results_dir(name) / "published.csv" for name in README_DATA_SETS}
-    tables = {name: pd.read_csv(path, keep_default_na=False) for name, path in files.items() if path.exists()}
+    tables = {name: pd.read_csv(path, dtype=str, keep_default_na=False) for name, path in files.items() if path.exists()}
     if not tables:
         return "No results yet."
     cells = {name: table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1) for name, table in tables.items()}

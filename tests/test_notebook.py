@@ -28,10 +28,9 @@ def left(root):
 
 def test_parameters_reach_the_cells_and_progress_the_screen(notebook, root, capsys):
     source = notebook("import sys\nprint('k is', k)\nprint('half way', file=sys.stderr)")
-    for _ in range(2):
-        target = run_notebook(source, root / "out" / "some.ipynb", {"k": 3})
-        first = target.read_bytes() if not _ else first
-    assert target.read_bytes() == first  # no times, no random ids
+    target = root / "out" / "some.ipynb"
+    first, second = (run_notebook(source, target, {"k": 3}).read_bytes() for _ in range(2))
+    assert first == second  # no times, no random ids
     cells = nbformat.read(target, as_version=4).cells
     assert [output["text"] for output in cells[-1].outputs] == ["k is 3\n"]
     shown = capsys.readouterr().err

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 TESTS = str(Path(__file__).parents[1])
 SAMPLES = 5000
 SCRIPT = """
-import resource, sys
+import re, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
@@ -26,7 +26,7 @@ metadata = pd.DataFrame({{"ecg_id": rows, "patient_id": rows, "split": split, "c
 cache = Cache(folder, 500, rows, (n, 12, {samples}), "made-up", {{}})
 config = replace(CONFIG, pretrain_epochs=0, finetune_epochs=1)
 fit(config, cache, metadata.set_index("ecg_id"), folder / "weights", folder / "run")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 

@@ -1,0 +1,85 @@
+"""The command line: quick help, one sentence for what goes wrong, and the exit code."""
+
+import errno
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from cardiov import __main__ as command_line
+from cardiov import notebook, ptbxl, results
+from cardiov.results import ROOT
+
+COMMANDS = ("demo", "prepare", "train", "notebook", "report", "compare")
+
+
+def test_help_lists_the_commands_without_waiting_for_torch():
+    code = "import sys, runpy; sys.argv = ['cardiov', '--help']\ntry: runpy.run_module('cardiov', run_name='__main__')\n"
+    code += "finally: assert not {'torch', 'pandas', 'scipy', 'papermill'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f"\n    {command} " in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["prepare", "no/folder", "cache"], "no/folder"),
+        (["train", "--data", "d", "--cache", "no/cache", "--run-dir", "r"], "no/cache"),
+        (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),
+        (["notebook", "no.ipynb", "out.ipynb", "-f", "no.yaml"], "no.yaml cannot be read as YAML"),
+        (["report", "nothing"], "results/nothing has no tables"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_without_a_traceback(root, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(root)
+    assert command_line.main(arguments) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert sentence in shown[-1] and shown[-1].endswith(".")
+    assert not any("Traceback" in line for line in shown)
+    assert not (root / "out.ipynb").exists() and not (root / "cache").exists()
+
+
+def test_unknown_training_parameters_are_named_with_the_known_ones(tmp_path, capsys):
+    path = tmp_path / "training.yaml"
+    path.write_text("rate: 100\nepoch: 3\n")
+    assert command_line.main(["train", "-f", str(path), "--data", "d", "--cache", "c", "--run-dir", "r"]) == 1
+    assert "training.yaml sets epoch: correct it to one of" in capsys.readouterr().err
+
+
+def test_a_full_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, capsys):
+    def fail(number):
+        def prepare(*_, **__):
+            raise OSError(number, "for some reason")
+
+        monkeypatch.setattr(ptbxl, "prepare", prepare)
+        return command_line.main(["prepare", "data", "cache"])
+
+    assert fail(errno.ENOSPC) == 1
+    assert "no space left" in capsys.readouterr().err
+    with pytest.raises(OSError):
+        fail(errno.EIO)
+
+
+def test_parameters_come_from_the_file_and_text_from_the_line(monkeypatch, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("resamples: 50\nmodel:\n  widths: [16, 16]\n")
+    seen = {}
+    monkeypatch.setattr(notebook, "run_notebook", lambda source, target, parameters: seen.update(parameters))
+    assert command_line.main(["notebook", "s", "t", "-f", str(path), "-p", "dataset", "00001"]) == 0
+    assert seen == {"resamples": 50, "model": {"widths": [16, 16]}, "dataset": "00001"}
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", ""])
+def test_a_file_without_parameters_is_refused(tmp_path, text):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(command_line.ParameterError, match="p.yaml"):
+        command_line.read_parameters(path)
+
+
+def test_compare_says_when_nothing_is_committed(root, capsys):
+    results.save_table(pd.DataFrame({"a": [1]}), "some", "table1")
+    assert command_line.main(["compare", "some"]) == 0
+    assert "results/some is not committed" in capsys.readouterr().out
