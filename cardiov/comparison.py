@@ -53,19 +53,13 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     DataSetError
         If the data set's notebook 01, which counts its records, has not run.
     """
-    scalars = _scalars(dataset)
+    scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
         raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
     published = pd.read_csv(ROOT / "results" / "published.csv", dtype=str, keep_default_na=False)
     tolerances = {(rule["table"], rule["column"]): rule for rule in _tolerances("published")}
     rows = [_judged(figure, scalars, tolerances, dataset) for figure in published.to_dict("records")]
     return pd.DataFrame(rows)
-
-
-def _scalars(dataset):
-    scalars = read_scalars(dataset)
-    wrong, *further = (scalars.get(f"04_roc.n_{name}") for name in ("wrong", "error_2", "error_3"))
-    return scalars if wrong is None else scalars | {"04_roc.n_error_1": wrong - sum(further)}
 
 
 def _judged(figure, scalars, tolerances, dataset):

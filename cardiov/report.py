@@ -82,9 +82,11 @@ def write_report(dataset: str):
 
 
 def _runs(dataset):
-    """What made each run: its provenance, by the run's name."""
+    """What made each run: columns, and a row of texts for each entry of their provenance."""
     files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
-    return {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
+    runs = {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
+    names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
+    return {"columns": ["", *runs], "rows": [[name, *(run.get(name, "") for run in runs.values())] for name in names]}
 
 
 def _flat(content):
@@ -113,7 +115,7 @@ def _item(dataset, name, caption):
 
 
 def _table(path):
-    """Columns, rows and which columns hold numbers; floats with as many digits as a reader needs."""
+    """Columns, rows and which columns hold numbers; floats to four places."""
     frame = pd.read_csv(path)
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
     texts = frame.astype(object).map(_text)
@@ -124,7 +126,7 @@ def _text(value):
     if pd.isna(value):
         return ""
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:.4g}"
+        return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

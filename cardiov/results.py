@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,12 +76,21 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if not _is_full(error, path):
             raise
         raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_full(error, path):
+    """Whether an error comes from a full device; torch and safetensors hide that in errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if "No space left on device" in str(error):
+        return True
+    return path.parent.is_dir() and shutil.disk_usage(path.parent).free < 2**20
 
 
 def shown(path: Path) -> str:

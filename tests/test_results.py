@@ -3,6 +3,7 @@
 import errno
 import json
 import subprocess
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -61,6 +62,18 @@ def test_a_full_device_is_one_sentence(root):
     with pytest.raises(StorageError, match="no space left to write results/x.csv: free"):
         with results.replacing(root / "results/x.csv"):
             raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_device_is_known_behind_other_errors(root, monkeypatch):
+    """safetensors says so in words; torch says only that a file could not be written."""
+    with pytest.raises(StorageError, match="no space left"), results.replacing(root / "w"):
+        raise ValueError("Error while serializing: I/O error: No space left on device (os error 28)")
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(StorageError, match="no space left"), results.replacing(root / "w"):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**10))
+    with pytest.raises(RuntimeError), results.replacing(root / "w"):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
 
 
 def test_missing_predictions_say_what_to_do(root):
