@@ -78,7 +78,7 @@ USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
 # or other parameters.
 missing = $(if $(wildcard $(1)),,FORCE)
 USES_CACHE += $(call missing,$(BUILD)/cache/cache.json)
-USES_CACHE += $(if $(wildcard $(STAMPS)/cache),$(if $(shell find $(DATA)/ -newer $(STAMPS)/cache -print -quit),FORCE))
+USES_CACHE += $(if $(wildcard $(STAMPS)/cache),$(if $(shell find $(DATA)/ -newer $(STAMPS)/cache -print -quit 2>/dev/null),FORCE))
 SETTINGS := $(DATA) $(PARAMS)
 CHANGED := $(if $(filter-out $(shell cat $(STAMPS)/settings 2>/dev/null),$(SETTINGS)),FORCE)
 

@@ -4,6 +4,7 @@ import ast
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import nbformat
@@ -67,9 +68,14 @@ def _step(words):
     return Path(words[4]).stem if words[2] == "notebook" else words[2]
 
 
+def touch(path):
+    time.sleep(0.02)  # a file system's clock ticks every few milliseconds
+    path.touch()
+
+
 def steps_after_touching(tree, name):
     assert make(tree, "paper")[1].returncode == 0
-    (tree / name).touch()
+    touch(tree / name)
     steps, done = make(tree, "paper")
     assert done.returncode == 0, done.stderr
     assert len(steps) == len(set(steps))
@@ -154,14 +160,14 @@ def test_a_notebook_reruns_with_every_module_that_it_imports(tree, notebook):
     steps = {f"{notebook.stem}-ordinal-0" if notebook.stem == "03_training" else notebook.stem}
     make(tree, "paper")
     for module in stands_on(notebook):
-        (tree / "cardiov" / f"{module}.py").touch()
+        touch(tree / "cardiov" / f"{module}.py")
         assert steps <= set(make(tree, "paper")[0]), f"{notebook.name} imports {module}, which the Makefile does not know"
 
 
 def test_demo_data_are_made_again_with_every_module_that_they_stand_on(tree):
     make(tree, "paper")
     for module in {"synthetic"} | stands_on(ROOT / "cardiov/synthetic.py"):
-        (tree / "cardiov" / f"{module}.py").touch()
+        touch(tree / "cardiov" / f"{module}.py")
         assert "demo" in make(tree, "paper")[0], f"synthetic.py imports {module}, which the Makefile does not know"
 
 

@@ -390,3 +390,12 @@ def test_cache_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="give a folder that can be written"):
         prepare(data, tmp_path / "file" / "cache")
+
+
+def test_prepared_signals_are_those_of_this_cache_format():
+    """Literal values: where they change, caches on disk are stale, so raise `CACHE_FORMAT` with them."""
+    signal = (simulated_signal(seed=3) / 1000).astype(np.float32)
+    at_500, at_100 = (1000 * prepare_signal(signal, 500.0, rate) for rate in (500, 100))  # µV
+    assert ptbxl.CACHE_FORMAT == 1
+    assert np.allclose(at_500[5, [0, 1666, 4999]], [22.04, 319.24, 24.45], atol=0.5)
+    assert np.allclose(at_100[11, [0, 333, 999]], [30.08, 234.07, 179.10], atol=0.5)
