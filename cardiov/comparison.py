@@ -12,7 +12,7 @@ import pandas as pd
 
 from cardiov.errors import ComparisonError, DataSetError
 from cardiov.ptbxl import VERSIONS
-from cardiov.results import ROOT, git, read_scalars, results_dir, simulated
+from cardiov.results import ROOT, git, read_scalars, simulated
 
 RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
 WHOLE = 0.99  # share of these records above which a data set counts as PTB-XL, whatever its version

@@ -205,7 +205,7 @@ def data_title(dataset, detail=""):
     origin = ""
     if simulated(dataset):
         origin = " (simulated)"
-    elif "ptbxl" in dataset.lower():
+    elif "ptbxl" in dataset.lower().replace("-", ""):
         origin = " (PTB-XL, Wagner et al. 2020, CC BY 4.0)"
     return f"{dataset}{origin}{detail and ': '}{detail}"
 
@@ -224,7 +224,7 @@ def learning_curves(history, title=None):
     matplotlib.figure.Figure
     """
     phases = list(dict.fromkeys(history["phase"]))
-    figure, panels = _statistics_axes(60 + 60 * len(phases), 65, columns=len(phases), title=title)
+    figure, panels = _statistics_axes(180, 65, columns=len(phases), title=title)
     for axes, phase in zip(panels, phases, strict=True):
         rows = history[history["phase"] == phase]
         for split, colour, style in (("train", LEVEL_COLOURS[0], "o-"), ("validation", LEVEL_COLOURS[3], "s--")):

@@ -11,6 +11,8 @@ from cardiov.errors import DataSetError
 from cardiov.ptbxl import VERSIONS
 from cardiov.results import ROOT, figures_dir, provenance, replacing, results_dir, simulated
 
+# of the network alone, whatever the data set
+WITHOUT_DATA = {"table3_network", "table4_targets", "fig1_framework", "eq6_erratum"}
 # (heading, [(table or figure, caption)]) in the paper's order; what is not there yet is left out
 SECTIONS = [
     ("The data set", [
@@ -106,6 +108,8 @@ def _sections(dataset):
 
 
 def _item(dataset, name, caption):
+    if simulated(dataset) and name not in WITHOUT_DATA:
+        caption += " Simulated data."
     figure, table = figures_dir(dataset) / f"{name}.png", results_dir(dataset) / f"{name}.csv"
     if figure.exists():
         return {"name": name, "caption": caption, "image": base64.b64encode(figure.read_bytes()).decode()}

@@ -1,8 +1,12 @@
 """Fixtures that several tests share."""
 
+import os
 import shutil
 
 import pytest
+
+# before torch is imported: sums depend on the number of threads, and a test's child processes must use as many as it does
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from cardiov import comparison, notebook, report, results
 

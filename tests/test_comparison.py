@@ -1,6 +1,5 @@
 """Verdicts on reproduced figures, and on results that were made again."""
 
-import json
 import subprocess
 
 import pandas as pd

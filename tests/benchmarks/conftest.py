@@ -2,21 +2,16 @@
 
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from cardiov.results import ROOT, replacing
+from cardiov.results import ROOT, processor, replacing
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for what the tests share
-
-
-def _processor():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+torch.set_num_threads(os.cpu_count())  # the tests beside keep to one
 
 
 @pytest.fixture
@@ -24,7 +19,7 @@ def record_ratio():
     """``record_ratio(name, **values)`` prints the values and writes them to results/benchmarks/<name>.json."""
 
     def record(name, **values):
-        values |= {"processor": _processor(), "cores": os.cpu_count()}
+        values |= {"processor": processor(), "cores": os.cpu_count()}
         print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in values.items()))
         with replacing(ROOT / "results" / "benchmarks" / f"{name}.json") as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
