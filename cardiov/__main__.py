@@ -4,7 +4,6 @@ Each command imports what it needs when it runs, so that ``--help`` does not wai
 """
 
 import argparse
-import errno
 import sys
 from pathlib import Path
 
@@ -147,7 +146,9 @@ def main(argv=None) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        from cardiov.results import is_full
+
+        if not is_full(error, Path.cwd()):
             raise
         print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)
         return 1

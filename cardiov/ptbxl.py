@@ -5,7 +5,6 @@ The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any 
 """
 
 import ast
-import errno
 import fcntl
 import hashlib
 import json
@@ -26,6 +25,7 @@ from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
+from cardiov.results import is_full
 from cardiov.signals import BAND, LEADS, MIN_RATE, ORDER, check_signal, lead_order, prepare_signal, read_ecg
 
 log = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ def _storage(cache_dir):
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_full(error, cache_dir.parent)
         mend = "free some, or give another folder" if full else "give a folder that can be written"
         raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
 

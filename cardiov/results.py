@@ -77,20 +77,20 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except Exception as error:
-        if not _is_full(error, path):
+        if not is_full(error, path.parent):
             raise
         raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _is_full(error, path):
+def is_full(error, folder):
     """Whether an error comes from a full device; torch and safetensors hide that in errors of their own."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     if "No space left on device" in str(error):
         return True
-    return path.parent.is_dir() and shutil.disk_usage(path.parent).free < 2**20
+    return folder.is_dir() and shutil.disk_usage(folder).free < 2**20
 
 
 def shown(path: Path) -> str:

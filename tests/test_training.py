@@ -156,7 +156,6 @@ torch.set_num_threads(1)
 folder = Path({folder!r})
 # double precision: in single, Adam blows rounding up to whole steps in biases whose true gradient is zero
 config = replace(CONFIG, precision="64-true", micro_batch={micro}, model=TINY | {{"dropout": 0.0}})
-from cardiov.ptbxl import Cache
 fit(config, *make_data(Path({data!r})), folder / "weights", folder / "run")
 """
 
