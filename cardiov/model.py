@@ -38,6 +38,7 @@ class CardioVConfig:
     kernel: int = 16  # taps of the stem's and of each block's middle convolution
     group_width: int = 16  # channels a group of the middle convolution
     dropout: float = 0.5
+    squeeze_excitation: bool = True  # without it a block's output is added to the shortcut as it is
 
     def __post_init__(self):
         for name in ("widths", "depths"):
@@ -182,8 +183,10 @@ class Block(nn.Module):
         self.conv2 = Conv(width, width, config.kernel, stride, width // config.group_width)
         self.norm3 = nn.BatchNorm2d(width)
         self.conv3 = Conv(width, width)
-        self.squeeze = nn.Linear(width, width // 2)
-        self.excite = nn.Linear(width // 2, width)
+        self.gated = config.squeeze_excitation
+        if self.gated:
+            self.squeeze = nn.Linear(width, width // 2)
+            self.excite = nn.Linear(width // 2, width)
 
     def activate(self, norm, x):
         return dropout(F.silu(norm(x)), self.dropout, self.training)
@@ -193,6 +196,8 @@ class Block(nn.Module):
         out = self.conv1(out)  # (B, width, 1, n)
         out = self.conv2(self.activate(self.norm2, out))  # (B, width, 1, ceil(n / stride))
         out = self.conv3(self.activate(self.norm3, out))
+        if not self.gated:
+            return self.shortcut(x) + out
         gate = torch.sigmoid(self.excite(F.silu(self.squeeze(out.mean((2, 3))))))  # (B, width)
         return torch.addcmul(self.shortcut(x), out, gate[:, :, None, None])
 

@@ -101,8 +101,8 @@ def shown(path: Path) -> str:
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
     with replacing(path) as temporary:
-        # a bare row count as index says nothing, a named index does
-        indexed = not isinstance(frame.index, pd.RangeIndex)
+        # a bare row count as index says nothing, a named index does, even one that runs from 1 to n
+        indexed = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
         frame.to_csv(temporary, index=indexed, float_format=FLOAT_FORMAT, lineterminator="\n")
     return path
 
@@ -151,6 +151,17 @@ def read_scalars(dataset: str) -> dict:
     return {f"{name}.{key}": value for name, content in contents.items() for key, value in content.items()}
 
 
+def read_history(dataset: str, run: str) -> pd.DataFrame:
+    """History of a run such as ``"ordinal-0"``, one row an epoch.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    return _read_of_run(dataset, run, "history")
+
+
 def read_predictions(dataset: str, run: str) -> pd.DataFrame:
     """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
 
@@ -159,7 +170,11 @@ def read_predictions(dataset: str, run: str) -> pd.DataFrame:
     DataSetError
         If the run has left no predictions.
     """
-    path = results_dir(dataset) / "runs" / run / "predictions.csv"
+    return _read_of_run(dataset, run, "predictions")
+
+
+def _read_of_run(dataset, run, name):
+    path = results_dir(dataset) / "runs" / run / f"{name}.csv"
     if not path.exists():
         raise DataSetError(f"{shown(path)} is missing: train the run {run} first, as `make paper` does.")
     return pd.read_csv(path)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -41,6 +43,21 @@ def test_size_of_the_papers_network(paper):
 
 def test_narrow_network_has_the_same_layers():
     assert sum(isinstance(module, Conv) for module in CardioV(NARROW).modules()) == 61
+
+
+def test_without_squeeze_excitation_a_block_is_its_convolutions_and_the_shortcut():
+    torch.manual_seed(0)
+    gated, plain = (CardioV(replace(NARROW, squeeze_excitation=on, dropout=0.0)).eval() for on in (True, False))
+    assert parameters(gated) - parameters(plain) == sum(
+        depth * (w * (w // 2) * 2 + w // 2 + w) for w, depth in zip(NARROW.widths, NARROW.depths, strict=True)
+    )
+    shared = {name: value for name, value in gated.state_dict().items() if name in plain.state_dict()}
+    plain.load_state_dict(shared)
+    for name, value in gated.named_parameters():
+        if "excite" in name:  # a gate of sigmoid(40), which is 1
+            value.data.fill_(40.0 if name.endswith("bias") else 0.0)
+    x = torch.randn(2, 12, 300)
+    assert torch.equal(gated(x), plain(x))
 
 
 @pytest.mark.parametrize("n", [5000, 4999, 1000, 777, 1])

@@ -25,6 +25,8 @@ def test_a_table_is_written_with_six_digits_and_without_row_numbers(root):
 def test_a_named_index_is_kept(root):
     frame = pd.DataFrame({"records": [3]}, index=pd.Index(["NORM"], name="statement"))
     assert results.save_table(frame, "some", "table").read_text() == "statement,records\nNORM,3\n"
+    numbered = pd.DataFrame({"label": [0]}, index=pd.RangeIndex(1, 2, name="ecg_id"))
+    assert results.save_table(numbered, "some", "table").read_text() == "ecg_id,label\n1,0\n"
 
 
 def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
