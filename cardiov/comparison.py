@@ -164,7 +164,7 @@ def _differing_cells(dataset, name, rules):
     if list(old) != list(new):
         return [_cell(table, "", "columns", _list(old, new), _list(new, old), False)]
     if len(old) != len(new):
-        return [_cell(table, "", "rows", len(old), len(new), False)]
+        return [_cell(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
     differing = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
     return [_compared(table, old, new, row, column, rules) for row, column in differing]
 
@@ -182,10 +182,16 @@ def _list(these, others):
 
 def _compared(table, old, new, row, column, rules):
     name, committed, regenerated = old.columns[column], old.iat[row, column], new.iat[row, column]
-    fitting = (rule for rule in rules if fnmatch(table, rule["table"]) and fnmatch(name, rule["column"]))
-    rule = next(fitting, {"absolute": 0, "relative": 0})
+    rule = _rule(rules, table, " ".join(old.iloc[row]), name)
     label = old.iat[row, 0] if table.endswith(".csv") else ""
     return _cell(table, label, name, committed, regenerated, _within(regenerated, committed, rule))
+
+
+def _rule(rules, table, row, column):
+    """The first rule whose patterns fit; `row` is the text of all its cells, and "rows" stands for their number."""
+    place = {"table": table, "row": row, "column": column}
+    fitting = (rule for rule in rules if all(fnmatch(place[name], rule[name] or "*") for name in place))
+    return next(fitting, {"absolute": 0, "relative": 0})
 
 
 def _cell(table, row, column, committed, regenerated, within):

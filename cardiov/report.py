@@ -48,6 +48,11 @@ SECTIONS = [
         ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
     ]),
 ]  # fmt: skip
+STATISTICS = {  # as a reader names them
+    "mae": "mean absolute error", "macro_mae": "MAE, mean of the values' own", "kappa": "kappa, quadratic weights",
+    "f1": "F1, mean of the values' own", "auc_mean": "AUC, mean", "wrong": "wrong",
+    "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order",
+} | {f"auc_{k}": f"AUC of value {k}" for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
 UNSHOWN = {"records"}  # one row a record: too long for a page
 README_DATA_SETS = ("demo", "ptbxl-sample")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
@@ -88,7 +93,8 @@ def _runs(dataset):
     files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
     runs = {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
     names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
-    return {"columns": ["", *runs], "rows": [[name, *(run.get(name, "") for run in runs.values())] for name in names]}
+    rows = [[name.replace("_", " "), *(run.get(name, "") for run in runs.values())] for name in names]
+    return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
 
 
 def _flat(content):
@@ -121,9 +127,28 @@ def _item(dataset, name, caption):
 def _table(path):
     """Columns, rows and which columns hold numbers; floats to four places."""
     frame = pd.read_csv(path)
+    if {"estimate", "low", "high"} <= set(frame):
+        frame = _as_printed(frame)
+    if "statistic" in frame:
+        frame["statistic"] = frame["statistic"].replace(STATISTICS)
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
     texts = frame.astype(object).map(_text)
     return {"columns": list(frame), "rows": texts.to_numpy().tolist(), "numeric": numeric}
+
+
+def _as_printed(frame):
+    """Each estimate with its interval in one cell; where two columns say what it is of, the first goes across the page."""
+    keys = list(frame.columns[: frame.columns.get_loc("estimate")])
+    texts = [_estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
+    frame = frame.drop(columns=["low", "high"]).assign(estimate=texts)
+    if len(keys) != 2 or list(frame) != [*keys, "estimate"]:
+        return frame.rename(columns={"estimate": "estimate (95 % interval)"})
+    across, down = (frame[key].unique() for key in keys)
+    return frame.pivot(index=keys[1], columns=keys[0], values="estimate").loc[down, across].reset_index()
+
+
+def _estimate(value, low, high):
+    return "undefined" if pd.isna(value) else f"{value:.3f}" + ("" if pd.isna(low) else f" ({low:.3f} to {high:.3f})")
 
 
 def _text(value):

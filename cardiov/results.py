@@ -22,7 +22,8 @@ import pandas as pd
 
 from cardiov.errors import DataSetError, StorageError
 
-ROOT = Path(__file__).resolve().parents[1]
+# another root, such as a copy of the committed results, keeps what is there untouched (`make test` does so)
+ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[1]).resolve()
 FIGURE_DPI = 200
 # six digits are more than any result here carries, and hide the last-digit noise of summation order
 FLOAT_FORMAT = "%.6g"
@@ -151,6 +152,20 @@ def read_scalars(dataset: str) -> dict:
     return {f"{name}.{key}": value for name, content in contents.items() for key, value in content.items()}
 
 
+def read_records(dataset: str) -> pd.DataFrame:
+    """What notebook 01 keeps of every record, by ``ecg_id``: person, fold, labels, statements, annotations of noise.
+
+    Raises
+    ------
+    DataSetError
+        If notebook 01 has not run.
+    """
+    path = results_dir(dataset) / "records.csv"
+    if not path.exists():
+        raise DataSetError(f"{shown(path)} is missing: run notebook 01 for this data set first, as `make paper` does.")
+    return pd.read_csv(path, index_col="ecg_id")
+
+
 def read_history(dataset: str, run: str) -> pd.DataFrame:
     """History of a run such as ``"ordinal-0"``, one row an epoch.
 
@@ -192,6 +207,21 @@ def git(*arguments: str) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def copy_committed(folder: Path) -> None:
+    """Copy results and figures as git has them staged (outside git: as they are), beside a link to the data.
+
+    A folder made so can stand in for the repository (``CARDIOV_ROOT``): its results belong to the notebooks' stored
+    outputs, whatever a run on this machine has made since, and what is written there is lost with it.
+    """
+    names = git("ls-files", "--", "results", "figures")
+    if names:
+        git("checkout-index", f"--prefix={folder}/", "--", *names.splitlines())
+    else:
+        for name in ("results", "figures"):
+            shutil.copytree(ROOT / name, folder / name)
+    (folder / "data").symlink_to(ROOT / "data")
 
 
 def processor() -> str:

@@ -143,6 +143,18 @@ def test_data_tables_must_be_exact(committed, table):
     assert compared()["within"].tolist() == [False]
 
 
+def test_the_number_of_rows_and_single_rows_have_their_own_tolerance(committed):
+    rules = committed / "results/tolerances.csv"
+    header, rest = rules.read_text().split("\n", 1)  # the first rule that fits counts
+    rules.write_text(f"{header}\ncommitted,other.csv,*MI*,records,2,,\ncommitted,other.csv,,rows,1,,\n{rest}")
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [5, 3]}), "some", "other")
+    git_repository(committed)
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [6, 5]}), "some", "other")
+    assert compared()[["row", "within"]].to_numpy().tolist() == [["NORM", False], ["MI", True]]
+    results.save_table(pd.DataFrame({"statement": ["NORM"], "records": [5]}), "some", "other")
+    assert compared()["within"].tolist() == [True]
+
+
 def test_counts_in_scalars_must_be_exact_and_histories_need_not(committed):
     results.save_scalars("some", "04_roc", {"n": 9, "mae": 0.5})
     results.save_table(pd.DataFrame({"other": [1]}), "some", "runs/ordinal-0/history")

@@ -74,6 +74,15 @@ def test_sections_follow_the_paper(page):
     assert text.index("Table 1.") < text.index("Fig. 2.") < text.index("Another table")
 
 
+def test_intervals_stand_beside_their_estimates_as_in_the_papers_tables(page):
+    rows = [("ordinal", "mae", 0.5, 0.4, 0.6), ("ordinal", "auc_3", None, None, None),
+            ("regression", "mae", 0.7, 0.61, 0.8), ("regression", "auc_3", 0.9, 0.85, 0.95)]  # fmt: skip
+    results.save_table(pd.DataFrame(rows, columns=["objective", "statistic", "estimate", "low", "high"]), "demo", "table6")
+    text = " ".join(Page(page("demo")).text.split())
+    assert "statistic ordinal regression mean absolute error 0.500 (0.400 to 0.600) 0.700 (0.610 to 0.800)" in text
+    assert "AUC of value 3 undefined 0.900 (0.850 to 0.950)" in text
+
+
 def test_without_tables_it_says_what_to_run(root):
     with pytest.raises(DataSetError, match="make paper"):
         report.write_report("nothing")

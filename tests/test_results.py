@@ -110,3 +110,21 @@ def test_provenance_names_the_packages_that_decide_numbers():
     packages = results.provenance()["packages"]
     assert {"torch", "numpy", "scipy", "pandas"} <= set(packages) and "pytest" not in packages
     assert packages["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_copy_of_the_committed_results_holds_what_is_staged_and_no_later_change(root, tmp_path_factory, versioned):
+    for folder in ("results/some", "figures/some", "data"):
+        (root / folder).mkdir(parents=True)
+    table, figure = root / "results/some/table.csv", root / "figures/some/line.csv"
+    table.write_text("a\n1\n")
+    figure.write_text("y\n2\n")
+    if versioned:
+        for arguments in (["init", "-q"], ["add", "results", "figures"]):
+            subprocess.run(["git", "-C", root, *arguments], check=True)
+        table.write_text("a\n3\n")
+    folder = tmp_path_factory.mktemp("copy")
+    results.copy_committed(folder)
+    assert (folder / "results/some/table.csv").read_text() == "a\n1\n"
+    assert (folder / "figures/some/line.csv").read_text() == "y\n2\n"
+    assert (folder / "data").resolve() == root / "data"
