@@ -110,7 +110,19 @@ def _sections(dataset):
     found = {path.stem for path in (*results_dir(dataset).glob("*.csv"), *figures_dir(dataset).glob("*.png"))}
     further = [(name, name.replace("_", " ").capitalize() + ".") for name in sorted(found - listed - UNSHOWN)]
     shown = [(heading, [_item(dataset, *item) for item in items]) for heading, items in (*SECTIONS, ("Further", further))]
+    shown = [("At a glance", [_headline(dataset)]), *shown]
     return [(heading, [item for item in items if item]) for heading, items in shown if any(items)]
+
+
+def _headline(dataset):
+    """The headline figures, published and reproduced, which the README shows too."""
+    path = results_dir(dataset) / "published.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
+    caption = "The headline figures, published and reproduced. The last section has all, with tolerances and reasons."
+    return {"name": "headline", "caption": caption, **_cells(table[["where", "quantity", "published", "reproduced", "verdict"]])}
 
 
 def _item(dataset, name, caption):
@@ -131,6 +143,10 @@ def _table(path):
         frame = _as_printed(frame)
     if "statistic" in frame:
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
+    return _cells(frame)
+
+
+def _cells(frame):
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
     texts = frame.astype(object).map(_text)
     return {"columns": list(frame), "rows": texts.to_numpy().tolist(), "numeric": numeric}
