@@ -5,6 +5,7 @@
 
 import io
 import json
+import re
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
@@ -16,6 +17,8 @@ from cardiov.results import ROOT, git, read_scalars, simulated
 
 RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
 WHOLE = 0.99  # share of these records above which a data set counts as PTB-XL, whatever its version
+# the whole data set; real ECGs; a cardiologist's readings of the whole; nothing but other published figures
+NEEDS = ("PTB-XL", "ECGs", "readings", "arithmetic")
 RELATIONS = {">": float.__gt__, "<": float.__lt__}
 
 
@@ -45,7 +48,7 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     -------
     DataFrame
         ``where``, ``quantity``, ``published``, ``reproduced`` (with its 95 % interval where there is one),
-        ``tolerance``, ``verdict`` ("pass", "fail", "not comparable on this data", "not available", "not yet rebuilt")
+        ``tolerance``, ``verdict`` ("pass", "fail", "not comparable on this data", "not available")
         and ``reason``.
 
     Raises
@@ -79,14 +82,16 @@ def _judged(figure, scalars, tolerances, dataset):
 def _limits(dataset, scalars):
     """Why this data set cannot stand for what a figure needs, by that need; nothing where it can."""
     if simulated(dataset):
-        reason = "The data are simulated."
-        return {"PTB-XL": reason, "ECGs": reason}
+        return dict.fromkeys(("PTB-XL", "ECGs", "readings"), "The data are simulated.")
     share = scalars["01_dataset.records"] / RECORDS
-    return {} if share > WHOLE else {"PTB-XL": f"The data set has {share:.0%} of the paper's records."}
+    limits = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
+    limits = {} if share > WHOLE else limits
+    read = "07_agreement.reader_label" in scalars
+    return limits if read else limits | {"readings": "No cardiologist's readings have been imported."}
 
 
 def _verdict(figure, scalars, rule, limits):
-    if figure["needs"] not in ("PTB-XL", "ECGs"):
+    if figure["needs"] not in NEEDS:
         return figure["needs"], ""
     if figure["published"] == "not available":
         return "not available", ""
@@ -137,7 +142,7 @@ def compare_with_committed(dataset: str) -> pd.DataFrame | None:
     """Cells of the data set's tables and scalars that differ from those of the last commit.
 
     Predictions, histories, provenance and figures are left out: they differ between processors, and the tables that
-    are made of them are compared.
+    are made of them are compared. So are readers' reviews, which are no result but go into one.
 
     Returns
     -------
@@ -146,7 +151,7 @@ def compare_with_committed(dataset: str) -> pd.DataFrame | None:
         differing cell; None where nothing is committed.
     """
     listed = git("ls-tree", "-r", "--name-only", "HEAD", f"results/{dataset}/") or ""
-    names = [name for name in listed.split() if name.endswith((".csv", ".json")) and "/runs/" not in name]
+    names = [name for name in listed.split() if re.fullmatch(r"(?!.*/(runs|reviews)/).*\.(csv|json)", name)]
     if not names:
         return None
     rules = _tolerances("committed")

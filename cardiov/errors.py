@@ -33,5 +33,9 @@ class NotebookError(CardioVError):
     """A notebook that could not be run to its end."""
 
 
+class ReviewError(CardioVError):
+    """A packet for a reader that cannot be made, or a filled sheet that cannot be taken in."""
+
+
 class ComparisonError(CardioVError):
     """Regenerated results that differ from the committed ones by more than their tolerances."""

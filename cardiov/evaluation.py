@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
+from scipy.stats import binomtest, fisher_exact, norm, rankdata
+from scipy.stats.contingency import odds_ratio
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from cardiov.errors import ParameterError
+from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import LEVELS
 from cardiov.ordinal import THRESHOLDS, violation_rate
 
@@ -54,19 +55,19 @@ def auc(positive: np.ndarray, score: np.ndarray) -> float:
     Parameters
     ----------
     positive : bool array, shape (N,)
-    score : float array, shape (N,)
+    score : float array, shape (..., N)
 
     Returns
     -------
-    float
+    float or ndarray, shape (...)
         The value of `sklearn.metrics.roc_auc_score`, a few times as fast, which the bootstrap needs; NaN where all
         records or none are positive.
     """
     positives = int(positive.sum())
     negatives = len(positive) - positives
     if not positives or not negatives:
-        return np.nan
-    above = rankdata(score)[positive].sum() - positives * (positives + 1) / 2
+        return np.full(np.shape(score)[:-1], np.nan)[()]
+    above = rankdata(score, axis=-1)[..., positive].sum(axis=-1) - positives * (positives + 1) / 2
     return above / (positives * negatives)
 
 
@@ -160,21 +161,24 @@ def bootstrap_difference(
 def _intervals(statistic, patient_id, resamples, seed):
     if not len(patient_id):
         raise ParameterError("there are no predictions to evaluate: check the run, and the split (validation or test).")
-    drawn = pd.DataFrame([statistic(rows) for rows in _resampled_rows(patient_id, resamples, seed)])
+    everyone = np.arange(len(patient_id))
+    drawn = [statistic(np.repeat(everyone, times)) for times in _resampled(patient_id, resamples, seed)]
+    return _percentiles(statistic(everyone), pd.DataFrame(drawn))
+
+
+def _percentiles(estimate, drawn):
     bounds = drawn.quantile([0.025, 0.975])  # skips NaN
-    table = pd.DataFrame(
-        {"estimate": statistic(np.arange(len(patient_id))), "low": bounds.loc[0.025], "high": bounds.loc[0.975]}
-    )
+    table = pd.DataFrame({"estimate": estimate, "low": bounds.loc[0.025], "high": bounds.loc[0.975]})
     return table.rename_axis("statistic")
 
 
-def _resampled_rows(patient_id, resamples, seed) -> Iterator[np.ndarray]:
-    """Row positions of each resample, a record as often as its patient was drawn."""
+def _resampled(patient_id, resamples, seed) -> Iterator[np.ndarray]:
+    """How often each record is drawn in each resample: as often as its patient."""
     patients, patient = np.unique(patient_id, return_inverse=True)  # patient: (N,) index of each record's patient
     rng = np.random.default_rng(seed)
     for _ in range(resamples):
         times = np.bincount(rng.integers(len(patients), size=len(patients)), minlength=len(patients))
-        yield np.repeat(np.arange(len(patient)), times[patient])
+        yield times[patient]
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -209,3 +213,444 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
         mean = {"false_positive_rate": [0, *ROC_GRID], "true_positive_rate": [0, *rates]}
         curves["mean"] = pd.DataFrame(mean)
     return pd.concat(curves, names=["curve"]).reset_index("curve").reset_index(drop=True)
+
+
+# Subgroups (Table 5)
+
+OLDER = 65  # years: the paper parts its subgroups here
+COMPARISONS = {"male - female": ("male", "female"), "age < 65 - age >= 65": ("age < 65", "age >= 65")}
+POWER = 0.8  # at which a difference counts as detectable
+F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
+STATISTICS = pd.Index(["mae", "accuracy", *F1S, *AUCS])
+
+
+def with_people(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with ``sex``, ``age`` and ``age_90_or_over`` of each record.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    records : DataFrame
+        From `cardiov.results.read_records`, indexed by ``ecg_id``.
+
+    Raises
+    ------
+    DataSetError
+        If a predicted record is not among the records.
+    """
+    unknown = predictions.loc[~predictions["ecg_id"].isin(records.index), "ecg_id"]
+    if len(unknown):
+        raise DataSetError(
+            f"{len(unknown)} predicted records are not in records.csv, the first being {unknown.iloc[0]}: run notebook "
+            "01 and the training on the same data set."
+        )
+    return predictions.join(records[["sex", "age", "age_90_or_over"]], on="ecg_id")
+
+
+def subgroups(people: pd.DataFrame) -> pd.DataFrame:
+    """Which record is in which subgroup of Table 5, by the age at the time of the record.
+
+    Returns
+    -------
+    DataFrame of bool
+        One row a record; ``all``, ``male``, ``female``, ``age < 65``, ``age >= 65`` and ``age unknown``. A patient who
+        turned 65 between two records is in both age groups.
+    """
+    sex, age = people["sex"], people["age"]
+    return pd.DataFrame({
+        "all": sex.notna(), "male": sex == "male", "female": sex == "female",
+        f"age < {OLDER}": age < OLDER, f"age >= {OLDER}": age >= OLDER, "age unknown": age.isna(),
+    })  # fmt: skip
+
+
+def subgroup_counts(people: pd.DataFrame) -> pd.DataFrame:
+    """Records, patients, records of each critical value and of a hidden age, by subgroup.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``subgroup``: ``records``, ``patients``, ``class_0`` to ``class_3`` and ``age_90_or_over``, the
+        records that version 1.0.3 of PTB-XL stores with the age 300; they are in the older group.
+    """
+    counts = {name: _counted(people[inside]) for name, inside in subgroups(people).items()}
+    return pd.DataFrame(counts).T.rename_axis("subgroup")
+
+
+def _counted(group):
+    classes = {f"class_{k}": (group["critical_value"] == k).sum() for k in CLASSES}
+    people = {"records": len(group), "patients": group["patient_id"].nunique()}
+    return pd.Series(people | classes | {"age_90_or_over": group["age_90_or_over"].sum()})
+
+
+def subgroup_metrics(predictions: pd.DataFrame) -> pd.Series:
+    """The metrics of Table 5.
+
+    Returns
+    -------
+    Series
+        ``mae``, ``accuracy``, ``f1_0`` to ``f1_3`` of each critical value and their mean ``f1_macro``, ``auc_0`` to
+        ``auc_3`` and ``auc_mean``. F1 and AUC of a class without records are NaN, and so are the means over the
+        classes, which would otherwise be other quantities in one subgroup than in the next.
+    """
+    return _weighted_metrics(predictions)([np.ones(len(predictions))]).iloc[0].rename(None)
+
+
+def _weighted_metrics(predictions):
+    """Function from weights of the N records, R arrays (N,), to their `subgroup_metrics`, R rows.
+
+    Resampling and regrouping only change how often a record counts, so all draws are computed at once: cutting a table
+    for each takes some twenty times as long.
+    """
+    label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
+    scores = predictions[SCORES].to_numpy()
+    error = np.abs(predicted - label)
+    cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
+
+    def evaluate(weights):
+        weights = np.array(weights, dtype=float)  # (R, N)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no record of a class, or none at all
+            means = weights @ np.c_[error, error == 0] / weights.sum(axis=1, keepdims=True)
+            f1s = _f1s((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
+            aucs = np.stack([_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES], axis=1)
+        columns = [means, f1s, f1s.mean(axis=1), aucs, aucs.mean(axis=1)]
+        return pd.DataFrame(np.column_stack(columns), columns=STATISTICS)
+
+    return evaluate
+
+
+def _f1s(counts):
+    """F1 of each class from confusion matrices (R, 4, 4), labels in rows: (R, 4)."""
+    labelled, called = counts.sum(axis=2), counts.sum(axis=1)
+    return 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + called, np.nan)
+
+
+def _weighted_auc(positive, score, weights):
+    """`auc` of records that count by `weights` (R, N): (R,)."""
+    order = np.argsort(score, kind="stable")
+    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
+    weights, positive = weights[:, order], positive[order]
+    won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
+    below = np.cumsum(lost, axis=1) - lost / 2
+    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
+
+
+def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Table 5: the metrics of each subgroup with intervals over its patients.
+
+    Records of unknown age are in no age group; `subgroup_counts` counts them.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``subgroup`` (those that have records) and ``statistic``, with ``estimate``, ``low``, ``high`` and
+        ``note``, which says for a statistic that is undefined which classes are absent.
+    """
+    groups = {name: people[inside] for name, inside in subgroups(people).items() if name != "age unknown"}
+    tables = {name: _noted(group, resamples, seed) for name, group in groups.items() if len(group)}
+    return pd.concat(tables, names=["subgroup"])
+
+
+def _noted(group, resamples, seed):
+    evaluate = _weighted_metrics(group)
+    table = _percentiles(subgroup_metrics(group), evaluate(list(_resampled(group["patient_id"], resamples, seed))))
+    absent = [str(k) for k in CLASSES if not (group["critical_value"] == k).any()]
+    reason = f"no record of class {' and '.join(absent)}" if absent else "no record of another class"
+    return table.assign(note=np.where(table["estimate"].isna(), f"undefined: {reason}", ""))
+
+
+def subgroup_differences(
+    people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Differences male - female and younger - older, with intervals, tests and what the data could have shown.
+
+    Intervals resample all patients at once, so that one with records in both age groups counts in both. The test
+    permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3): its null
+    hypothesis is that a patient's labels and scores do not depend on the group. Patients with records in both groups,
+    or of unknown age, stay as they are, for their records are not exchangeable with those of others.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``, with ``estimate``, ``low``, ``high``;
+        ``p``, two-sided; ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the larger end of the
+        interval without its sign: the interval excludes differences beyond it in either direction; ``detectable``,
+        the difference that a 5 % test on as many patients finds with a probability of 80 % (by the normal
+        approximation, from the interval's width).
+    """
+    groups = subgroups(people)
+    tables = {}
+    for name, (first, second) in COMPARISONS.items():
+        side = groups[first].to_numpy() * 1 - groups[second].to_numpy() * 1  # (N,), 0 in neither
+        tables[name] = _tested(people, side, resamples, permutations, seed)
+    table = pd.concat(tables, names=["difference"])
+    table["p_holm"] = holm(table["p"])
+    table["excluded_beyond"] = table[["low", "high"]].abs().max(axis=1, skipna=False)
+    in_widths = (norm.ppf(0.975) + norm.ppf(POWER)) / (2 * norm.ppf(0.975))
+    table["detectable"] = in_widths * (table["high"] - table["low"])
+    return table
+
+
+def _tested(people, side, resamples, permutations, seed):
+    evaluate, patient_id = _weighted_metrics(people), people["patient_id"]
+
+    def differences(times, sides):
+        return evaluate(times * (sides == 1)) - evaluate(times * (sides == -1))
+
+    observed = differences(np.ones((1, len(people))), side).iloc[0]
+    resampled = differences(np.array(list(_resampled(patient_id, resamples, seed))), side)
+    permuted = differences(1, np.array(list(_permuted_sides(side, patient_id, permutations, seed))))
+    return _percentiles(observed, resampled).assign(p=_p_value(observed, permuted))
+
+
+def _p_value(observed, drawn):
+    """Two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010)."""
+    as_far = (drawn.abs() >= observed.abs() - 1e-12).sum()
+    # a draw in which a class is absent from one side has no value to compare
+    return ((1 + as_far) / (1 + drawn.notna().sum())).where(observed.notna())
+
+
+def _permuted_sides(side, patient_id, permutations, seed) -> Iterator[np.ndarray]:
+    """The side of each record (N,) when patients wholly on one side swap sides at random."""
+    patient = np.unique(patient_id, return_inverse=True)[1]
+    ends = pd.Series(side).groupby(patient).agg(["min", "max"]).to_numpy()
+    movable = (ends[:, 0] == ends[:, 1]) & (ends[:, 0] != 0)  # (patients,)
+    rng = np.random.default_rng(seed)
+    for _ in range(permutations):
+        permuted = ends[:, 0].copy()
+        permuted[movable] = rng.permutation(permuted[movable])
+        yield np.where(movable[patient], permuted[patient], side)
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Adjust p-values for their number, so that one false finding in all is as rare as p says (Holm 1979).
+
+    A NaN is no test and stays NaN.
+    """
+    ordered = p.dropna().sort_values()
+    adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
+    return adjusted.reindex(p.index)
+
+
+# Agreement of a further reader with label and model
+
+
+def sides(wrong: pd.DataFrame) -> pd.Series:
+    """With whom a further reader sides, on records that the model predicts wrongly.
+
+    Parameters
+    ----------
+    wrong : DataFrame
+        Predictions whose ``predicted`` differs from the label ``critical_value``, with the reader's ``reading``.
+
+    Returns
+    -------
+    Series of int
+        Records by side: ``label``, ``model``, ``neither``.
+
+    Raises
+    ------
+    ParameterError
+        If a record is predicted rightly: there the reader would side with both.
+    """
+    label, model, reading = wrong["critical_value"], wrong["predicted"], wrong["reading"]
+    if (label == model).any():
+        raise ParameterError("some of the records are predicted rightly: keep those whose prediction is not the label.")
+    counts = {"label": (reading == label).sum(), "model": (reading == model).sum()}
+    return pd.Series(counts | {"neither": len(wrong) - sum(counts.values())}).rename_axis("side")
+
+
+def side_shares(counts: pd.Series) -> pd.DataFrame:
+    """Share of each side with its exact 95 % interval (Clopper & Pearson 1934).
+
+    Returns
+    -------
+    DataFrame
+        Indexed as ``counts``, with ``records``, ``share``, ``low`` and ``high``. Records count as independent, as if
+        each were another patient's.
+    """
+    total = int(counts.sum())
+    rows = [_exact(binomtest(int(count), total)) if total else [np.nan] * 3 for count in counts]
+    return pd.DataFrame(rows, counts.index, columns=["share", "low", "high"]).assign(records=counts)[
+        ["records", "share", "low", "high"]
+    ]
+
+
+def _exact(test):
+    interval = test.proportion_ci(0.95, method="exact")
+    return [test.statistic, interval.low, interval.high]
+
+
+def preference(counts: pd.Series) -> pd.Series:
+    """Does a reader side with the model more often than with the label? The exact McNemar test.
+
+    On wrongly predicted records a reader agrees with the label, or with the model, or with neither; those who agree
+    with one of them are the discordant pairs of the paired table, which are compared with a fair coin.
+
+    Returns
+    -------
+    Series
+        ``estimate``, the model's share of the records on which the reader sides with either, its exact ``low`` and
+        ``high``, and the two-sided ``p``; NaN where the reader sides with neither everywhere.
+    """
+    decided = int(counts["label"] + counts["model"])
+    test = binomtest(int(counts["model"]), decided, 0.5) if decided else None
+    values = [*_exact(test), test.pvalue] if test else [np.nan] * 4
+    return pd.Series(values, ["estimate", "low", "high", "p"])
+
+
+def reader_kappas(wrong: pd.DataFrame) -> pd.Series:
+    """Quadratically weighted kappa of a reader with the label and with the model, and model - label; for `bootstrap`.
+
+    On wrongly predicted records alone, kappa is lower than on all: those on which label and model agree are left out.
+    """
+    reading = wrong["reading"].to_numpy()
+    label, model = (quadratic_kappa(wrong[name].to_numpy(), reading) for name in ("critical_value", "predicted"))
+    return pd.Series({"kappa_label": label, "kappa_model": model, "kappa_model_minus_label": model - label})
+
+
+# Cases: the graver errors, what was annotated of their signals, and what disturbed signals do
+
+NOISE = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]
+HIGH_FREQUENCY = ["static_noise", "burst_noise"]
+FIGURE_4 = {"fig4_left": "IMI", "fig4_right": "PAC"}  # old inferior infarction, atrial premature complexes
+STRESS_METRICS = ["mae", "auc_mean"]
+
+
+def case_table(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with the records' statements and annotations of noise, the gravest error first.
+
+    Returns
+    -------
+    DataFrame
+        ``ecg_id``, ``patient_id``, ``critical_value``, ``predicted``, ``error`` (absolute), ``statements`` with their
+        likelihoods, the columns of `NOISE` (where the noise is, as annotated), and ``p0`` to ``p3``. Of equal errors,
+        the one that gives the label the lower score comes first, then the lower ``ecg_id``.
+    """
+    noted = records[NOISE].astype(object).apply(lambda column: column.str.strip(" ,"))  # " , V1,  " in PTB-XL
+    table = predictions.join(records[["statements"]].join(noted), on="ecg_id")
+    table["error"] = (table["predicted"] - table["critical_value"]).abs()
+    score = table[SCORES].to_numpy()[np.arange(len(table)), table["critical_value"]]
+    table = table.assign(score=score).sort_values(["error", "score", "ecg_id"], ascending=[False, True, True])
+    columns = ["ecg_id", "patient_id", "critical_value", "predicted", "error", "statements", *NOISE, *SCORES]
+    return table[columns].reset_index(drop=True)
+
+
+def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
+    """The wrongly predicted records that stand for those of Figs. 3 and 4, by rule.
+
+    Always the gravest error of its kind: annotated baseline drift (``fig3_drift``); annotated static or burst noise,
+    but no drift (``fig3_noise``); no annotation, an error of 2 or more and, among the statements, IMI (``fig4_left``)
+    or PAC (``fig4_right``). Where there is none with that statement, the gravest of those left without an annotation
+    takes its place.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        From `case_table`.
+
+    Returns
+    -------
+    DataFrame
+        Its rows, indexed by ``figure``, and ``why`` each was chosen; a figure for which there is no error at all is
+        left out.
+    """
+    wrong = cases[cases["error"] > 0]
+    drift, noise = wrong["baseline_drift"].notna(), wrong[HIGH_FREQUENCY].notna().any(axis=1)
+    chosen = {"fig3_drift": wrong[drift][:1], "fig3_noise": wrong[noise & ~drift][:1]}
+    left = wrong[wrong[NOISE].isna().all(axis=1)]
+    for figure, statement in FIGURE_4.items():
+        stated = left["statements"].str.contains(f"(?:^|;){statement}:")
+        chosen[figure] = left[stated & (left["error"] >= 2)][:1]
+        left = left.drop(chosen[figure].index)
+    why = {"fig3_drift": "drift", "fig3_noise": "high-frequency noise, no drift"} | FIGURE_4
+    for figure, statement in FIGURE_4.items():
+        if chosen[figure].empty:
+            chosen[figure], why[figure] = left[:1], f"no such error with {statement}: the gravest left"
+            left = left.drop(chosen[figure].index)
+    table = pd.concat(chosen, names=["figure", None]).droplevel(1)
+    return table.assign(why=table.index.map(why))
+
+
+def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
+    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts.
+
+    Exact conditional intervals and Fisher's test (Fisher 1935), so that a count of zero gives an odds ratio of 0 or
+    infinity with an honest interval, not a correction. Records count as independent; those of one patient are not,
+    so with several records a patient the intervals are somewhat too narrow.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        From `case_table`, all records: also the rightly predicted ones.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``outcome`` ("wrong", "error of 2 or more") and ``annotation`` (`NOISE`, or "any of them"):
+        ``annotated_with`` and ``annotated_without`` the outcome, ``others_with`` and ``others_without``, the
+        ``odds_ratio`` with its 95 % interval ``low`` to ``high``, and ``p``. Where nothing is annotated the odds ratio
+        is NaN and the interval runs from 0 to infinity.
+    """
+    marks = cases[NOISE].notna().rename(columns=lambda name: name.replace("_", " "))
+    marks["any of them"] = marks.any(axis=1)
+    outcomes = {"wrong": cases["error"] > 0, "error of 2 or more": cases["error"] >= 2}
+    rows = {(outcome, name): _odds(marks[name], bad) for outcome, bad in outcomes.items() for name in marks}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["outcome", "annotation"])
+
+
+def _odds(annotated, bad):
+    counts = [[int((side & bad).sum()), int((side & ~bad).sum())] for side in (annotated, ~annotated)]
+    ratio = odds_ratio(counts, kind="conditional")
+    names = ("annotated_with", "annotated_without", "others_with", "others_without")
+    found = dict(zip(names, sum(counts, []), strict=True)) | {"odds_ratio": ratio.statistic}
+    return found | ratio.confidence_interval(0.95)._asdict() | {"p": fisher_exact(counts).pvalue}
+
+
+def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """MAE and mean AUC under each disturbance, and how much worse they are than undisturbed.
+
+    All conditions are evaluated on the same resampled patients, so the differences are paired.
+
+    Parameters
+    ----------
+    stressed : DataFrame
+        From `cardiov.stress.read_stressed`, with ``patient_id`` and ``critical_value`` of each record; every record
+        under every condition, the undisturbed one first.
+    resamples, seed : int
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``disturbance``, ``strength`` and ``statistic`` ("mae", "auc_mean", "mae_difference" and
+        "auc_mean_difference", disturbed - undisturbed), with ``estimate``, ``low`` and ``high``.
+
+    Raises
+    ------
+    ParameterError
+        If there are no records, or not all of them under every condition.
+    """
+    groups = dict(iter(stressed.sort_values("ecg_id").groupby(["disturbance", "strength"], sort=False)))
+    order = list(stressed[["disturbance", "strength"]].drop_duplicates().itertuples(index=False, name=None))
+    first = groups[order[0]] if order else stressed
+    if any(not np.array_equal(group["ecg_id"], first["ecg_id"]) for group in groups.values()):
+        raise ParameterError("some records lack some disturbances: run `python -m cardiov stress` again.")
+    label = first["critical_value"].to_numpy()
+    predicted = np.array([groups[key]["predicted"] for key in order])  # (conditions, N)
+    scores = np.array([groups[key][SCORES].T for key in order])  # (conditions, 4, N)
+
+    def statistic(rows):
+        return pd.Series(_under_conditions(label[rows], predicted[:, rows], scores[..., rows]).ravel())
+
+    table = _intervals(statistic, first["patient_id"], resamples, seed)
+    names = [*STRESS_METRICS, *(f"{name}_difference" for name in STRESS_METRICS)]
+    index = pd.MultiIndex.from_tuples([(*key, name) for key in order for name in names])
+    return table.set_axis(index.rename(["disturbance", "strength", "statistic"]))
+
+
+def _under_conditions(label, predicted, scores):
+    """MAE and mean AUC of each condition, and their differences to the first: (conditions, 4)."""
+    mae = np.abs(predicted - label).mean(axis=1)
+    aucs = np.broadcast_arrays(*(auc(label == k, scores[:, k]) for k in CLASSES))
+    found = np.stack([mae, np.mean(aucs, axis=0)], axis=1)
+    return np.hstack([found, found - found[0]])

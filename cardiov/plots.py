@@ -7,7 +7,10 @@ from textwrap import fill
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
 
 from cardiov.mapping import LEVELS
 from cardiov.results import simulated
@@ -285,5 +288,578 @@ def _labelled_bars(axes, names, left, right, colours, title):
     axes.set_xlim(0, 1.2)
     axes.set_title(title, fontsize=_USUAL)
     axes.set_xlabel("probability", fontsize=_USUAL)
+    axes.tick_params(labelsize=_USUAL)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# Architecture search
+
+_PAIR = {"any": (LEVEL_COLOURS[0], "--", "o"), "growing": (LEVEL_COLOURS[3], "-", "s"),
+         "without": (LEVEL_COLOURS[0], "--", "o"), "with": (LEVEL_COLOURS[3], "-", "s")}  # fmt: skip
+_ERROR = "error: 1 − mean AUC, validation split"
+
+
+def error_distributions(table, reference, title=None):
+    """Draw the error distribution functions of groups of networks, with their bands and the paper's network.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.search.error_distributions`; a panel for each ``panel``.
+    reference : sequence of float
+        Errors of the paper's network, one for each seed.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    names = table["panel"].unique()
+    figure, panels = _statistics_axes(180, 85, columns=len(names), title=title)
+    for axes, name in zip(panels, names, strict=True):
+        for group, curve in table[table["panel"] == name].groupby("group"):
+            colour, style, _ = _PAIR[group.split()[0]]
+            look = {"facecolor": (colour, 0.12), "edgecolor": (colour, 0.6), "lw": 0.5}
+            axes.fill_between(curve["error"], curve["low"], curve["high"], step="pre", **look)
+            axes.step(curve["error"], curve["share"], style, where="pre", color=colour, lw=1.5, label=group)
+        axes.axvspan(min(reference), max(reference), color="black", alpha=0.12, lw=0)
+        label = f"the paper's network ({len(reference)} seeds)"
+        axes.axvline(np.mean(reference), color="black", ls=":", lw=1.5, label=label)
+        axes.set_title(name, fontsize=_USUAL)
+        axes.set_xlabel(_ERROR, fontsize=_USUAL)
+        axes.locator_params(axis="x", nbins=6)
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(fontsize=_SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
+    panels[0].set_ylabel("share of networks with a lower error", fontsize=_USUAL)
+    return figure
+
+
+def searched_networks(models, title=None):
+    """Draw the error of each network of a search against its multiply-adds and against its parameters.
+
+    Parameters
+    ----------
+    models : DataFrame
+        From :func:`cardiov.search.read_models`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, panels = _statistics_axes(180, 80, columns=2, title=title)
+    sampled, reference = (models[models["role"] == role] for role in ("sampled", "reference"))
+    for axes, column in zip(panels, ("multiply_adds", "parameters"), strict=True):
+        for (space, gated), group in sampled.groupby(["space", "squeeze_excitation"]):
+            colour, _, marker = _PAIR[space]
+            face, label = (colour, "with") if gated else ("none", "without")
+            look = {"marker": marker, "s": 28, "edgecolors": colour, "facecolors": face, "linewidths": 1.2}
+            axes.scatter(group[column] / 1e6, group["error"], **look, label=f"{space}, {label} squeeze-excitation")
+        x = reference[column] / 1e6
+        axes.scatter(x, reference["error"], marker="*", s=70, color="black", label="the paper's network, each seed")
+        axes.set_xlabel(f"{column.replace('_', '-')} (millions)", fontsize=_USUAL)
+    panels[0].set_ylabel(_ERROR, fontsize=_USUAL)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=_SMALL, frameon=False)
+    return figure
+
+
+# Cases and disturbances
+
+
+def odds_forest(odds, title=None):
+    """Draw odds ratios with their intervals on a logarithmic axis, counts and numbers beside them.
+
+    An interval that ends at 0 or infinity ends in an arrow at the axes' edge.
+
+    Parameters
+    ----------
+    odds : DataFrame
+        From :func:`cardiov.evaluation.error_odds`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    outcomes = odds.index.unique("outcome")
+    figure, (axes,) = _statistics_axes(166, 18 + 6 * (len(odds) + 2 * len(outcomes)), title=title)
+    drawn = odds[["odds_ratio", "low", "high"]].to_numpy()
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+    left, right = min(0.1, *drawn) / 1.5, max(10, *drawn) * 1.5
+    y, names = 0, {}
+    for outcome, colour, marker in zip(outcomes, LEVEL_COLOURS[::3], "os", strict=True):
+        for x, text in ((0.02, outcome), (1.03, "annotated"), (1.23, "others"), (1.41, "odds ratio (95 % interval)")):
+            axes.text(x, y, text, transform=axes.get_yaxis_transform(), size=_SMALL, weight="bold", va="center")
+        for annotation, row in odds.loc[outcome].iterrows():
+            y += 1
+            names[y] = annotation
+            _odds_row(axes, y, row, (left, right), {"color": colour, "marker": marker})
+        y += 2
+    axes.axvline(1, color="black", lw=0.7)
+    axes.set(xscale="log", xlim=(left, right), ylim=(y - 1.3, -0.7))
+    axes.set_yticks(list(names), names.values())
+    axes.tick_params(axis="y", length=0, pad=7)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("odds ratio: more errors where annotated to the right of 1, fewer to the left", fontsize=_USUAL)
+    return figure
+
+
+def _odds_row(axes, y, row, edges, look):
+    """One interval, with arrows where it has no end, and its numbers to the right."""
+    low, high = max(row["low"], edges[0]), min(row["high"], edges[1])
+    axes.plot([low, high], [y, y], color=look["color"], lw=1.2)
+    for end, bound, arrow in ((low, row["low"], "<"), (high, row["high"], ">")):
+        if bound != end:
+            axes.plot(end, y, arrow, color=look["color"], ms=5, clip_on=False)
+    if edges[0] < row["odds_ratio"] < edges[1]:
+        axes.plot(row["odds_ratio"], y, ls="", ms=5, **look)
+    sides = [(row[f"{side}_with"], row[f"{side}_with"] + row[f"{side}_without"]) for side in ("annotated", "others")]
+    ratio, low, high = ("∞" if np.isinf(value) else f"{value:.2f}" for value in row[["odds_ratio", "low", "high"]])
+    interval = f"{'undefined' if ratio == 'nan' else ratio} ({low} to {high})"
+    texts = [*(f"{bad:.0f} of {all_:.0f}" for bad, all_ in sides), interval]
+    for x, text in zip((1.03, 1.23, 1.41), texts, strict=True):
+        axes.text(x, y, text, transform=axes.get_yaxis_transform(), size=_SMALL, va="center")
+
+
+_STRESS_NAMES = {"mae": "mean absolute error", "auc_mean": "mean AUC"}
+
+
+def stress_panels(metrics, units, title=None):
+    """Draw MAE and mean AUC against the strength of each disturbance, a column of panels for each.
+
+    Filled points differ from the undisturbed records: the interval of the paired difference excludes 0. The grey band
+    is the undisturbed records' interval.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        From :func:`cardiov.evaluation.stress_metrics`.
+    units : dict of str to str
+        Unit of each disturbance's strength.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(180 * _MM, 100 * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(len(_STRESS_NAMES), len(units), sharex="col", sharey="row", squeeze=False)
+    for row, (statistic, label) in zip(panels, _STRESS_NAMES.items(), strict=True):
+        chosen = metrics.xs(statistic, level="statistic")
+        difference = metrics.xs(f"{statistic}_difference", level="statistic")
+        shifted = (difference["low"] > 0) | (difference["high"] < 0)
+        for axes, disturbance in zip(row, units, strict=True):
+            _band(axes, chosen.loc["none"].iloc[0])
+            _stress_points(axes, chosen.loc[disturbance], shifted.loc[disturbance], bool(units[disturbance]))
+        row[0].set_ylabel(label, fontsize=_USUAL)
+    for axes, (disturbance, unit) in zip(panels[0], units.items(), strict=True):
+        axes.set_title(disturbance, fontsize=_USUAL)
+    for axes, unit in zip(panels[-1], units.values(), strict=True):
+        axes.set_xlabel(unit or "electrodes swapped", fontsize=_USUAL)
+        axes.tick_params(axis="x", labelrotation=0 if unit else 90)
+    _stress_legend(figure)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _stress_legend(figure):
+    look = {"marker": "o", "ls": "", "ms": 4.5, "markeredgecolor": LEVEL_COLOURS[0]}
+    handles = [
+        Patch(color="#e4e4e4", label="undisturbed"),
+        Line2D([], [], **look, markerfacecolor=LEVEL_COLOURS[0], label="difference to undisturbed excludes 0"),
+        Line2D([], [], **look, markerfacecolor="white", label="difference includes 0"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=_SMALL, frameon=False)
+
+
+def _band(axes, interval):
+    """A level with its interval, all across the axes."""
+    axes.axhspan(interval["low"], interval["high"], color="#e4e4e4", lw=0)
+    axes.axhline(interval["estimate"], color="grey", lw=0.8)
+
+
+def _stress_points(axes, points, shifted, ordered):
+    """Estimates with intervals at evenly spaced strengths, joined where these have an order."""
+    x, colour = np.arange(len(points)), LEVEL_COLOURS[0]
+    reach = [points["estimate"] - points["low"], points["high"] - points["estimate"]]
+    axes.errorbar(x, points["estimate"], reach, fmt="-" if ordered else "none", color=colour, ecolor=colour, lw=1.2)
+    faces = [colour if one else "white" for one in shifted]
+    axes.scatter(x, points["estimate"], s=18, c=faces, edgecolors=colour, linewidths=1.2, zorder=3)
+    axes.set_xticks(x, points.index)
+    axes.set_xlim(-0.5, len(points) - 0.5)
+    axes.tick_params(labelsize=_USUAL)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+# Grad-CAM: heat from white to vermilion, in which brightness alone tells the order and a black trace stays legible
+
+HEAT = LinearSegmentedColormap.from_list("heat", ["white", "#F0E442", LEVEL_COLOURS[2], LEVEL_COLOURS[3]])
+_BETWEEN_LEADS = 2  # mV
+
+
+def _scaled(heat):
+    """A map from 0, its lowest, to 1, its highest; a flat one is 0 all over."""
+    heat = np.asarray(heat, float)
+    return (heat - heat.min()) / (np.ptp(heat) or 1)
+
+
+def _heat_image(axes, time, heat, bottom, top):
+    step = time[1] - time[0]
+    extent = (time[0] - step / 2, time[-1] + step / 2, bottom, top)
+    return axes.imshow([_scaled(heat)], cmap=HEAT, vmin=0, vmax=1, extent=extent, aspect="auto", interpolation="none")
+
+
+def _boxes(axes, marks, bottom, top):
+    """Frames around the ectopic beats."""
+    for mark in marks[marks["mark"] == "ectopic beat"].itertuples():
+        size = mark.end - mark.onset, top - bottom
+        axes.add_patch(Rectangle((mark.onset, bottom), *size, fill=False, lw=1.2, ls="--", clip_on=False, zorder=3))
+
+
+def _heat_legend(figure, image, axes, marks):
+    """Colour bar, and what the marks mean and where they come from."""
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.45, aspect=35, pad=0.02)
+    bar.set_label("heat (0: lowest of this record and stage, 1: highest)", fontsize=_SMALL)
+    bar.ax.tick_params(labelsize=_SMALL)
+    source = ", ".join(marks["source"].unique())
+    handles = [Line2D([], [], marker="v", ls="", color="black", ms=4, label=f"QRS complex ({source})")]
+    if (marks["mark"] == "ectopic beat").any():
+        handles += [Rectangle((0, 0), 1, 1, fill=False, lw=1.2, ls="--", label=f"ectopic beat ({source})")]
+    figure.legend(handles=handles, loc="outside lower right", fontsize=_SMALL, frameon=False, ncols=len(handles))
+
+
+def heat_ecg(signal, fs, time, heat, marks, title=None):
+    """Draw twelve leads under each other over the heat that they have in common (Fig. 5 a and b of the paper).
+
+    Parameters
+    ----------
+    signal : array, shape (12, n)
+        In mV.
+    fs : float
+        In Hz.
+    time, heat : array, shape (m,)
+        Times in s and the heat of one stage; a map has no leads.
+    marks : DataFrame
+        From :func:`cardiov.explain.beat_marks`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On a grid of 0.2 s and 0.5 mV, each square as on ECG paper.
+    """
+    figure, (axes,) = _statistics_axes(180, 205, title=title)
+    seconds = np.arange(signal.shape[1]) / fs
+    bottom, top = -_BETWEEN_LEADS * len(LEADS) + 0.5, 1.5
+    image = _heat_image(axes, np.asarray(time), heat, bottom, top)
+    for row, (lead, trace) in enumerate(zip(LEADS, signal, strict=True)):
+        axes.plot(seconds, trace - _BETWEEN_LEADS * row, color=_INK, lw=0.6)
+        axes.text(-0.06, -_BETWEEN_LEADS * row, lead, size=_USUAL, weight="bold", ha="right", va="center")
+    qrs = marks[marks["mark"] == "QRS"]
+    axes.plot((qrs["onset"] + qrs["end"]) / 2, np.full(len(qrs), top + 0.3), "v", color=_INK, ms=4, clip_on=False)
+    _boxes(axes, marks, bottom, top)
+    axes.set(xlim=(0, seconds[-1]), ylim=(bottom, top), aspect=0.4, yticks=[])
+    axes.set_xticks(np.arange(0, seconds[-1], 0.2), minor=True)
+    axes.set_yticks(np.arange(bottom, top, 0.5), minor=True)
+    axes.grid(which="both", color="grey", lw=0.25, alpha=0.5)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("time (s); squares of 0.2 s × 0.5 mV", fontsize=_USUAL)
+    _heat_legend(figure, image, axes, marks)
+    return figure
+
+
+def heat_strips(time, heat, marks, cells, title=None):
+    """Draw one strip of heat a stage, the deepest at the bottom (Fig. 5 c and d of the paper).
+
+    Parameters
+    ----------
+    time : array, shape (m,)
+        In s.
+    heat : DataFrame, shape (m, stages)
+        A column a stage, from 0 to 1.
+    marks : DataFrame
+        From :func:`cardiov.explain.beat_marks`.
+    cells : Series
+        By stage: what time one cell of its map stands for, in s.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Each strip is drawn from its lowest heat to its highest; the lowest, as a share of the highest, is told beside
+        it. Above the strips, the RR intervals.
+    """
+    figure = Figure(figsize=(180 * _MM, 105 * _MM), layout="constrained", facecolor="white")
+    beats, *strips = figure.subplots(1 + len(heat.columns), 1, sharex=True)
+    _rr_intervals(beats, marks[marks["mark"] == "QRS"])
+    for axes, stage in zip(strips, heat.columns, strict=True):
+        image = _heat_image(axes, np.asarray(time), heat[stage], 0, 1)
+        _boxes(axes, marks, 0, 1)
+        name, lowest = f"{stage}\n{1000 * cells[stage]:,.0f} ms", f"lowest\n{heat[stage].min():.2f}"
+        axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha="right", va="center", size=_SMALL)
+        axes.text(1.01, 0.5, lowest, transform=axes.transAxes, ha="left", va="center", size=_SMALL)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=_USUAL)
+    strips[-1].set_xlabel("time (s); beside the strips: stage and length of its cells", fontsize=_USUAL)
+    _heat_legend(figure, image, strips, marks)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _rr_intervals(axes, qrs):
+    """Marks of the beats with the intervals between them in ms."""
+    beats = ((qrs["onset"] + qrs["end"]) / 2).to_numpy()
+    axes.plot(beats, np.full(len(beats), 0.15), "v", color=_INK, ms=4)
+    for before, after in zip(beats, beats[1:], strict=False):
+        axes.text((before + after) / 2, 0.55, f"{1000 * (after - before):.0f}", ha="center", va="center", size=_SMALL)
+    axes.text(-0.01, 0.5, "RR (ms)", transform=axes.transAxes, ha="right", va="center", size=_SMALL)
+    axes.set_ylim(0, 1)
+    axes.axis("off")
+
+
+_HEAT_LOOKS = {  # map -> colour, line and marker, words
+    "trained": (LEVEL_COLOURS[0], "o-", "trained weights"),
+    "contrast": (LEVEL_COLOURS[1], "D--", "trained, lowest heat taken off"),
+    "random": (LEVEL_COLOURS[3], "s--", "random weights"),
+    "energy": ("#777777", "^:", "the signal's own energy"),
+    "best": ("black", "-", "most that the cells allow"),
+    "another_record": (LEVEL_COLOURS[2], "D-.", "another record, trained weights"),
+}
+
+
+def _by_stage(axes, table, shift=0.0):
+    """One line of `table` (estimate, low, high by stage) a map, in the looks of that map."""
+    names = list(dict.fromkeys(table.index.get_level_values(0)))
+    for i, name in enumerate(name for name in _HEAT_LOOKS if name in names):
+        rows, (colour, style, words) = table.loc[name], _HEAT_LOOKS[name]
+        x = np.arange(len(rows)) + shift * (i - 1)
+        if name == "best":
+            axes.plot(range(len(rows)), rows["estimate"], style, color=colour, lw=0.7, label=words)
+            continue
+        errors = np.abs(rows[["low", "high"]].sub(rows["estimate"], axis=0)).T.to_numpy()
+        axes.errorbar(x, rows["estimate"], errors, fmt=style, color=colour, ms=3, lw=1, capsize=1.5, label=words)
+    axes.set_xticks(range(len(rows)), rows.index)
+
+
+def heat_enrichment(table, title=None):
+    """Draw how many times more heat than chance each kind of window holds, by stage.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.explain.enrichment`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    kinds = [kind for kind in ("P", "QRS", "T", "P to T", "ectopic beat") if kind in table.index.unique("window")]
+    figure = Figure(figsize=(180 * _MM, 115 * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(2, 3, sharex=True, sharey=True).flat
+    for axes, kind in zip(panels, kinds, strict=False):
+        rows = table.xs(kind, level="window")
+        _by_stage(axes, rows, 0.08)
+        axes.axhline(1, color="black", lw=0.5, ls=":")
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_title(f"{kind} ({rows.loc['trained', 'records'].max():,} records)", fontsize=_USUAL)
+        axes.tick_params(labelsize=_SMALL, labelbottom=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in list(figure.axes)[len(kinds) :]:
+        axes.axis("off")
+    figure.supxlabel("stage, the deepest to the right", fontsize=_USUAL)
+    figure.supylabel("heat inside ÷ time covered (1: chance)", fontsize=_USUAL)
+    figure.axes[-1].legend(*figure.axes[0].get_legend_handles_labels(), fontsize=_SMALL, frameon=False, loc="center")
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def heat_sanity(correlations, cascade, tolerance, title=None):
+    """Draw what the maps share with others' maps, and how they change as weights are randomised.
+
+    Parameters
+    ----------
+    correlations : DataFrame
+        From :func:`cardiov.explain.correlations`.
+    cascade : DataFrame
+        ``heat_cascade`` of :func:`cardiov.explain.read_heat`.
+    tolerance : float
+        Mean rank correlation up to which random weights count as having destroyed the maps.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(180 * _MM, 85 * _MM), layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
+    _by_stage(left, correlations, 0.1)
+    left.axhspan(-tolerance, tolerance, color="#eeeeee", zorder=0)
+    left.axhline(0, color="black", lw=0.5, ls=":")
+    left.set_ylim(-1, 1)
+    left.set_ylabel("rank correlation with the trained map", fontsize=_USUAL)
+    left.set_title(f"mean over records; grey: within the tolerance of {tolerance:g}", fontsize=_SMALL)
+    left.legend(fontsize=_SMALL, frameon=False, loc="lower left")
+    left.spines[["top", "right"]].set_visible(False)
+    values = cascade.filter(regex=r"^s\d$")
+    right.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        ink = "white" if abs(value) > 0.7 else "black"
+        right.text(column, row, f"{value:.2f}", ha="center", va="center", size=_SMALL, color=ink)
+    right.set_xticks(range(values.shape[1]), values.columns)
+    right.set_yticks(range(len(values)), ["head", *[f"… to {name}" for name in cascade["randomised"][1:]]])
+    right.set_title(f"randomised from the head down ({cascade['records'].iloc[0]} records)", fontsize=_SMALL)
+    for axes in (left, right):
+        axes.set_xlabel("stage of the map", fontsize=_USUAL)
+        axes.tick_params(labelsize=_SMALL)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+# Subgroups and agreement
+
+_MEASURES = {
+    "mae": "mean absolute error\n(steps)", "accuracy": "accuracy", "f1_macro": "F1, mean of\nthe four classes",
+    "auc_mean": "AUC, mean of\nthe four classes",
+    **{f"auc_{k}": f"AUC of class {k}\n({name})" for k, name in enumerate(LEVELS)},
+}  # fmt: skip
+_SUBGROUP_LOOKS = {"all": ("black", "D"), "male": (LEVEL_COLOURS[0], "o"), "female": (LEVEL_COLOURS[2], "s"),
+                   "age < 65": (LEVEL_COLOURS[1], "^"), "age >= 65": (LEVEL_COLOURS[3], "v")}  # fmt: skip
+
+
+def subgroup_forest(table, counts, title=None):
+    """Draw each metric of Table 5 by subgroup with its 95 % interval; the dotted line is that of all records.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.evaluation.subgroup_table`.
+    counts : DataFrame
+        From :func:`cardiov.evaluation.subgroup_counts`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    groups = [name for name in _SUBGROUP_LOOKS if name in table.index.unique("subgroup")]
+    figure = Figure(figsize=(180 * _MM, 105 * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(2, 4, sharey=True).flat
+    for axes, (statistic, name) in zip(panels, _MEASURES.items(), strict=True):
+        rows = table.xs(statistic, level="statistic").loc[groups]
+        _forest(axes, rows)
+        axes.set_xlabel(name, fontsize=_USUAL)
+        axes.set_yticks(range(len(groups)), [f"{group} ({counts.loc[group, 'records']:,})" for group in groups])
+        axes.tick_params(labelsize=_USUAL)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(len(groups) - 0.5, -0.5)  # shared: the first group on top
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _forest(axes, rows):
+    """Estimates with intervals, one below the other; "undefined" where there is none."""
+    for y, (group, row) in enumerate(rows.iterrows()):
+        colour, marker = _SUBGROUP_LOOKS[group]
+        axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.5)
+        axes.plot(row["estimate"], y, marker, color=colour, ms=4.5)
+        if np.isnan(row["estimate"]):
+            axes.text(0.5, y, "undefined", transform=axes.get_yaxis_transform(), ha="center", va="center", size=_SMALL)
+    if "all" in rows.index:
+        axes.axvline(rows.loc["all", "estimate"], color="grey", lw=0.7, ls=":", zorder=0)
+
+
+_SIDE_LOOKS = {"label": (LEVEL_COLOURS[0], ""), "model": (LEVEL_COLOURS[2], "//"), "neither": ("#bbbbbb", "..")}
+
+
+def agreement_bars(shares, title=None):
+    """Draw with whom readers side on wrongly predicted records, with exact 95 % intervals.
+
+    Parameters
+    ----------
+    shares : DataFrame
+        From :func:`cardiov.evaluation.side_shares`, indexed by ``reader`` and ``side``.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    readers = shares.index.unique("reader")
+    figure, (axes,) = _statistics_axes(120, 80, title=title)
+    for k, (side, (colour, hatch)) in enumerate(_SIDE_LOOKS.items()):
+        rows = 100 * shares.xs(side, level="side").loc[readers, ["share", "low", "high"]]
+        x = np.arange(len(readers)) + 0.27 * (k - 1)
+        ends = [rows["share"] - rows["low"], rows["high"] - rows["share"]]
+        looks = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        label = f"sides with {'' if side == 'neither' else 'the '}{side}"
+        axes.bar(x, rows["share"], 0.25, yerr=ends, ecolor="black", capsize=2, error_kw={"lw": 1}, label=label, **looks)
+        for at, share, high in zip(x, rows["share"], rows["high"], strict=True):
+            axes.text(at, high + 1.5, f"{share:.1f} %", ha="center", size=_SMALL)
+    totals = shares["records"].groupby("reader").sum()
+    axes.set_xticks(range(len(readers)), [f"{reader}\n({totals[reader]:,} records)" for reader in readers])
+    axes.set_xlim(-0.6, len(readers) - 0.4)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("share of the reread records (%)", fontsize=_USUAL)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=_USUAL, frameon=False)
+    return figure
+
+
+_ERROR_KINDS = {"adjacent": "errors to neighbouring values", "any": "errors to any value"}
+
+
+def agreement_selection(table, published=None, title=None):
+    """Draw a simulated reader's agreement on all records and on the wrongly predicted ones.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.review.selection`.
+    published : dict, optional
+        Published agreement on the wrongly predicted records in percent, "label" and "model", drawn as dotted lines.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row of panels a kind of reading error, a column a scenario.
+    """
+    kinds, scenarios = table["errors"].unique(), table["scenario"].unique()
+    figure = Figure(figsize=(180 * _MM, 125 * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(len(kinds), len(scenarios), sharex=True, sharey=True, squeeze=False)
+    for (row, column), axes in np.ndenumerate(panels):
+        lines = table[(table["errors"] == kinds[row]) & (table["scenario"] == scenarios[column])]
+        _selection_lines(axes, lines, published or {})
+        label, model = (f"{100 * lines[f'{name}_accuracy'].iloc[0]:.0f} %" for name in ("label", "model"))
+        heading = f"{scenarios[column]}: label {label}, model {model}\n{_ERROR_KINDS[kinds[row]]}"
+        axes.set_title(heading, fontsize=_USUAL)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("reader's agreement (%)", fontsize=_USUAL)
+    for axes in panels[-1]:
+        axes.set_xlabel("reader's accuracy (%)", fontsize=_USUAL)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=_USUAL, frameon=False)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _selection_lines(axes, lines, published):
+    x = 100 * lines["reader_accuracy"]
+    for side, marker, size, face in (("label", "o", 5, "none"), ("model", "s", 2.5, None)):  # equal curves stay visible
+        colour = _SIDE_LOOKS[side][0]
+        for subset, style, name in (("all", "--", "all records"), ("wrong", "-", "wrongly predicted records")):
+            looks = {"marker": marker, "ms": size, "mfc": face, "color": colour, "lw": 1.2}
+            axes.plot(x, 100 * lines[f"{side}_{subset}"], style, label=f"with the {side}, {name}", **looks)
+        if side in published:
+            axes.axhline(published[side], color=colour, lw=0.8, ls=":", label=f"with the {side}, published")
+    axes.set(ylim=(0, 100))
     axes.tick_params(labelsize=_USUAL)
     axes.spines[["top", "right"]].set_visible(False)

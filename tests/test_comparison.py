@@ -16,6 +16,9 @@ PAPER = {  # PTB-XL 1.0.1 as published, but for one count and the misprinted num
                "auc_2": 0.85, "auc_3": 0.84, "accuracy": 0.7, "n_wrong": 661, "n_error_1": 346, "n_error_2": 300, "n_error_3": 15},
     "06_ablation": {"ordinal_mae": 0.51, "classification_mae": 0.50, "regression_mae": 0.60,
                     "ordinal_auc_mean": 0.84, "classification_auc_mean": 0.83, "regression_auc_mean": 0.7},
+    "05_subgroups": {"sex_mae_p": 0.2, "sex_mae_excluded_beyond": 0.12, "younger_mae": 0.4, "older_mae": 0.6,
+                     "younger_auc_mean": 0.8, "older_auc_mean": 0.85},
+    "07_agreement": {"published_label_percent": 38.4273, "published_model_percent": 53.5608},
 }  # fmt: skip
 
 
@@ -41,8 +44,13 @@ def judged(dataset="some-ecgs", **changes):
         ("mean absolute error against classification", "fail"),
         ("mean AUC against regression", "pass"),
         ("mean AUC of regression", "not available"),
-        ("subgroups by age", "not yet rebuilt"),
-        ("Grad-CAM", "not yet rebuilt"),
+        ("subgroups by sex: mean absolute error, p of the difference", "pass"),
+        ("subgroups by sex: mean absolute error, largest difference not excluded", "fail"),
+        ("subgroups by age: mean absolute error", "pass"),
+        ("subgroups by age: mean AUC", "fail"),
+        ("a further cardiologist sides with the model", "not comparable on this data"),
+        ("agreement of model and cardiologist", "pass"),
+        ("heat of the deepest stage in QRS complexes against chance", "not comparable on this data"),
         ("test records predicted wrongly", "pass"),
         ("accuracy", "pass"),
         ("records with an absolute error of 2", "fail"),
@@ -74,7 +82,20 @@ def test_a_sample_stands_for_orders_only(root):
 
 def test_simulated_data_stand_for_nothing(root):
     verdicts = judged("demo")["verdict"]
-    assert set(verdicts) == {"not comparable on this data", "not available", "not yet rebuilt"}
+    arithmetic = ["agreement of cardiologist and cardiologist", "agreement of model and cardiologist"]
+    assert set(verdicts[arithmetic]) == {"pass"}  # of published figures alone
+    others = set(verdicts.drop(arithmetic))
+    assert others <= {"not comparable on this data", "not available"}
+
+
+def test_counts_of_a_rereading_are_judged_where_someone_has_reread(root):
+    sides = [f"a further cardiologist sides with {side}" for side in ("the label", "the model", "neither")]
+    readings = {"reader_label": 259, "reader_model": 200, "reader_neither": 54}
+    without, read = judged().loc[sides], judged(**readings).loc[sides]
+    assert set(without["verdict"]) == {"not comparable on this data"} and "readings" in without["reason"].iloc[0]
+    assert read["verdict"].tolist() == ["pass", "fail", "pass"]
+    assert set(judged(records=2877, **readings).loc[sides, "verdict"]) == {"not comparable on this data"}
+    assert "simulated" in judged("demo", **readings).loc[sides[0], "reason"]
 
 
 def test_a_figure_that_the_data_do_not_give_is_no_fail(root):
@@ -105,6 +126,7 @@ def committed(root):
     results.save_table(metrics, "some", "roc_metrics")
     results.save_scalars("some", "04_roc", {"n": 8, "mae": 0.5})
     results.save_table(metrics, "some", "runs/ordinal-0/history")
+    results.save_table(metrics, "some", "reviews/me")
     git_repository(root)
     return root
 
@@ -155,9 +177,10 @@ def test_the_number_of_rows_and_single_rows_have_their_own_tolerance(committed):
     assert compared()["within"].tolist() == [True]
 
 
-def test_counts_in_scalars_must_be_exact_and_histories_need_not(committed):
+def test_counts_in_scalars_must_be_exact_and_histories_and_reviews_need_not(committed):
     results.save_scalars("some", "04_roc", {"n": 9, "mae": 0.5})
     results.save_table(pd.DataFrame({"other": [1]}), "some", "runs/ordinal-0/history")
+    results.save_table(pd.DataFrame({"other": [1]}), "some", "reviews/me")
     assert compared()[["column", "within"]].to_numpy().tolist() == [["n", False]]
 
 

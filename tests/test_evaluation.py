@@ -6,16 +6,31 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from cardiov.errors import ParameterError
+from cardiov.errors import DataSetError, ParameterError
 from cardiov.evaluation import (
     auc,
     bootstrap,
     bootstrap_difference,
+    case_table,
+    choose_cases,
     confusion,
+    error_odds,
+    holm,
     metrics,
+    preference,
     quadratic_kappa,
+    reader_kappas,
     roc_points,
     roc_table,
+    side_shares,
+    sides,
+    stress_metrics,
+    subgroup_counts,
+    subgroup_differences,
+    subgroup_metrics,
+    subgroup_table,
+    subgroups,
+    with_people,
 )
 
 # worked by hand below: errors 0 1 0 2 0 3, one record of patient 3 with thresholds out of order
@@ -225,3 +240,336 @@ def test_runs_of_different_records_are_not_compared():
 def test_nothing_to_evaluate_is_said():
     with pytest.raises(ParameterError, match="check the run, and the split"):
         bootstrap(SIX[SIX["split"] == "tset"])
+
+
+def test_many_aucs_at_once_are_the_single_ones():
+    rng = np.random.default_rng(0)
+    positive, scores = rng.random(50) < 0.4, rng.integers(6, size=(3, 2, 50))
+    together = auc(positive, scores)
+    assert together.shape == (3, 2)
+    assert together[2, 1] == auc(positive, scores[2, 1])
+    assert np.isnan(auc(np.zeros(50, bool), scores)).all() and auc(np.zeros(50, bool), scores).shape == (3, 2)
+
+
+# Cases
+
+
+@pytest.fixture
+def records():
+    """What notebook 01 keeps, of the six records of SIX."""
+    noise = dict.fromkeys(["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"])
+    statements = ["NORM:100;SR:0", "NORM:80", "ILMI:50;PAC:0", "NDT:100", "IMI:35", "IMI:100;PAC:0"]
+    table = pd.DataFrame({"statements": statements} | noise, index=pd.Index(range(1, 7), name="ecg_id"), dtype=object)
+    table.loc[2, ["baseline_drift", "static_noise"]] = [" , V1,  ", " , alles,  "]
+    table.loc[4, "burst_noise"] = "V3"
+    return table
+
+
+def test_cases_are_listed_from_the_gravest(records):
+    cases = case_table(SIX, records)
+    assert cases["ecg_id"].tolist() == [6, 4, 2, 3, 5, 1]  # of those without an error, the label's lowest score first
+    assert cases["error"].tolist() == [3, 2, 1, 0, 0, 0]
+    assert cases.loc[0, "statements"] == "IMI:100;PAC:0" and cases.loc[0, "p0"] == 0.9
+    assert cases.loc[2, ["baseline_drift", "static_noise"]].tolist() == ["V1", "alles"]  # without PTB-XL's commas
+    assert cases.loc[0, "burst_noise"] is None or pd.isna(cases.loc[0, "burst_noise"])
+
+
+def test_of_equal_errors_the_surest_comes_first(records):
+    alike = pd.DataFrame(
+        {"ecg_id": [1, 2, 3], "patient_id": 1, "critical_value": 0, "predicted": 1, "p0": [0.3, 0.1, 0.1], "p1": 0.6,
+         "p2": 0.1, "p3": 0.1}
+    )  # fmt: skip
+    assert case_table(alike, records)["ecg_id"].tolist() == [2, 3, 1]
+
+
+def a_case(ecg_id, error, statements="NDT:100", **noise):
+    noise = dict.fromkeys(["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]) | noise
+    return {"ecg_id": ecg_id, "error": error, "statements": statements, **noise}
+
+
+def test_figures_3_and_4_are_chosen_by_rule():
+    cases = pd.DataFrame([
+        a_case(1, 3, baseline_drift="V1", static_noise="V2"),  # the gravest with drift
+        a_case(2, 3, "ILMI:100"),  # unannotated and gravest, but no IMI
+        a_case(3, 2, "SR:0;IMI:15"),
+        a_case(4, 2, "IMI:15", burst_noise="V1"),  # noise without drift
+        a_case(5, 2, "IMI:100", electrodes_problems="V1"),  # annotated, so not for Fig. 4
+        a_case(6, 1, "PAC:0"),  # too small an error
+        a_case(7, 0, "PAC:0", baseline_drift="V1"),
+    ])  # fmt: skip
+    chosen = choose_cases(cases)["ecg_id"]
+    assert chosen.to_dict() == {"fig3_drift": 1, "fig3_noise": 4, "fig4_left": 3, "fig4_right": 2}
+    assert choose_cases(cases)["why"].tolist()[2:] == ["IMI", "no such error with PAC: the gravest left"]
+    cases.loc[5, "error"] = 2
+    assert choose_cases(cases)["ecg_id"]["fig4_right"] == 6
+    cases.loc[2, "statements"] = "PAC:0"  # no IMI left: the gravest takes its place, and not the one with PAC
+    assert choose_cases(cases)["ecg_id"][["fig4_left", "fig4_right"]].tolist() == [2, 3]
+
+
+def test_a_figure_without_any_such_error_is_left_out():
+    cases = pd.DataFrame([a_case(1, 3, baseline_drift="V1"), a_case(2, 1), a_case(3, 0, burst_noise="V1")])
+    assert choose_cases(cases)["ecg_id"].to_dict() == {"fig3_drift": 1, "fig4_left": 2}
+    assert choose_cases(cases[:0]).empty
+
+
+def cases_of(counts, column="static_noise"):
+    """Records with so many (annotated and bad, annotated and good, other and bad, other and good)."""
+    (a, b), (c, d) = counts
+    rows = [a_case(0, 3, **{column: "V1"})] * a + [a_case(0, 0, **{column: "V1"})] * b
+    return pd.DataFrame(rows + [a_case(0, 3)] * c + [a_case(0, 0)] * d)
+
+
+def test_odds_ratio_of_fishers_tea():
+    """As R's fisher.test; at the limits r⁴ (16r³ + r⁴) is 97.5 % (2.5 %) of 1 + 16r + 36r² + 16r³ + r⁴."""
+    row = error_odds(cases_of([[3, 1], [1, 3]])).loc[("wrong", "static noise")]
+    assert row[["annotated_with", "annotated_without", "others_with", "others_without"]].tolist() == [3, 1, 1, 3]
+    assert row[["odds_ratio", "low", "high", "p"]].tolist() == pytest.approx(
+        [6.40832, 0.2117356, 626.2435, 34 / 70], rel=1e-5
+    )
+
+
+def test_exact_interval_against_the_noncentral_hypergeometric_distribution():
+    (a, b), (c, d) = counts = [[7, 12], [9, 60]]
+    row = error_odds(cases_of(counts)).loc[("error of 2 or more", "any of them")]
+    given = (a + b + c + d, a + c, a + b)
+    assert stats.nchypergeom_fisher.sf(a - 1, *given, row["low"]) == pytest.approx(0.025, abs=1e-6)
+    assert stats.nchypergeom_fisher.cdf(a, *given, row["high"]) == pytest.approx(0.025, abs=1e-6)
+    assert stats.nchypergeom_fisher.mean(*given, row["odds_ratio"]) == pytest.approx(a, abs=1e-5)
+    assert row["p"] == pytest.approx(stats.fisher_exact(counts).pvalue)
+
+
+def test_zero_counts_are_shown_as_zero_infinite_and_undefined():
+    odds = error_odds(cases_of([[0, 5], [3, 10]])).loc["wrong"]
+    assert odds.loc["static noise", ["odds_ratio", "low"]].tolist() == [0, 0] and odds.loc["static noise", "high"] > 1
+    assert np.isnan(odds.loc["burst noise", "odds_ratio"]) and odds.loc["burst noise", "high"] == np.inf
+    every = error_odds(cases_of([[5, 0], [3, 10]])).loc[("wrong", "any of them")]
+    assert every["odds_ratio"] == every["high"] == np.inf and 0 < every["low"] < np.inf
+
+
+def test_outcomes_and_annotations_are_counted_apart():
+    cases = pd.DataFrame([a_case(1, 1, baseline_drift="V1"), a_case(2, 2, burst_noise="V1"), a_case(3, 0)])
+    odds = error_odds(cases)["annotated_with"]
+    assert odds["wrong"].tolist() == [1, 0, 1, 0, 2] and odds["error of 2 or more"].tolist() == [0, 0, 1, 0, 1]
+    assert odds.index.levels[1].size == 5
+
+
+def stressed_of(*tables):
+    names = [("none", "0"), ("mains", "0.1"), ("mains", "1.0")]
+    return pd.concat(
+        [table.assign(disturbance=name, strength=size) for table, (name, size) in zip(tables, names, strict=False)]
+    )
+
+
+def test_stress_metrics_are_those_of_the_bootstrap_and_its_paired_difference():
+    clean, noisy = simulated(1, n=150, patients=90), simulated(2, n=150, patients=90, noise=2.0)
+    table = stress_metrics(stressed_of(clean, noisy.sample(frac=1, random_state=0)), resamples=60, seed=5)
+    single = bootstrap(noisy, resamples=60, seed=5).loc[["mae", "auc_mean"]]
+    paired = bootstrap_difference(noisy, clean, resamples=60, seed=5).loc[["mae", "auc_mean"]]
+    found = table.loc[("mains", "0.1")]
+    np.testing.assert_allclose(found.loc[["mae", "auc_mean"]], single, rtol=1e-12)
+    np.testing.assert_allclose(found.loc[["mae_difference", "auc_mean_difference"]], paired, atol=1e-12)
+    undisturbed = table.loc[("none", "0")]
+    assert (undisturbed.loc[["mae_difference", "auc_mean_difference"]] == 0).all(axis=None)
+
+
+def test_stress_metrics_keep_the_order_of_conditions_and_an_absent_class_undefined():
+    table = SIX[SIX["critical_value"] != 2]
+    found = stress_metrics(stressed_of(table, table, table.assign(predicted=0)), resamples=5)
+    assert found.index.droplevel("statistic").unique().tolist() == [("none", "0"), ("mains", "0.1"), ("mains", "1.0")]
+    estimates = found["estimate"].unstack("statistic", sort=False)
+    assert estimates["auc_mean"].isna().all() and estimates["mae"].tolist() == pytest.approx([0.8, 0.8, 1.4])
+
+
+def test_incomplete_stress_tests_are_refused():
+    with pytest.raises(ParameterError, match="lack some disturbances"):
+        stress_metrics(stressed_of(SIX, SIX[:-1]))
+    with pytest.raises(ParameterError, match="no predictions to evaluate"):
+        stress_metrics(stressed_of(SIX)[:0])
+
+
+# Subgroups
+
+
+def people(seed=1, n=400, **changes):
+    """Simulated predictions of men and women of 40 to 89; some patients turn 65 between their records."""
+    table = simulated(seed, n=n)
+    rng = np.random.default_rng(7)
+    woman, age = rng.random(300) < 0.5, rng.integers(40, 89, 300)
+    patient = table["patient_id"].to_numpy()
+    later = age[patient] + np.arange(n) % 2
+    sex = np.where(woman[patient], "female", "male")
+    return table.assign(**{"sex": sex, "age": later.astype(float), "age_90_or_over": False} | changes)
+
+
+def test_people_are_joined_by_record():
+    columns = {"sex": ["male", "female", "male"], "age": [50, np.nan, 90], "age_90_or_over": [False, False, True]}
+    records = pd.DataFrame(columns, index=pd.Index([6, 5, 4], name="ecg_id")).assign(split="train")
+    joined = with_people(SIX.iloc[3:], records)
+    assert joined["sex"].tolist() == ["male", "female", "male"]
+    assert joined["age"].fillna(-1).tolist() == [90, -1, 50] and joined["split"].tolist() == ["test"] * 3
+    with pytest.raises(DataSetError, match="3 predicted records are not in records.csv, the first being 1"):
+        with_people(SIX, records)
+
+
+def test_subgroups_by_hand_with_hidden_and_missing_ages():
+    table = SIX.assign(sex=["male", "male", "female", "male", "female", "female"], age=[64, 65, np.nan, 90, 64.9, 30],
+                       age_90_or_over=[False, False, False, True, False, False])  # fmt: skip
+    inside = subgroups(table)
+    found = {name: table.loc[rows, "ecg_id"].tolist() for name, rows in inside.items()}
+    assert found == {"all": [1, 2, 3, 4, 5, 6], "male": [1, 2, 4], "female": [3, 5, 6], "age < 65": [1, 5, 6],
+                     "age >= 65": [2, 4], "age unknown": [3]}  # fmt: skip
+    counts = subgroup_counts(table)
+    assert counts.loc["all"].tolist() == [6, 4, 2, 1, 1, 2, 1]
+    assert counts.loc["age < 65"].tolist() == [3, 2, 1, 0, 0, 2, 0]  # patient 1 is in both age groups
+    assert counts.loc["age >= 65"].tolist() == [2, 2, 1, 0, 1, 0, 1]
+    assert counts.loc["age unknown"].tolist() == [1, 1, 0, 1, 0, 0, 0]
+
+
+def test_subgroup_metrics_agree_with_metrics_and_scikit_learn():
+    for table in (SIX, simulated(2), simulated(2).round(1)):  # the last has many ties
+        found, others = subgroup_metrics(table), metrics(table)
+        shared = ["mae", "accuracy", "auc_0", "auc_1", "auc_2", "auc_3", "auc_mean"]
+        assert found[shared].tolist() == pytest.approx(others[shared].tolist())
+        f1 = sk.f1_score(table["critical_value"], table["predicted"], average=None, zero_division=0)
+        assert found[["f1_0", "f1_1", "f1_2", "f1_3"]].tolist() == pytest.approx(f1.tolist())
+        assert found["f1_macro"] == pytest.approx(f1.mean())
+
+
+def test_absent_classes_are_undefined_and_named():
+    table = people()
+    table = table[(table["sex"] == "male") | table["critical_value"].isin([0, 1])]
+    found = subgroup_table(table, resamples=20)
+    women = found.loc["female"]
+    undefined = ["f1_2", "f1_3", "f1_macro", "auc_2", "auc_3", "auc_mean"]
+    assert women.index[women["estimate"].isna()].tolist() == undefined
+    assert set(women.loc[undefined, "note"]) == {"undefined: no record of class 2 and 3"}
+    assert women.loc[undefined, ["low", "high"]].isna().all(axis=None)
+    assert (found.loc["male", "note"] == "").all() and found.loc["male", "estimate"].notna().all()
+    alone = subgroup_table(table[table["critical_value"] == 0], resamples=20).loc["female"]
+    assert alone.loc[["auc_0", "mae"], "note"].tolist() == ["undefined: no record of class 1 and 2 and 3", ""]
+
+
+def test_a_subgroup_without_records_is_left_out():
+    found = subgroup_table(people(sex="male"), resamples=5)
+    assert found.index.unique("subgroup").tolist() == ["all", "male", "age < 65", "age >= 65"]
+    differences = subgroup_differences(people(sex="male"), resamples=5, permutations=5)
+    assert differences.loc["male - female"].isna().all(axis=None)
+    assert differences.loc["age < 65 - age >= 65", "p"].notna().all()
+
+
+def test_subgroup_intervals_are_those_of_the_general_bootstrap():
+    """All draws at once against one table a draw."""
+    table = people()
+    women = table[table["sex"] == "female"]
+    expected = bootstrap(women, subgroup_metrics, resamples=50, seed=2)
+    found = subgroup_table(table, resamples=50, seed=2).loc["female"].drop(columns="note")
+    pd.testing.assert_frame_equal(found, expected, check_names=False)
+
+
+def test_difference_intervals_draw_all_patients_once():
+    table = people()
+
+    def difference(drawn):
+        younger = drawn["age"] < 65
+        return subgroup_metrics(drawn[younger]) - subgroup_metrics(drawn[~younger])
+
+    expected = bootstrap(table, difference, resamples=50, seed=2)
+    found = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["age < 65 - age >= 65"]
+    pd.testing.assert_frame_equal(found[["estimate", "low", "high"]], expected, check_names=False)
+    assert found.loc["mae", "excluded_beyond"] == max(abs(found.loc["mae", "low"]), abs(found.loc["mae", "high"]))
+
+
+def test_permutation_p_agrees_with_scipy():
+    table = people(patient_id=np.arange(400))  # one record a patient, as SciPy's test permutes them
+    wrong = (table["predicted"] != table["critical_value"]).astype(float)
+    table = table.assign(sex=np.where((wrong == 1) & (np.arange(400) % 4 == 0), "male", table["sex"]))
+    men = table["sex"] == "male"
+    right = 1 - wrong
+    test = stats.permutation_test((right[men], right[~men]), lambda a, b: a.mean() - b.mean(), n_resamples=2000, rng=1)
+    found = subgroup_differences(table, resamples=5, permutations=2000).loc[("male - female", "accuracy")]
+    assert 0.001 < test.pvalue < 0.3
+    assert found["p"] == pytest.approx(test.pvalue, abs=0.03)
+    assert found["estimate"] == pytest.approx(test.statistic)
+
+
+def test_permutation_finds_a_real_difference_and_seldom_another():
+    table = people()
+    worse = table.assign(predicted=table["predicted"].where(table["sex"] == "female", 3 - table["critical_value"]))
+    p = subgroup_differences(worse, resamples=5, permutations=99)["p"].unstack("difference")
+    assert p.loc["mae", "male - female"] == 0.01  # the least that 99 permutations can give
+    rng, below = np.random.default_rng(0), 0
+    for trial in range(40):  # the sex of whole patients at random: about 5 of 100 p-values below 0.05
+        sexes = rng.choice(["male", "female"], 300)[table["patient_id"]]
+        found = subgroup_differences(table.assign(sex=sexes), resamples=2, permutations=39, seed=trial)
+        below += found.loc[("male - female", "mae"), "p"] < 0.05
+    assert below <= 6
+
+
+def test_copied_records_do_not_make_a_difference_significant():
+    """Ten copies of each record say no more than one: permuted by records, every p-value would be small."""
+    table = people(patient_id=np.arange(400))
+    copied = pd.concat([table] * 10, ignore_index=True)
+    once, many = (subgroup_differences(some, 5, permutations=200)["p"] for some in (table, copied))
+    assert many.tolist() == pytest.approx(once.tolist(), abs=0.02)
+
+
+def test_patients_in_both_age_groups_stay_where_they_are():
+    from cardiov.evaluation import _permuted_sides
+
+    patient = np.array([1, 1, 2, 3, 4, 4, 5, 6])
+    side = np.array([1, -1, 1, -1, 1, 1, -1, 0])  # patient 1 turns 65; the age of 6 is unknown
+    draws = np.array(list(_permuted_sides(side, patient, 200, seed=0)))
+    assert (draws[:, [0, 1, 7]] == [1, -1, 0]).all()
+    assert (draws[:, 4] == draws[:, 5]).all()
+    assert set(map(tuple, draws[:, [2, 3, 4, 6]])) == {(1, -1, 1, -1), (1, 1, -1, -1), (-1, 1, 1, -1),
+                                                       (1, -1, -1, 1), (-1, -1, 1, 1), (-1, 1, -1, 1)}  # fmt: skip
+
+
+def test_holm_adjusts_for_the_number_of_tests():
+    p = pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005, "e": np.nan})  # worked by hand
+    adjusted = holm(p)
+    assert adjusted[["d", "a", "c", "b"]].tolist() == pytest.approx([0.02, 0.03, 0.06, 0.06])
+    assert np.isnan(adjusted["e"])
+    assert holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]
+
+
+# Agreement of a further reader
+
+
+def test_sides_of_a_reader():
+    wrong = pd.DataFrame({"critical_value": [0, 0, 1, 2], "predicted": [1, 2, 0, 3], "reading": [0, 2, 3, 2]})
+    assert sides(wrong).to_dict() == {"label": 2, "model": 1, "neither": 1}
+    with pytest.raises(ParameterError, match="predicted rightly"):
+        sides(SIX.assign(reading=0))
+
+
+def test_the_published_shares_with_exact_intervals():
+    """38.43 % and 53.56 % from 259, 361 and 54 of 674; the ends are quantiles of beta distributions."""
+    counts = pd.Series({"label": 259, "model": 361, "neither": 54})
+    table = side_shares(counts)
+    assert (100 * table["share"]).round(2).tolist() == [38.43, 53.56, 8.01]
+    for side, k in counts.items():
+        assert table.loc[side, "low"] == pytest.approx(stats.beta.ppf(0.025, k, 674 - k + 1))
+        assert table.loc[side, "high"] == pytest.approx(stats.beta.ppf(0.975, k + 1, 674 - k))
+    paired = preference(counts)
+    assert paired["estimate"] == pytest.approx(361 / 620)
+    assert paired["p"] == pytest.approx(2 * stats.binom.cdf(259, 620, 0.5))  # exact McNemar: 259 against 361
+    assert preference(pd.Series({"label": 5, "model": 5, "neither": 9}))["p"] == 1
+
+
+def test_agreement_of_no_one_is_undefined():
+    nothing = pd.Series({"label": 0, "model": 0, "neither": 3})
+    assert preference(nothing).isna().all()
+    assert side_shares(nothing).loc["neither", ["share", "high"]].tolist() == [1, 1]
+    assert side_shares(nothing * 0)["share"].isna().all()
+
+
+def test_kappas_of_a_reader_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    wrong = pd.DataFrame(rng.integers(4, size=(200, 3)), columns=["critical_value", "predicted", "reading"])
+    found = reader_kappas(wrong)
+    for name, column in (("label", "critical_value"), ("model", "predicted")):
+        expected = sk.cohen_kappa_score(wrong[column], wrong["reading"], weights="quadratic")
+        assert found[f"kappa_{name}"] == pytest.approx(expected)
+    assert found["kappa_model_minus_label"] == pytest.approx(found["kappa_model"] - found["kappa_label"])
+    assert reader_kappas(wrong.assign(reading=wrong["predicted"]))["kappa_model"] == 1

@@ -114,3 +114,235 @@ def test_ecg_paper_tells_its_scale_and_leaves_pyplot_alone(page):
 def test_ecg_paper_draws_a_short_signal():
     figure = plots.ecg_paper(np.zeros((12, 700)), 500)
     assert [len(line.get_xdata()) for line in figure.axes[0].lines][-1] == 700
+
+
+# Cases and disturbances
+
+
+@pytest.fixture
+def odds():
+    rows = {
+        ("wrong", "static noise"): [9, 17, 17, 82, 2.53, 0.85, 7.3, 0.06],
+        ("wrong", "burst noise"): [0, 4, 26, 95, 0.0, 0.0, 4.5, 0.6],
+        ("error of 2 or more", "static noise"): [2, 0, 3, 96, np.inf, 1.2, np.inf, 0.02],
+        ("error of 2 or more", "burst noise"): [0, 0, 5, 120, np.nan, 0.0, np.inf, 1.0],
+    }
+    columns = ["annotated_with", "annotated_without", "others_with", "others_without", "odds_ratio", "low", "high", "p"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return table.set_index(pd.MultiIndex.from_tuples(rows, names=["outcome", "annotation"]))
+
+
+def test_odds_forest_draws_intervals_on_a_log_axis_with_counts_and_numbers(odds):
+    (axes,) = plots.odds_forest(odds, "simulated").axes
+    assert axes.get_xscale() == "log" and axes.yaxis_inverted()
+    lines = [list(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+    assert lines[0] == [0.85, 7.3]
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_marker() in ("o", "s")] == [[2.53]]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"9 of 26", "17 of 99", "2.53 (0.85 to 7.30)", "wrong", "error of 2 or more"} <= texts
+
+
+def test_odds_forest_shows_what_has_no_end(odds):
+    (axes,) = plots.odds_forest(odds).axes
+    left, right = axes.get_xlim()
+    arrows = [(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if line.get_marker() in "<>"]
+    assert arrows == [("<", left), (">", right), ("<", left), (">", right)]
+    texts = {text.get_text() for text in axes.texts}
+    assert {"0.00 (0.00 to 4.50)", "∞ (1.20 to ∞)", "undefined (0.00 to ∞)"} <= texts
+
+
+def stress_table():
+    conditions = [("none", "0"), ("mains", "0.1"), ("mains", "1.0"), ("lead swap", "LA/RA")]
+    rows = {}
+    for k, key in enumerate(conditions):
+        rows |= {(*key, "mae"): [0.3 + k / 10, 0.2, 0.8], (*key, "auc_mean"): [0.9 - k / 10, 0.5, 0.95]}
+        low = -0.1 if k < 2 else 0.05
+        rows |= {(*key, "mae_difference"): [k / 10, low, 0.4], (*key, "auc_mean_difference"): [-k / 10, -0.4, -low]}
+    index = pd.MultiIndex.from_tuples(rows, names=["disturbance", "strength", "statistic"])
+    return pd.DataFrame([*rows.values()], index=index, columns=["estimate", "low", "high"])
+
+
+def test_stress_panels_have_a_column_for_each_disturbance_and_a_row_for_each_metric():
+    figure = plots.stress_panels(stress_table(), {"mains": "mV amplitude", "lead swap": ""}, "simulated")
+    mae, swaps, auc, _ = figure.axes
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["mains", "lead swap"]
+    assert mae.get_ylabel() == "mean absolute error" and auc.get_ylabel() == "mean AUC"
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["mV amplitude", "electrodes swapped"]
+    points = mae.collections[-1]
+    assert points.get_offsets()[:, 1].tolist() == pytest.approx([0.4, 0.5])
+    assert [label.get_text() for label in auc.get_xticklabels()] == ["0.1", "1.0"]
+    assert swaps.collections[-1].get_offsets()[:, 1].tolist() == pytest.approx([0.6])
+
+
+def test_stress_panels_fill_the_points_whose_difference_excludes_zero():
+    figure = plots.stress_panels(stress_table(), {"mains": "mV amplitude"})
+    for axes in figure.axes:
+        empty, filled = (to_hex(face).upper() for face in axes.collections[-1].get_facecolors())
+        assert (empty, filled) == ("#FFFFFF", plots.LEVEL_COLOURS[0])
+    assert [text.get_text() for text in figure.legends[0].get_texts()][0] == "undisturbed"
+
+
+# Grad-CAM
+
+
+@pytest.fixture
+def marks():
+    rows = [("QRS", 0.4, 0.6), ("QRS", 1.2, 1.4), ("QRS", 2.5, 2.7), ("ectopic beat", 1.2, 1.7)]
+    return pd.DataFrame(rows, columns=["mark", "onset", "end"]).assign(source="detected")
+
+
+TIME = np.arange(150) / 50 + 0.01  # s
+
+
+def images(figure):
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_heat_ecg_draws_twelve_leads_over_one_map(marks):
+    signal = np.random.default_rng(0).normal(0, 0.1, (12, 1500))
+    figure = plots.heat_ecg(signal, 500, TIME, 0.5 + TIME / 10, marks, "simulated")
+    axes = figure.axes[0]
+    for row, line in enumerate(axes.lines[:12]):
+        np.testing.assert_allclose(line.get_ydata(), signal[row] - 2 * row)  # 2 mV between leads
+    assert [text.get_text() for text in axes.texts] == list(plots.LEADS)
+    np.testing.assert_allclose(images(figure)[0][0], np.linspace(0, 1, 150))
+    assert axes.images[0].get_extent()[:2] == pytest.approx([0, 3])
+    assert axes.lines[12].get_xdata().tolist() == pytest.approx([0.5, 1.3, 2.6])
+    assert axes.get_aspect() == 0.4  # a square is 0.2 s x 0.5 mV, as on ECG paper
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["QRS complex (detected)", "ectopic beat (detected)"]
+
+
+def test_heat_strips_tell_cells_lowest_heat_and_intervals(marks):
+    heat = pd.DataFrame({"s1": np.linspace(0.25, 1, 150), "s2": np.full(150, 0.5)})
+    figure = plots.heat_strips(TIME, heat, marks, pd.Series({"s1": 0.04, "s2": 2.56}), "simulated")
+    first, second = images(figure)
+    np.testing.assert_allclose(first[0], np.linspace(0, 1, 150))
+    assert not second.any()  # flat
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["800", "1300", "RR (ms)", "s1\n40 ms", "lowest\n0.25", "s2\n2,560 ms", "lowest\n0.50"]
+    (frame,) = figure.axes[1].patches
+    assert (frame.get_x(), frame.get_width()) == pytest.approx((1.2, 0.5))
+
+
+def heat_table(maps, name):
+    index = pd.MultiIndex.from_product([maps, ["QRS", "T"], ["s1", "s2"]], names=[name, "window", "stage"])
+    values = np.arange(len(index)) + 1.0
+    return pd.DataFrame({"estimate": values, "low": values - 0.5, "high": values + 1, "records": 7}, index)
+
+
+def test_heat_enrichment_draws_a_panel_a_window_and_a_line_a_map():
+    figure = plots.heat_enrichment(heat_table(["best", "random", "trained"], "map"), "simulated")
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["QRS (7 records)", "T (7 records)"]
+    drawn = {bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in panels[0].containers}
+    assert drawn == {"trained weights": [9, 10], "random weights": [5, 6]}
+    (bars,) = panels[0].containers[0].lines[2]
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[8.5, 10], [9.5, 11]])
+    texts = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert texts == ["most that the cells allow", "trained weights", "random weights"]
+
+
+def test_heat_sanity_draws_correlations_and_the_cascade():
+    correlations = heat_table(["energy", "random"], "compared").xs("QRS", level="window") / 10
+    cascade = pd.DataFrame({"randomised": ["head", "s2"], "s1": [0.9, 0.1], "s2": [0.5, -0.2], "records": 32})
+    figure = plots.heat_sanity(correlations, cascade, 0.5, "simulated")
+    assert images(figure)[0].tolist() == [[0.9, 0.5], [0.1, -0.2]]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["head", "… to s2"]
+    drawn = {bars.get_label(): bars.lines[0].get_ydata() for bars in figure.axes[0].containers}
+    assert drawn["random weights"] == pytest.approx([0.5, 0.6])
+    assert "tolerance of 0.5" in figure.axes[0].get_title()
+
+
+# Architecture search
+
+
+@pytest.fixture
+def networks():
+    return pd.DataFrame({
+        "role": ["reference"] * 2 + ["sampled"] * 4,
+        "space": ["growing"] * 2 + ["any", "any", "growing", "growing"],
+        "squeeze_excitation": [True, True, True, False, True, False],
+        "error": [0.2, 0.4, 0.5, 0.6, 0.1, 0.3],
+        "multiply_adds": [5e6, 5e6, 4e6, 4.5e6, 5.5e6, 6e6],
+        "parameters": [3e5, 3e5, 1e5, 2e5, 4e5, 5e5],
+    })  # fmt: skip
+
+
+def test_error_distributions_are_steps_with_bands_beside_the_reference():
+    curve = pd.DataFrame({"error": [0.0, 0.1, 0.5], "share": [0, 0.5, 1], "low": [0, 0.1, 0.4], "high": [0.6, 0.9, 1]})
+    curves = {("design space", f"{name} (n = 2)"): curve for name in ("any", "growing")}
+    table = pd.concat(curves, names=["panel", "group"]).droplevel(-1).reset_index()
+    figure = plots.error_distributions(table, [0.2, 0.4], "simulated")
+    (axes,) = figure.axes
+    first, second, reference = axes.lines
+    assert first.get_xdata().tolist() == [0, 0.1, 0.5] and first.get_ydata().tolist() == [0, 0.5, 1]
+    assert first.get_drawstyle() == "steps-pre" and first.get_linestyle() != second.get_linestyle()
+    assert reference.get_xdata() == pytest.approx([0.3, 0.3])  # the mean over the seeds
+    assert axes.patches[0].get_x() == 0.2 and axes.patches[0].get_width() == pytest.approx(0.2)
+    assert [text.get_text() for text in axes.get_legend().get_texts()][2] == "the paper's network (2 seeds)"
+    assert axes.get_title() == "design space" and figure.get_suptitle() == "simulated"
+
+
+def test_searched_networks_are_drawn_against_both_costs(networks):
+    figure = plots.searched_networks(networks)
+    for axes, column in zip(figure.axes, ("multiply_adds", "parameters"), strict=True):
+        drawn = np.concatenate([points.get_offsets().data for points in axes.collections])
+        expected = networks[[column, "error"]] / [1e6, 1]
+        np.testing.assert_allclose(drawn[drawn[:, 1].argsort()], expected.sort_values("error"))
+        assert axes.get_xlabel() == f"{column.replace('_', '-')} (millions)"
+    assert len(figure.legends[0].get_texts()) == 5  # two spaces, each with and without, and the reference
+
+
+# Subgroups and agreement
+
+
+def subgroup_rows(groups, missing=None):
+    statistics = ["mae", "accuracy", "f1_macro", "auc_mean", "auc_0", "auc_1", "auc_2", "auc_3"]
+    index = pd.MultiIndex.from_product([groups, statistics], names=["subgroup", "statistic"])
+    table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
+    if missing:
+        table.loc[missing] = np.nan
+    return table, pd.DataFrame({"records": 1200}, index=groups)
+
+
+def test_forest_draws_estimates_with_intervals_and_says_undefined():
+    figure = plots.subgroup_forest(*subgroup_rows(["all", "male", "female"], ("female", "auc_3")), "simulated")
+    assert len(figure.axes) == 8 and figure.get_suptitle() == "simulated"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all (1,200)", "male (1,200)", "female (1,200)"]
+    lines = [line.get_xdata() for line in figure.axes[0].lines]
+    assert [list(line) for line in lines[:2]] == [[0.4, 0.7], [0.5]] and list(lines[-1]) == [0.5, 0.5]
+    assert figure.axes[0].yaxis_inverted() and all(axes.get_xlabel() for axes in figure.axes)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts == [[]] * 7 + [["undefined"]]
+    markers = {line.get_marker() for line in figure.axes[0].lines} - {"None"}
+    assert len(markers) == 3  # groups differ by more than colour
+
+
+def test_agreement_bars_have_exact_intervals_and_percentages():
+    from cardiov.evaluation import side_shares
+
+    counts = pd.Series({"label": 259, "model": 361, "neither": 54}).rename_axis("side")
+    shares = pd.concat({"published": side_shares(counts), "reader": side_shares(counts // 9)}, names=["reader"])
+    figure = plots.agreement_bars(shares, "counts")
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches][:2] == pytest.approx([100 * 259 / 674, 100 * 28 / 74])
+    assert {"38.4 %", "53.6 %", "8.0 %"} <= {text.get_text() for text in axes.texts}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["published\n(674 records)", "reader\n(74 records)"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["sides with the label", "sides with the model", "sides with neither"]
+    assert len({bar.get_hatch() for bar in axes.patches}) == 3  # sides differ by more than colour
+
+
+def test_selection_draws_a_panel_a_scenario_and_kind_of_error():
+    from cardiov.review import selection
+
+    table = selection([0.4, 0.3, 0.2, 0.1], [0.5, 0.9], n=1000)
+    figure = plots.agreement_selection(table, {"label": 38.43, "model": 53.56}, "simulated")
+    assert len(figure.axes) == 6 and all(len(axes.lines) == 6 for axes in figure.axes)
+    first = table.query("errors == 'adjacent' and scenario == 'label better'")
+    drawn = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+    assert drawn["with the label, wrongly predicted records"] == pytest.approx((100 * first["label_wrong"]).tolist())
+    assert drawn["with the model, all records"] == pytest.approx((100 * first["model_all"]).tolist())
+    assert drawn["with the model, published"] == [53.56, 53.56]
+    assert figure.axes[3].get_title() == "label better: label 90 %, model 75 %\nerrors to any value"
