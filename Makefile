@@ -1,11 +1,13 @@
 # From ECG signals to the paper's tables, figures and report. `make help` lists the targets.
 #
 # DATASET  demo (simulated, the default) or a folder in PTB-XL's layout; results are named after its last part
-# PARAMS   folder with training.yaml and analysis.yaml; notebooks/params/<name> or, where there is none, .../paper
+# PARAMS   folder with training.yaml, search.yaml and analysis.yaml; notebooks/params/<name> or, where there is none, .../paper
 # PYTHON   interpreter that makes the environment (3.11 or newer)
 # VENV     the environment; conda users give VENV=$CONDA_PREFIX
+# LUDB     folder of the Lobachevsky University Database, on whose marked waves notebook 09 then measures real heat maps
 
 DATASET ?= demo
+LUDB ?=
 PYTHON ?= python3
 VENV ?= .venv
 
@@ -35,8 +37,11 @@ ifneq ($(if $(findstring demo,$(NAME)),simulated),$(if $(wildcard $(DATA)/SIMULA
 $(error the name of a folder must have "demo" in it if, and only if, its data are simulated: rename $(DATA))
 endif
 endif
-ifneq ($(words $(wildcard $(PARAMS)/training.yaml $(PARAMS)/analysis.yaml)),2)
-$(error the folder "$(PARAMS)" lacks training.yaml or analysis.yaml: give PARAMS=notebooks/params/paper)
+ifneq ($(words $(wildcard $(patsubst %,$(PARAMS)/%.yaml,training search analysis))),3)
+$(error the folder "$(PARAMS)" lacks training.yaml, search.yaml or analysis.yaml: give PARAMS=notebooks/params/paper)
+endif
+ifneq ($(LUDB),$(if $(wildcard $(LUDB)/1.hea),$(LUDB)))
+$(error there is no $(LUDB)/1.hea: give LUDB=<folder with the records of LUDB> or leave it out)
 endif
 endif
 
@@ -47,16 +52,19 @@ STAMPS := $(BUILD)/stamps
 RUN := $(BUILD)/notebooks
 RESULTS := results/$(NAME)
 TRAINING := $(PARAMS)/training.yaml
+SEARCH := $(PARAMS)/search.yaml
 ANALYSIS := $(PARAMS)/analysis.yaml
 PY := $(VENV)/bin/python
 READY := $(VENV)/.cardiov-ready
 
 OBJECTIVES := ordinal classification regression
 TRAINED := $(OBJECTIVES:%=$(RUN)/03_training-%-0.ipynb)
-ANALYSED := $(RUN)/01_dataset.ipynb $(RUN)/02_network.ipynb $(RUN)/04_roc.ipynb $(RUN)/06_ablation.ipynb
+ORDINAL := $(RUN)/03_training-ordinal-0.ipynb
+ANALYSED := $(patsubst %,$(RUN)/%.ipynb,01_dataset 02_network 04_roc 05_subgroups 06_ablation 07_agreement 08_cases \
+	09_gradcam 10_search)
+RECORDS := $(RUN)/01_dataset.ipynb
+WEIGHTS := $(BUILD)/runs/ordinal-0/weights.safetensors
 PUBLISHED := $(RUN)/99_published.ipynb
-# notebooks whose stored outputs nbval checks: nothing in them depends on the processor
-NBVAL := notebooks/02_network.ipynb
 
 # What each step stands on. errors.py, notebook.py and __main__.py only carry messages and commands, no numbers.
 module = $(1:%=cardiov/%)
@@ -68,8 +76,15 @@ USES_CACHE := $(call module,signals.py ptbxl.py)
 USES_03 := $(call module,training.py evaluation.py) $(NETWORK) $(LABELS) $(SHOWN) $(TRAINING)
 USES_01 := $(LABELS) $(SHOWN)
 USES_02 := $(NETWORK) $(SHOWN)
+USES_STRESS := $(call module,stress.py synthetic.py training.py) $(NETWORK) $(LABELS) $(call module,results.py) $(TRAINING)
+USES_EXPLAIN := $(call module,explain.py evaluation.py results.py) $(NETWORK) $(LABELS) $(TRAINING)
 USES_04 := $(call module,evaluation.py ordinal.py) $(SHOWN) $(ANALYSIS)
+USES_05 := $(USES_04)
 USES_06 := $(USES_04)
+USES_07 := $(call module,review.py ptbxl.py) $(USES_04) results/published.csv $(wildcard $(RESULTS)/reviews/[!s]*.csv)
+USES_08 := $(call module,stress.py synthetic.py training.py ptbxl.py) $(USES_04)
+USES_09 := $(call module,explain.py ptbxl.py model.py) $(USES_04)
+USES_10 := $(call module,search.py training.py evaluation.py) $(NETWORK) $(LABELS) $(SHOWN) $(SEARCH)
 USES_99 := $(call module,comparison.py results.py) results/published.csv results/tolerances.csv
 USES_REPORT := $(call module,report.py report.html comparison.py results.py)
 USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
@@ -79,6 +94,7 @@ USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
 missing = $(if $(wildcard $(1)),,FORCE)
 USES_CACHE += $(call missing,$(BUILD)/cache/cache.json)
 USES_CACHE += $(if $(wildcard $(STAMPS)/cache),$(if $(shell find $(DATA)/ -newer $(STAMPS)/cache -print -quit 2>/dev/null),FORCE))
+USES_EXPLAIN += $(if $(filter-out $(shell cat $(STAMPS)/explained 2>/dev/null),$(LUDB)),FORCE)
 SETTINGS := $(DATA) $(PARAMS)
 CHANGED := $(if $(filter-out $(shell cat $(STAMPS)/settings 2>/dev/null),$(SETTINGS)),FORCE)
 
@@ -90,9 +106,9 @@ NOTEBOOK = $(PY) -m cardiov notebook $< $@ -p dataset $(NAME)
 paper: $(STAMPS)/compared  ## everything: environment, data, training, notebooks, report and its comparison
 
 .PHONY: test
-test: $(READY)  ## pytest, and nbval on the notebooks made for it
+test: $(READY) $(DEMO)/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold
 	$(PY) -m pytest
-	$(PY) -m pytest --nbval --nbval-current-env $(NBVAL)
+	$(PY) -m pytest --nbval --nbval-current-env notebooks
 
 ##@ Others
 
@@ -100,7 +116,7 @@ test: $(READY)  ## pytest, and nbval on the notebooks made for it
 setup: $(READY)  ## only the environment, in .venv
 
 .PHONY: lab
-lab: $(READY)  ## JupyterLab on the notebooks
+lab: $(READY) $(DEMO)/ptbxl_database.csv  ## JupyterLab on the notebooks
 	$(PY) -m jupyterlab notebooks
 
 .PHONY: bench
@@ -108,8 +124,8 @@ bench: $(READY)  ## speed and memory, as ratios
 	$(PY) -m pytest -s -m "slow or not slow" tests/benchmarks
 
 .PHONY: notebooks
-notebooks: $(READY)  ## execute the notebooks that nbval checks again, in place
-	for notebook in $(NBVAL); do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
+notebooks: $(READY) $(DEMO)/ptbxl_database.csv  ## execute the notebooks again in place, for the outputs that nbval checks
+	for notebook in notebooks/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
 
 .PHONY: clean
 clean:  ## delete demo data, stamps, caches and executed notebooks; results, figures, real data's weights and .venv stay
@@ -159,11 +175,35 @@ $(RUN)/01_dataset.ipynb: notebooks/01_dataset.ipynb $(TABLE) $(STAMPS)/cache $(U
 $(RUN)/02_network.ipynb: notebooks/02_network.ipynb $(STAMPS)/settings $(USES_02) requirements.lock | $(READY)
 	$(NOTEBOOK)
 
-$(RUN)/04_roc.ipynb: notebooks/04_roc.ipynb $(RUN)/03_training-ordinal-0.ipynb $(USES_04) | $(READY)
+$(STAMPS)/stressed: $(ORDINAL) $(USES_STRESS) $(call missing,$(RESULTS)/runs/ordinal-0/stress.csv) | $(READY)
+	$(PY) -m cardiov stress $(DATA) $(WEIGHTS) $(RESULTS)/runs/ordinal-0 -f $(TRAINING)
+	@touch $@
+
+$(STAMPS)/explained: $(ORDINAL) $(USES_EXPLAIN) $(call missing,$(RESULTS)/runs/ordinal-0/heat_sanity.csv) | $(READY)
+	$(PY) -m cardiov explain $(DATA) $(WEIGHTS) $(RESULTS)/runs/ordinal-0 -f $(TRAINING) $(LUDB:%=--ludb %)
+	@echo "$(LUDB)" > $@
+
+$(RUN)/04_roc.ipynb: notebooks/04_roc.ipynb $(ORDINAL) $(USES_04) | $(READY)
+	$(NOTEBOOK) -f $(ANALYSIS)
+
+$(RUN)/05_subgroups.ipynb: notebooks/05_subgroups.ipynb $(RECORDS) $(ORDINAL) $(USES_05) | $(READY)
 	$(NOTEBOOK) -f $(ANALYSIS)
 
 $(RUN)/06_ablation.ipynb: notebooks/06_ablation.ipynb $(TRAINED) $(USES_06) | $(READY)
 	$(NOTEBOOK) -f $(ANALYSIS)
+
+$(RUN)/07_agreement.ipynb: notebooks/07_agreement.ipynb $(RECORDS) $(ORDINAL) $(USES_07) | $(READY)
+	$(NOTEBOOK) -f $(ANALYSIS)
+
+$(RUN)/08_cases.ipynb: notebooks/08_cases.ipynb $(RECORDS) $(STAMPS)/stressed $(USES_08) | $(READY)
+	$(NOTEBOOK) -p data $(DATA) -f $(ANALYSIS)
+
+$(RUN)/09_gradcam.ipynb: notebooks/09_gradcam.ipynb $(RECORDS) $(STAMPS)/explained $(USES_09) | $(READY)
+	$(NOTEBOOK) -p data $(DATA) -f $(ANALYSIS)
+
+$(RUN)/10_search.ipynb: notebooks/10_search.ipynb $(STAMPS)/cache $(USES_10) \
+		$(foreach name,search.csv runs/search/provenance.json,$(call missing,$(RESULTS)/$(name))) | $(READY)
+	$(NOTEBOOK) -p data $(DATA) -f $(SEARCH)
 
 $(PUBLISHED): notebooks/99_published.ipynb $(ANALYSED) $(USES_99) | $(READY)
 	$(NOTEBOOK)

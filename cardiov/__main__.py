@@ -48,6 +48,25 @@ def train(arguments):
     fit(config, cache, metadata, arguments.run_dir, arguments.run_dir)
 
 
+def stress(arguments):
+    """Predict the test records again, disturbed (notebook 08)."""
+    from cardiov.model import CardioV
+    from cardiov.stress import stressed_predictions, write_stressed
+
+    parameters = read_parameters(arguments.parameters)
+    model = CardioV.from_pretrained(arguments.weights)
+    rate, precision = parameters.get("rate", 500), parameters.get("precision", "32-true")
+    print(write_stressed(stressed_predictions(model, arguments.data, rate, precision), arguments.run_dir))
+
+
+def explain(arguments):
+    """Grad-CAM of a run's test records, measured against true waves, into the run's folder."""
+    from cardiov.explain import write_heat
+
+    rate = read_parameters(arguments.parameters).get("rate", 500)
+    write_heat(arguments.data, arguments.weights, arguments.run_dir, rate, arguments.ludb)
+
+
 def notebook(arguments):
     """Execute a notebook by papermill; the target appears only when it has run to its end."""
     from cardiov.notebook import run_notebook
@@ -55,6 +74,23 @@ def notebook(arguments):
     parameters = read_parameters(arguments.parameters) | dict(arguments.parameter)
     print(f"{arguments.source} -> {arguments.target}", file=sys.stderr, flush=True)
     run_notebook(arguments.source, arguments.target, parameters)
+
+
+def review_export(arguments):
+    """Write the wrongly predicted records as a packet that hides label and prediction."""
+    from cardiov.review import export
+
+    cases = export(arguments.dataset, arguments.data, arguments.packet, arguments.key, arguments.run_name,
+                   arguments.split, arguments.seed)  # fmt: skip
+    print(f"{arguments.packet}: {len(cases):,} cases for the reader; keep {arguments.key} from them")
+
+
+def review_import(arguments):
+    """Check a filled sheet and take it into the results."""
+    from cardiov.results import shown
+    from cardiov.review import import_sheet
+
+    print(shown(import_sheet(arguments.sheet, arguments.key, arguments.reader)))
 
 
 def report(arguments):
@@ -100,8 +136,8 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cardiov", description="CardioV companion: from ECGs to the report.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
 
-    def add(run, *positional):
-        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+    def add(run, *positional, to=commands):
+        command = to.add_parser(run.__name__.removeprefix("review_"), help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
         for name, meaning in positional:
             command.add_argument(name, help=meaning)
@@ -123,14 +159,39 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--objective", default="ordinal", help="ordinal (default), classification or regression")
     command.add_argument("--seed", type=int, default=0)
 
+    command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
+    _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")
+
+    command = add(explain, ("data", "folder in PTB-XL's layout"), ("weights", "of an ordinal run"),
+                  ("run_dir", "has the run's predictions; gets the tables of heat"))  # fmt: skip
+    _add_parameters(command, "YAML file with the rate in Hz that the network was trained with (default: 500)")
+    command.add_argument("--ludb", metavar="FOLDER", help="LUDB's records, whose waves cardiologists have marked")
+
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
     command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
                          help="a parameter that is text; numbers are given in a file")  # fmt: skip
 
+    _add_review(commands, add)
     add(report, ("dataset", "name under results/"))
     add(compare, ("dataset", "name under results/"))
     return parser
+
+
+def _add_review(commands, add):
+    review = commands.add_parser("review", help="Have wrongly predicted records reread, blinded.")
+    actions = review.add_subparsers(title="actions", required=True, metavar="action")
+
+    places = ("packet", "folder to make, for the reader"), ("key", "CSV to write elsewhere")
+    command = add(review_export, *places, to=actions)
+    command.add_argument("--dataset", required=True, help="name under results/")
+    command.add_argument("--data", required=True, help="its folder in PTB-XL's layout")
+    command.add_argument("--run", dest="run_name", default="ordinal-0", help="whose predictions (default: ordinal-0)")
+    command.add_argument("--split", default="test", help="validation or test (default)")
+    command.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
+
+    command = add(review_import, ("sheet", "filled in by the reader"), ("key", "written by export"), to=actions)
+    command.add_argument("--reader", required=True, help="name of the reader in the results")
 
 
 def _add_parameters(command, meaning):

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -26,14 +27,18 @@ case "$2 $3" in
   "cardiov demo") mkdir -p "$4"; touch "$4/ptbxl_database.csv" "$4/SIMULATED.txt" ;;
   "cardiov prepare") mkdir -p "$5"; touch "$5/cache.json" ;;
   "cardiov notebook") mkdir -p "${5%/*}"; touch "$5"
-    case "$4" in *03_training*) mkdir -p "results/$8/runs/${11}-0"; touch "results/$8/runs/${11}-0/predictions.csv";; esac ;;
+    case "$4" in *03_training*) mkdir -p "results/$8/runs/${11}-0"; touch "results/$8/runs/${11}-0/predictions.csv";;
+      *10_search*) mkdir -p "results/$8/runs/search"; touch "results/$8/search.csv" "results/$8/runs/search/provenance.json";; esac ;;
+  "cardiov stress") mkdir -p "$6"; touch "$6/stress.csv" ;;
+  "cardiov explain") mkdir -p "$6"; touch "$6/heat_sanity.csv" ;;
   "cardiov report") touch "results/$4/report.html" ;;
 esac
 """
 TRAININGS = {f"03_training-{objective}-0" for objective in ("ordinal", "classification", "regression")}
 AFTER_06 = {"99_published", "report", "compare"}
-AFTER_TRAINING = {"04_roc", "06_ablation"} | AFTER_06
-AFTER_CACHE = {"prepare", "01_dataset"} | TRAININGS | AFTER_TRAINING
+AFTER_RECORDS = {"05_subgroups", "07_agreement", "08_cases", "09_gradcam"} | AFTER_06
+AFTER_TRAINING = {"stress", "explain", "04_roc", "06_ablation"} | AFTER_RECORDS
+AFTER_CACHE = {"prepare", "01_dataset", "10_search"} | TRAININGS | AFTER_TRAINING
 ALL = {"demo", "02_network"} | AFTER_CACHE
 
 
@@ -91,6 +96,9 @@ def test_every_step_runs_once_and_after_what_it_needs(tree, jobs):
     assert at["demo"] < at["prepare"] < min(at[run] for run in TRAININGS | {"01_dataset"})
     assert at["03_training-ordinal-0"] < at["04_roc"] < at["99_published"]
     assert max(at[run] for run in TRAININGS) < at["06_ablation"] < at["99_published"]
+    assert at["03_training-ordinal-0"] < at["stress"] < at["08_cases"]
+    assert at["03_training-ordinal-0"] < at["explain"] < at["09_gradcam"]
+    assert at["01_dataset"] < min(at[name] for name in ("05_subgroups", "07_agreement", "08_cases", "09_gradcam"))
     assert steps[-3:] == ["99_published", "report", "compare"]
 
 
@@ -107,17 +115,22 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("notebooks/02_network.ipynb", {"02_network"} | AFTER_06),
         ("notebooks/04_roc.ipynb", {"04_roc"} | AFTER_06),
         ("notebooks/03_training.ipynb", TRAININGS | AFTER_TRAINING),
-        ("notebooks/params/demo/analysis.yaml", {"04_roc", "06_ablation"} | AFTER_06),
+        ("notebooks/01_dataset.ipynb", {"01_dataset"} | AFTER_RECORDS),
+        ("notebooks/params/demo/analysis.yaml", {"04_roc", "06_ablation"} | AFTER_RECORDS),
+        ("notebooks/params/demo/search.yaml", {"10_search"} | AFTER_06),
+        ("cardiov/stress.py", {"stress", "08_cases"} | AFTER_06),
+        ("cardiov/explain.py", {"explain", "09_gradcam"} | AFTER_06),
+        ("cardiov/search.py", {"10_search"} | AFTER_06),
         ("notebooks/params/demo/training.yaml", {"prepare"} | AFTER_CACHE),
         ("notebooks/params/paper/training.yaml", set()),
         ("cardiov/synthetic.py", ALL - {"02_network"}),
         ("cardiov/signals.py", ALL),
-        ("cardiov/training.py", TRAININGS | AFTER_TRAINING),
-        ("cardiov/model.py", {"02_network"} | TRAININGS | AFTER_TRAINING),
+        ("cardiov/training.py", {"10_search"} | TRAININGS | AFTER_TRAINING),
+        ("cardiov/model.py", {"02_network", "10_search"} | TRAININGS | AFTER_TRAINING),
         ("cardiov/comparison.py", AFTER_06),
         ("cardiov/report.html", {"report", "compare"}),
         ("cardiov/errors.py", set()),
-        ("results/published.csv", AFTER_06),
+        ("results/published.csv", {"07_agreement"} | AFTER_06),
         ("results/tolerances.csv", AFTER_06),
         ("requirements.lock", ALL - {"demo"}),
         ("data/demo/ptbxl_database.csv", AFTER_CACHE),
@@ -132,7 +145,7 @@ def imported(path):
     """Modules of the package that a source text imports, anywhere in it."""
     if path.suffix == ".ipynb":
         cells = nbformat.read(path, as_version=4).cells
-        text = "\n".join(cell.source.replace("%", "#") for cell in cells if cell.cell_type == "code")
+        text = "\n".join(re.sub("^%", "#", cell.source, flags=re.M) for cell in cells if cell.cell_type == "code")
     else:
         text = path.read_text(encoding="utf-8")
     found = set()
@@ -155,7 +168,7 @@ def stands_on(path):
     return found
 
 
-@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_reruns_with_every_module_that_it_imports(tree, notebook):
     steps = {f"{notebook.stem}-ordinal-0" if notebook.stem == "03_training" else notebook.stem}
     make(tree, "paper")
@@ -164,11 +177,12 @@ def test_a_notebook_reruns_with_every_module_that_it_imports(tree, notebook):
         assert steps <= set(make(tree, "paper")[0]), f"{notebook.name} imports {module}, which the Makefile does not know"
 
 
-def test_demo_data_are_made_again_with_every_module_that_they_stand_on(tree):
+@pytest.mark.parametrize(("step", "module"), [("demo", "synthetic"), ("stress", "stress"), ("explain", "explain")])
+def test_a_command_reruns_with_every_module_that_it_stands_on(tree, step, module):
     make(tree, "paper")
-    for module in {"synthetic"} | stands_on(ROOT / "cardiov/synthetic.py"):
-        touch(tree / "cardiov" / f"{module}.py")
-        assert "demo" in make(tree, "paper")[0], f"synthetic.py imports {module}, which the Makefile does not know"
+    for name in {module} | stands_on(ROOT / f"cardiov/{module}.py"):
+        touch(tree / f"cardiov/{name}.py")
+        assert step in make(tree, "paper")[0], f"{module}.py imports {name}, which the Makefile does not know"
 
 
 def test_committed_results_do_not_make_it_skip(tree):
@@ -188,7 +202,10 @@ def test_a_failed_notebook_is_run_again(tree):
     assert not {"prepare", "01_dataset", "03_training-ordinal-0"} & set(steps)
 
 
-@pytest.mark.parametrize("gone", ["results/demo/runs/ordinal-0/predictions.csv", "build/demo/cache/cache.json"])
+@pytest.mark.parametrize(
+    "gone",
+    ["build/demo/cache/cache.json", "results/demo/search.csv", *(f"results/demo/runs/ordinal-0/{n}.csv" for n in ("predictions", "stress", "heat_sanity"))],
+)
 def test_what_is_gone_is_made_again(tree, gone):
     make(tree, "paper")
     (tree / gone).unlink()
@@ -210,6 +227,18 @@ def test_a_data_folder_gives_its_name_to_the_results(tree):
     assert "notebooks/params/paper/training.yaml" in done.stdout
 
 
+def test_ludb_is_read_where_it_is_given_and_again_where_it_moves(tree):
+    folder = real_data(tree)
+    make(tree, "paper", f"DATASET={folder}")
+    for name in ("ludb", "ludb-moved"):
+        (tree / name).mkdir()
+        (tree / name / "1.hea").touch()
+        assert set(make(tree, "paper", f"DATASET={folder}", f"LUDB={name}")[0]) == {"explain", "09_gradcam"} | AFTER_06
+        assert f"--ludb {name}" in (tree / "log").read_text()
+        assert make(tree, "paper", f"DATASET={folder}", f"LUDB={name}")[0] == []
+    assert make(tree, "paper", f"DATASET={folder}")[0] == []
+
+
 def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
     folder = real_data(tree)
     make(tree, "paper", f"DATASET={folder}")
@@ -224,6 +253,7 @@ def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
     [
         (["DATASET=no/such/folder/"], "no/such/folder/ptbxl_database.csv"),
         (["DATASET=a folder"], "without spaces"),
+        (["LUDB=no/ludb"], "no/ludb/1.hea"),
         (["PARAMS=notebooks/params/missing"], 'the folder "notebooks/params/missing" lacks'),
     ],
 )
