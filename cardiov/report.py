@@ -12,24 +12,22 @@ from cardiov.ptbxl import VERSIONS
 from cardiov.results import ROOT, figures_dir, provenance, replacing, results_dir, simulated
 
 # of the network alone, whatever the data set
-WITHOUT_DATA = {"table3_network", "table4_targets", "fig1_framework", "eq6_erratum"}
+WITHOUT_DATA = {"table3_network", "table4_targets", "fig1_framework", "eq6_erratum", "agreement_bounds", "agreement_selection"}
 # (heading, [(table or figure, caption)]) in the paper's order; what is not there yet is left out
 SECTIONS = [
     ("The data set", [
         ("table1", "Table 1. Overall statistics, beside what the published versions of PTB-XL hold in full."),
-        ("table2", "Table 2. Statements and their critical values: how many records state each, and for how many it "
-                   "decides the label."),
         ("label_distribution", "Records by critical value and split, under both label rules."),
         ("label_rules", "Critical value by the most likely statement (rows) and by the highest risk (columns)."),
         ("label_decisions", "How far details of the label rule decide."),
+        ("table2", "Table 2. Statements and their critical values: how many records state each, and for how many it "
+                   "decides the label."),
     ]),
     ("Network and ordinal targets", [
         ("table3_network", "Table 3. The network's stages."),
-        ("table4_targets", "Table 4. Ordinal targets of each critical value."),
         ("fig1_framework", "Fig. 1. From three thresholds to four probabilities."),
+        ("table4_targets", "Table 4. Ordinal targets of each critical value."),
         ("eq6_erratum", "Eq. 6 as printed and as meant."),
-    ]),
-    ("Training", [
         ("training_ordinal-0", "Losses of the ordinal run: cross-entropy first, then the ordinal loss."),
         ("training_classification-0", "Losses of the classification run."),
         ("training_regression-0", "Losses of the regression run."),
@@ -40,9 +38,53 @@ SECTIONS = [
         ("confusion_matrix", "Labels (rows) and predictions (columns), test split."),
         ("decoders", "The paper's decoder and the monotone one, with paired differences."),
     ]),
+    ("Subgroups", [
+        ("table5_subgroups", "Table 5 drawn: metrics by sex and age with 95 % intervals; dotted: all records."),
+        ("table5_counts", "Records, patients and critical values by subgroup; ages of 90 and over, and unknown ages."),
+        ("table5", "Table 5. Metrics by sex and age with 95 % intervals from resampled patients."),
+        ("table5_differences", "Differences by sex and by age: 95 % intervals, permutation tests (p_holm: adjusted for "
+                               "their number), the largest difference not excluded, and the detectable one."),
+    ]),
+    ("Agreement with cardiologists", [
+        ("agreement", "With whom a further reader sides on wrongly predicted records, with exact 95 % intervals."),
+        ("agreement_statistics", "Does the reader prefer the model (exact McNemar test)? Weighted kappas."),
+        ("agreement_bounds", "What the published counts allow on all records."),
+        ("agreement_selection", "Simulated: a reader's agreement with label and model on all records, and on the wrongly "
+                                "predicted ones alone, which were the only ones reread."),
+    ]),
     ("Ablation of the objective", [
         ("table6", "Table 6. Three objectives, test split, with 95 % intervals."),
         ("table6_differences", "Paired differences between the objectives, with 95 % intervals."),
+    ]),
+    ("Case study", [
+        ("cases", "Records with an absolute error of 3 or 2, with their statements and annotations of noise."),
+        ("fig3_drift", "Fig. 3, left. A case with annotated baseline drift."),
+        ("fig3_noise", "Fig. 3, right. A case with annotated high-frequency noise."),
+        ("fig4_left", "Fig. 4, left. A grave error without annotated noise."),
+        ("fig4_right", "Fig. 4, right. A grave error without annotated noise."),
+        ("error_noise_forest", "Errors and annotated noise: odds ratios with exact 95 % intervals."),
+        ("error_noise", "The counts behind them, with Fisher's exact test."),
+        ("stress", "Stress test: error and AUC when disturbances are added to the signals."),
+        ("stress_metrics", "The same in numbers, and paired differences to the signals as recorded."),
+    ]),
+    ("What the network looks at", [
+        ("fig5a_af", "Fig. 5a. Atrial fibrillation over the heat of the deepest stage (Grad-CAM)."),
+        ("fig5b_pvc", "Fig. 5b. Premature ventricular complexes over the heat of the deepest stage."),
+        ("fig5c_af_stages", "Fig. 5c. The heat of each stage for a, the deepest at the bottom."),
+        ("fig5d_pvc_stages", "Fig. 5d. The heat of each stage for b; ectopic beats are framed."),
+        ("heat_shares", "Heat inside true waves against chance, by stage."),
+        ("heat_shares_ludb", "Heat inside the waves that cardiologists marked in LUDB (Kalyakulina et al. 2020, ODC-BY 1.0) "
+                             "against chance, by stage."),
+        ("heat_sanity", "Rank correlation of the maps with those of random weights, of another record and with the "
+                        "signal's energy; and while the weights are randomised from the head down."),
+    ]),
+    ("Architecture search", [
+        ("search_edf", "Error distributions of networks sampled from two design spaces, and with and without "
+                       "squeeze-excitation; the paper's network with its seeds."),
+        ("search_models", "Each sampled network's error against its cost; the paper's network is marked."),
+        ("search_spaces", "Errors by design space, and the share of networks below the paper's, with its 95 % interval."),
+        ("search_comparisons", "Differences of median errors with 95 % intervals, and tests."),
+        ("search", "All networks of the search; the paper's is the reference."),
     ]),
     ("Published and reproduced", [
         ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
@@ -50,9 +92,11 @@ SECTIONS = [
 ]  # fmt: skip
 STATISTICS = {  # as a reader names them
     "mae": "mean absolute error", "macro_mae": "MAE, mean of the values' own", "kappa": "kappa, quadratic weights",
-    "f1": "F1, mean of the values' own", "auc_mean": "AUC, mean", "wrong": "wrong",
+    "f1_macro": "F1, mean", "auc_mean": "AUC, mean", "model_preferred": "model's share where either is sided with",
+    "kappa_label": "kappa with the label", "kappa_model": "kappa with the model",
+    "kappa_model_minus_label": "kappa, model - label",
     "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order",
-} | {f"auc_{k}": f"AUC of value {k}" for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
+} | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
 UNSHOWN = {"records"}  # one row a record: too long for a page
 README_DATA_SETS = ("demo", "ptbxl-sample")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
@@ -156,7 +200,9 @@ def _as_printed(frame):
     """Each estimate with its interval in one cell; where two columns say what it is of, the first goes across the page."""
     keys = list(frame.columns[: frame.columns.get_loc("estimate")])
     texts = [_estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
-    frame = frame.drop(columns=["low", "high"]).assign(estimate=texts)
+    if "note" in frame:  # why there is no estimate
+        texts = [text if pd.isna(note) else note for text, note in zip(texts, frame["note"], strict=True)]
+    frame = frame.drop(columns=["low", "high", "note"], errors="ignore").assign(estimate=texts)
     if len(keys) != 2 or list(frame) != [*keys, "estimate"]:
         return frame.rename(columns={"estimate": "estimate (95 % interval)"})
     across, down = (frame[key].unique() for key in keys)

@@ -37,7 +37,7 @@ def page(root):
         figure.subplots().plot([1, 2])
         results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), dataset, "fig2_roc")
         run = root / f"results/{dataset}/runs/ordinal-0"
-        run.mkdir(parents=True)
+        run.mkdir(parents=True, exist_ok=True)
         (run / "provenance.json").write_text('{"commit": "abc123", "run": {"config": {"seed": 7}}}')
         return report.write_report(dataset).read_text(encoding="utf-8")
 
@@ -81,6 +81,10 @@ def test_intervals_stand_beside_their_estimates_as_in_the_papers_tables(page):
     text = " ".join(Page(page("demo")).text.split())
     assert "statistic ordinal regression mean absolute error 0.500 (0.400 to 0.600) 0.700 (0.610 to 0.800)" in text
     assert "AUC of value 3 undefined 0.900 (0.850 to 0.950)" in text
+    noted = pd.DataFrame([["female", "auc_3", None, None, None, "undefined: no record of class 3"]],
+                         columns=["subgroup", "statistic", "estimate", "low", "high", "note"])  # fmt: skip
+    results.save_table(noted, "demo", "table5")
+    assert "statistic female AUC of value 3 undefined: no record of class 3" in " ".join(Page(page("demo")).text.split())
 
 
 def test_without_tables_it_says_what_to_run(root):
