@@ -1,7 +1,9 @@
-"""The notebooks: thin, with parameters, and those that nbval checks with outputs to check."""
+"""The notebooks: thin, with parameters, exercises and solutions, and with outputs that nbval checks."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +14,9 @@ import yaml
 from cardiov.results import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHECKED = re.search(r"^NBVAL := (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
+SOLUTIONS = ROOT / "notebooks/solutions.ipynb"
+LESSONS = [path for path in NOTEBOOKS if path != SOLUTIONS]
+IN_WORDS = {"07_agreement", "10_search"}  # what the paper has neither an equation nor a table nor a figure of
 
 
 def code_cells(path):
@@ -30,16 +34,25 @@ def path(request):
     return request.param
 
 
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    """A notebook that shows something and sets exercises, which is every one but their solutions."""
+    return request.param
+
+
 def test_cells_are_short_and_define_nothing(path):
     for cell in code_cells(path):
-        limit = 20 if "parameters" in cell.metadata.get("tags", []) else 15
+        limit = 20 if "parameters" in cell.metadata.get("tags", []) else 12
         assert len(cell.source.splitlines()) <= limit
         tree = ast.parse(re.sub(r"^%", "#", cell.source, flags=re.MULTILINE))
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
-def test_parameters_and_kernel_are_standard(path):
-    assert parameters(path)["dataset"] == "demo"
+def test_demo_is_the_default(lesson):
+    assert parameters(lesson)["dataset"] == "demo"
+
+
+def test_kernel_is_the_standard_one(path):
     assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
 
 
@@ -49,46 +62,93 @@ def test_text_leads_through_the_notebook(path):
     assert sum(cell.cell_type == "markdown" for cell in cells) >= 3
 
 
-def test_only_checked_notebooks_have_stored_outputs(path):
-    stored = [cell for cell in code_cells(path) if cell.outputs]
-    if f"notebooks/{path.name}" in CHECKED:
-        assert len(stored) >= 3  # else nbval would compare nothing
-        assert not [output for cell in stored for output in cell.outputs if output.get("name") == "stderr"]
-    else:
-        assert not stored
+def test_first_cell_names_the_place_in_the_paper(lesson):
+    text = nbformat.read(lesson, as_version=4).cells[0].source
+    assert re.match(rf"# {lesson.stem[:2]} · .+ \(.+\)$", text, flags=re.MULTILINE)
+    assert lesson.stem in IN_WORDS or re.search(r"\b(Eqs?\.|Tables?|Figs?\.) \d", text)
+
+
+def exercises(path):
+    """Numbers of the exercises that the last cell of a notebook sets."""
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last.cell_type == "markdown" and last.source.startswith("## Exercises\n")
+    return [int(number) for number in re.findall(r"^(\d+)\. \S", last.source, flags=re.MULTILINE)]
+
+
+def answers(number):
+    """Kinds of the cells that answer each exercise of a notebook in the solutions, by the exercise's number."""
+    found, section = {}, None
+    for cell in nbformat.read(SOLUTIONS, as_version=4).cells:
+        if heading := re.match(r"## Notebook (\d\d)", cell.source):
+            section, exercise = heading[1], None
+        elif title := re.match(r"\*\*Exercise (\d+)\.\*\*", cell.source):
+            exercise = int(title[1])
+        if section == number and exercise:
+            found.setdefault(exercise, []).append(cell.cell_type)
+    return found
+
+
+def test_two_or_three_exercises_end_a_notebook(lesson):
+    assert exercises(lesson) in ([1, 2], [1, 2, 3])
+
+
+def test_every_exercise_is_answered_in_words_and_code(lesson):
+    answered = answers(lesson.stem[:2])
+    assert list(answered) == exercises(lesson)
+    assert all({"markdown", "code"} <= set(kinds) for kinds in answered.values())
+
+
+def test_training_notebook_trains_only_when_given_data():
+    path = ROOT / "notebooks/03_training.ipynb"
+    assert parameters(path)["data"] == ""
+    training = [cell.source for cell in code_cells(path) if re.search(r"\b(fit|prepare)\(", cell.source)]
+    assert len(training) == 1 and ast.parse(training[0]).body[0].test.id == "data"
+    assert len(ast.parse(training[0]).body) == 1  # nothing outside of the condition
+
+
+def test_every_cell_was_executed_in_order_and_left_something_to_check(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert len([cell for cell in cells if cell.outputs]) >= 3
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "notebooks/params").iterdir()), ids=lambda folder: folder.name)
 def test_parameter_files_hold_what_their_notebooks_know(folder):
-    training = yaml.safe_load((folder / "training.yaml").read_text())
-    analysis = yaml.safe_load((folder / "analysis.yaml").read_text())
-    assert set(training) == set(parameters(ROOT / "notebooks/03_training.ipynb")) - {"dataset", "data", "objective", "seed"}
-    for name in ("04_roc", "06_ablation"):
-        assert set(analysis) <= set(parameters(ROOT / f"notebooks/{name}.ipynb"))
+    read = {name: set(yaml.safe_load((folder / f"{name}.yaml").read_text())) for name in ("training", "search", "analysis")}
+    known = {path.stem[:2]: set(parameters(path)) for path in LESSONS}
+    assert read["training"] == known["03"] - {"dataset", "data", "objective", "seed"}
+    assert read["search"] == known["10"] - {"dataset", "data"}
+    assert all(read["analysis"] <= known[number] for number in ("04", "05", "06", "07", "08", "09"))
 
 
-def nbval(path):
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", str(path)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def nbval(folder, notebook):
+    """Exit status of nbval on a notebook, in a folder that has the notebooks' conftest."""
+    shutil.copy(ROOT / "notebooks/conftest.py", folder)
+    nbformat.write(notebook, folder / "some.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "some.ipynb"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_nbval_notices_a_changed_number(tmp_path):
-    """Of a notebook made here, so that the test is quick and touches no results."""
-    cell = nbformat.v4.new_code_cell("print(round(2 / 3, 3))", execution_count=1)
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    outcomes = []
-    for stored in ("0.667\n", "0.668\n"):
-        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=stored)]
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel}), tmp_path / "some.ipynb")
-        outcomes.append(nbval(tmp_path / "some.ipynb").returncode)
-    assert outcomes == [0, 1]
+def texts(notebook):
+    """Every output that has a text, as (dictionary, key)."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    streams = [(output, "text") for output in outputs if "text" in output]
+    return streams + [(output.data, "text/plain") for output in outputs if "text/plain" in output.get("data", {})]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CHECKED)
-def test_nbval_notices_a_changed_number_in_every_checked_notebook(tmp_path, name):
-    notebook = nbformat.read(ROOT / name, as_version=4)
-    printed = [output for cell in notebook.cells for output in cell.get("outputs", []) if output.get("name") == "stdout"]
-    printed[0]["text"] = re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), printed[0]["text"], count=1)
-    nbformat.write(notebook, tmp_path / "changed.ipynb")
-    assert nbval(tmp_path / "changed.ipynb").returncode == 1
+def test_a_notebook_without_outputs_fails(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    done = nbval(tmp_path, notebook)
+    assert done.returncode != 0 and "no outputs to compare" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["10_search", *(pytest.param(path.stem, marks=pytest.mark.slow) for path in NOTEBOOKS)])
+def test_nbval_notices_a_changed_number(tmp_path, name):
+    notebook = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
+    output, key = next((output, key) for output, key in texts(notebook)[::-1] if re.search(r"\d\.\d", output[key]))
+    output[key] = re.sub(r"(\d)\.(\d)", lambda found: f"{found[1]}.{(int(found[2]) + 1) % 10}", output[key], count=1)
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 1 and done.stdout.count("FAILED") == 1, done.stdout
