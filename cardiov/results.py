@@ -221,6 +221,7 @@ def copy_committed(folder: Path) -> None:
     else:
         for name in ("results", "figures"):
             shutil.copytree(ROOT / name, folder / name)
+    folder.mkdir(parents=True, exist_ok=True)  # git makes none where nothing is staged
     (folder / "data").symlink_to(ROOT / "data")
 
 

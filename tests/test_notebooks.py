@@ -145,6 +145,21 @@ def test_a_notebook_without_outputs_fails(tmp_path):
     assert done.returncode != 0 and "no outputs to compare" in done.stdout + done.stderr
 
 
+def test_a_figure_that_plots_other_numbers_fails(tmp_path):
+    """Also where every output is as before, since pictures are not compared."""
+    cell = nbformat.v4.new_code_cell("""from cardiov import results
+path = results.figures_dir("demo") / "fig2_roc.csv"
+print(path.write_text(path.read_text().replace("1,1", "1,0.999", 1)) > 0)""", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="True\n")]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 1 and "FAILED figures/demo/fig2_roc.csv" in done.stdout, done.stdout + done.stderr
+    cell.source = cell.source.replace("0.999", "1")
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("name", ["10_search", *(pytest.param(path.stem, marks=pytest.mark.slow) for path in NOTEBOOKS)])
 def test_nbval_notices_a_changed_number(tmp_path, name):
     notebook = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
