@@ -239,6 +239,14 @@ def test_ludb_is_read_where_it_is_given_and_again_where_it_moves(tree):
     assert make(tree, "paper", f"DATASET={folder}")[0] == []
 
 
+def test_an_imported_sheet_reruns_the_agreement(tree):
+    folder = real_data(tree)
+    make(tree, "paper", f"DATASET={folder}")
+    (tree / "results/some-ecgs/reviews").mkdir(parents=True)
+    touch(tree / "results/some-ecgs/reviews/smith.csv")
+    assert set(make(tree, "paper", f"DATASET={folder}")[0]) == {"07_agreement"} | AFTER_06
+
+
 def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
     folder = real_data(tree)
     make(tree, "paper", f"DATASET={folder}")
