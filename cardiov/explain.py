@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError
-from cardiov.evaluation import bootstrap
+from cardiov.evaluation import NOISE, bootstrap
 from cardiov.model import CardioV
 from cardiov.ordinal import THRESHOLDS, class_probabilities, decode, ordinal_targets
 from cardiov.ptbxl import read_metadata
@@ -48,7 +48,6 @@ EXAMPLES = {  # name: statement that the record has, statements that it must not
 MAP_RATE = 50  # Hz, of the examples' maps as they are stored
 ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats
 TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
-_NOISE = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]
 
 # Maps
 
@@ -385,7 +384,7 @@ def choose_examples(metadata, predictions) -> dict:
         ecg_id by name; a statement that no test record has is left out.
     """
     test = predictions[predictions["split"] == "test"].set_index("ecg_id")
-    noisy = metadata.loc[test.index, _NOISE].notna().any(axis=1)
+    noisy = metadata.loc[test.index, NOISE].notna().any(axis=1)
     chosen = {}
     for name, (statement, excluded) in EXAMPLES.items():
         value, ranked = mapping.critical_value({statement: 0.0}), []

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 
 import jinja2
 import pandas as pd
@@ -163,10 +162,13 @@ def _headline(dataset):
     path = results_dir(dataset) / "published.csv"
     if not path.exists():
         return None
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table = table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
+    table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
     caption = "The headline figures, published and reproduced. The last section has all, with tolerances and reasons."
     return {"name": "headline", "caption": caption, **_cells(table[["where", "quantity", "published", "reproduced", "verdict"]])}
+
+
+def _headline_rows(table):
+    return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
 
 
 def _item(dataset, name, caption):
@@ -230,9 +232,9 @@ def readme_table() -> str:
     cells = {name: table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1) for name, table in tables.items()}
     names = [f"{name} (simulated)" if simulated(name) else name for name in tables]
     lines = [["Where", "Quantity", "Published", *names], ["---"] * (3 + len(names))]
-    for where, quantity, published in pd.read_csv(ROOT / "results" / "published.csv", dtype=str)[["where", "quantity", "published"]].to_numpy():
-        if re.fullmatch(README_ROWS, quantity) and published != "not available":
-            lines.append([where, quantity, published, *(column.get((where, quantity), "") for column in cells.values())])
+    rows = _headline_rows(pd.read_csv(ROOT / "results" / "published.csv", dtype=str))
+    for where, quantity, published in rows[["where", "quantity", "published"]].to_numpy():
+        lines.append([where, quantity, published, *(column.get((where, quantity), "") for column in cells.values())])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -161,9 +161,7 @@ def read_records(dataset: str) -> pd.DataFrame:
         If notebook 01 has not run.
     """
     path = results_dir(dataset) / "records.csv"
-    if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: run notebook 01 for this data set first, as `make paper` does.")
-    return pd.read_csv(path, index_col="ecg_id")
+    return pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
 
 
 def read_history(dataset: str, run: str) -> pd.DataFrame:
@@ -190,9 +188,20 @@ def read_predictions(dataset: str, run: str) -> pd.DataFrame:
 
 def _read_of_run(dataset, run, name):
     path = results_dir(dataset) / "runs" / run / f"{name}.csv"
+    return pd.read_csv(existing(path, f"train the run {run} first"))
+
+
+def existing(path: Path, remedy: str) -> Path:
+    """The path of a stored result.
+
+    Raises
+    ------
+    DataSetError
+        If it is not there; `remedy` says what makes it.
+    """
     if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: train the run {run} first, as `make paper` does.")
-    return pd.read_csv(path)
+        raise DataSetError(f"{shown(path)} is missing: {remedy}, as `make paper` does.")
+    return path
 
 
 # Provenance

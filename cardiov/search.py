@@ -28,7 +28,7 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.evaluation import CLASSES, metrics
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.ptbxl import open_cache, prepare, read_metadata
-from cardiov.results import build_dir, provenance, replacing, results_dir, save_table, shown
+from cardiov.results import build_dir, existing, provenance, replacing, results_dir, save_table
 from cardiov.training import TrainingConfig, fit, source_digest
 
 SPACES = {
@@ -36,6 +36,7 @@ SPACES = {
     "growing": "widths and depths never fall from one stage to the next (RegNet's AnyNetX_E)",
 }
 STAGES = 7  # as in the paper
+REMEDY = "give notebook 10 a data folder"  # where there is no stored search
 SEARCHED = ("depths", "widths", "group_width", "kernel", "squeeze_excitation")
 LEAST = 0.75  # of the budget's multiply-adds, so that networks of a like cost are compared
 TRIES = 500  # draws in a row outside the budget after which it counts as impossible
@@ -292,10 +293,7 @@ def read_models(dataset):
     DataSetError
         If there is none.
     """
-    path = results_dir(dataset) / "search.csv"
-    if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: give notebook 10 a data folder, as `make paper` does.")
-    return pd.read_csv(path)
+    return pd.read_csv(existing(results_dir(dataset) / "search.csv", REMEDY))
 
 
 def read_settings(dataset):
@@ -306,9 +304,7 @@ def read_settings(dataset):
     DataSetError
         If there is none.
     """
-    path = _provenance_path(dataset)
-    if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: give notebook 10 a data folder, as `make paper` does.")
+    path = existing(_provenance_path(dataset), REMEDY)
     return Settings(**json.loads(path.read_text(encoding="utf-8"))["run"]["config"])
 
 

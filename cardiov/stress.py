@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.ptbxl import read_metadata
-from cardiov.results import replacing, results_dir, shown
+from cardiov.results import existing, replacing, results_dir
 from cardiov.signals import prepare_signal, read_ecg
 from cardiov.synthetic import ELECTRODES, LEADS_OF_ELECTRODES
 from cardiov.training import OBJECTIVES, decode_outputs, make_fabric
@@ -214,6 +214,4 @@ def read_stressed(dataset: str, run: str) -> pd.DataFrame:
         If the stress test has not run.
     """
     path = results_dir(dataset) / "runs" / run / "stress.csv"
-    if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: run `python -m cardiov stress` first, as `make paper` does.")
-    return pd.read_csv(path, dtype={"strength": str}, keep_default_na=False)
+    return pd.read_csv(existing(path, "run `python -m cardiov stress` first"), dtype={"strength": str}, keep_default_na=False)

@@ -327,7 +327,7 @@ def test_correlations_are_means_by_stage():
 def test_examples_are_chosen_by_rule():
     codes = {1: {"AFIB": 0.0}, 2: {"AFIB": 0.0}, 3: {"LVH": 100.0, "AFIB": 0.0}, 4: {"AFIB": 100.0, "AFLT": 0.0},
              5: {"AFIB": 100.0}, 6: {"PVC": 100.0, "IMI": 50.0}, 7: {"PVC": 100.0}, 8: {"AFIB": 0.0}}  # fmt: skip
-    metadata = pd.DataFrame({"scp_codes": codes}).rename_axis("ecg_id").assign(**dict.fromkeys(explain._NOISE))
+    metadata = pd.DataFrame({"scp_codes": codes}).rename_axis("ecg_id").assign(**dict.fromkeys(explain.NOISE))
     metadata.loc[7, "static_noise"] = ", I-V1,"
     predictions = pd.DataFrame({"ecg_id": list(codes), "split": ["test"] * 7 + ["validation"]})
     predictions["predicted"] = [2, 2, 2, 2, 3, 3, 2, 2]
