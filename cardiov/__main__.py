@@ -48,15 +48,24 @@ def train(arguments):
     fit(config, cache, metadata, arguments.run_dir, arguments.run_dir)
 
 
+def study(arguments):
+    """Train all runs of a file of experiments that are not finished."""
+    from cardiov.study import train_runs
+
+    train_runs(read_parameters(arguments.parameters), arguments.data, arguments.dataset)
+
+
 def stress(arguments):
     """Predict the test records again, disturbed (notebook 08)."""
     from cardiov.model import CardioV
+    from cardiov.ordinal import objective_of
     from cardiov.stress import stressed_predictions, write_stressed
 
     parameters = read_parameters(arguments.parameters)
     model = CardioV.from_pretrained(arguments.weights)
-    rate, precision = parameters.get("rate", 500), parameters.get("precision", "32-true")
-    print(write_stressed(stressed_predictions(model, arguments.data, rate, precision), arguments.run_dir))
+    settings = {"rate": parameters.get("rate", 500), "precision": parameters.get("precision", "32-true")}
+    table = stressed_predictions(model, arguments.data, **settings, objective=objective_of(model))
+    print(write_stressed(table, arguments.run_dir))
 
 
 def explain(arguments):
@@ -156,8 +165,12 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--data", required=True, help="folder in PTB-XL's layout")
     command.add_argument("--cache", required=True, help="made by prepare")
     command.add_argument("--run-dir", required=True, help="gets weights, predictions, history and provenance")
-    command.add_argument("--objective", default="ordinal", help="ordinal (default), classification or regression")
+    command.add_argument("--objective", default="ordinal",
+                         help="ordinal (default), classification, regression, coral, corn, sord or emd")  # fmt: skip
     command.add_argument("--seed", type=int, default=0)
+
+    command = add(study, ("data", "folder in PTB-XL's layout"), ("dataset", "name under results/"))
+    _add_parameters(command, "YAML file such as notebooks/params/demo/experiments.yaml")
 
     command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
     _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")
