@@ -76,6 +76,18 @@ def explain(arguments):
     write_heat(arguments.data, arguments.weights, arguments.run_dir, rate, arguments.ludb)
 
 
+def external(arguments):
+    """Predict LUDB's records, which no network here is trained on (notebook 16)."""
+    from cardiov.ludb import predict, write_external
+    from cardiov.model import CardioV
+
+    model = CardioV.from_pretrained(arguments.weights)
+    rate = model.metadata.get("preprocessing", {}).get("rate", arguments.rate)
+    if rate is None:
+        raise ParameterError(f"{arguments.weights} does not say its sampling rate: give it by --rate, in Hz.")
+    print(write_external(predict(model, arguments.ludb, rate), arguments.table))
+
+
 def notebook(arguments):
     """Execute a notebook by papermill; the target appears only when it has run to its end."""
     from cardiov.notebook import run_notebook
@@ -179,6 +191,10 @@ def command_line() -> argparse.ArgumentParser:
                   ("run_dir", "has the run's predictions; gets the tables of heat"))  # fmt: skip
     _add_parameters(command, "YAML file with the rate in Hz that the network was trained with (default: 500)")
     command.add_argument("--ludb", metavar="FOLDER", help="LUDB's records, whose waves cardiologists have marked")
+
+    command = add(external, ("ludb", "folder of LUDB"), ("weights", "of train"),
+                  ("table", "CSV to write, such as results/<dataset>/external_ludb.csv"))  # fmt: skip
+    command.add_argument("--rate", type=float, help="in Hz, of the network's training; for weights that do not say")
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")

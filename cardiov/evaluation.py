@@ -96,6 +96,21 @@ def _violations(predictions):
     return violation_rate(torch.tensor(logits)) if logits.shape[1] == THRESHOLDS else np.nan
 
 
+def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
+    """AUC of each of the three questions "above 0?", "above 1?" and "above 2?"; for `bootstrap`.
+
+    Unlike the AUC of one critical value against the rest, it asks about all values on one side of a threshold, as the
+    network itself does. The score is the probability of the values above the threshold: by Eq. 6 that threshold's own.
+
+    Returns
+    -------
+    Series
+        ``auc_above_0`` to ``auc_above_2``; NaN where all records or none are above.
+    """
+    label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
+    return pd.Series({f"auc_above_{k}": auc(label > k, scores[:, k + 1 :].sum(axis=1)) for k in range(THRESHOLDS)})
+
+
 def bootstrap(
     predictions: pd.DataFrame,
     statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
