@@ -108,7 +108,8 @@ def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
         ``auc_above_0`` to ``auc_above_2``; NaN where all records or none are above.
     """
     label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
-    return pd.Series({f"auc_above_{k}": auc(label > k, scores[:, k + 1 :].sum(axis=1)) for k in range(THRESHOLDS)})
+    above = [scores[:, k + 1 :].sum(axis=1).round(9) for k in range(THRESHOLDS)]  # equal sums stay ties
+    return pd.Series({f"auc_above_{k}": auc(label > k, score) for k, score in enumerate(above)})
 
 
 def bootstrap(

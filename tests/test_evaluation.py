@@ -30,6 +30,7 @@ from cardiov.evaluation import (
     subgroup_metrics,
     subgroup_table,
     subgroups,
+    threshold_aucs,
     with_people,
 )
 
@@ -118,6 +119,16 @@ def test_an_absent_class_gives_nan_and_not_another_mean():
 def test_violations_are_for_ordinal_outputs_only():
     assert np.isnan(metrics(SIX.assign(output_4=0.0))["violation_rate"])
     assert np.isnan(metrics(SIX.drop(columns=["output_2", "output_3"]))["violation_rate"])
+
+
+def test_threshold_aucs_by_hand_and_from_the_logits():
+    # above 0, for example: 0.7, 0.3, 1 and 0.1 of the records above against 0.1 and 0.7 of those not above
+    assert threshold_aucs(SIX).tolist() == pytest.approx([5 / 8, 6.5 / 9, 4.5 / 8])
+    table = simulated(2)
+    for k, found in enumerate(threshold_aucs(table)):  # a threshold's probability rises with its logit
+        assert found == pytest.approx(sk.roc_auc_score(table["critical_value"] > k, table[f"output_{k + 1}"]))
+    none_above_2 = threshold_aucs(SIX[SIX["critical_value"] < 3])
+    assert none_above_2.isna().tolist() == [False, False, True]
 
 
 def test_metrics_do_not_depend_on_the_order_of_records():
