@@ -17,7 +17,7 @@ from cardiov import mapping, training
 from cardiov.errors import DataSetError, StatementError
 from cardiov.ordinal import objective_of
 from cardiov.ptbxl import Version
-from cardiov.results import existing, replacing, results_dir
+from cardiov.results import replacing, results_dir, shown
 from cardiov.signals import prepare_signal, read_ecg
 
 VERSION = "1.0.1"
@@ -36,7 +36,6 @@ TABLE = "ludb.csv"
 FIELDS = ["Rhythms", "Electric axis of the heart", "Conduction abnormalities", "Extrasystolies", "Hypertrophies",
           "Cardiac pacing", "Ischemia", "Non-specific repolarization abnormalities", "Other states"]  # fmt: skip
 BASES = ("same finding", "nearest", "no counterpart")
-REMEDY = "run `python -m cardiov external` on LUDB's folder first"
 
 
 def diagnosis_statements() -> pd.DataFrame:
@@ -194,7 +193,12 @@ def read_external(dataset: str) -> pd.DataFrame:
     DataSetError
         If LUDB has not been predicted.
     """
-    return pd.read_csv(existing(results_dir(dataset) / "external_ludb.csv", REMEDY))
+    path = results_dir(dataset) / "external_ludb.csv"
+    if not path.exists():
+        raise DataSetError(
+            f"{shown(path)} is missing: make it by `python -m cardiov external` from LUDB's folder and the weights."
+        )
+    return pd.read_csv(path)
 
 
 def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -299,7 +299,7 @@ def test_the_command_writes_what_the_notebook_reads(root, simulated, tmp_path, m
     model = tiny_model(weights)
     command = ["external", str(simulated), str(weights), str(target)]
     assert command_line.main(command) == 1 and "give it by --rate, in Hz." in capsys.readouterr().err
-    with pytest.raises(DataSetError, match="external_ludb.csv is missing: run `python -m cardiov external`"):
+    with pytest.raises(DataSetError, match="external_ludb.csv is missing: make it by `python -m cardiov external`"):
         ludb.read_external("some")
     assert command_line.main([*command, "--rate", "250"]) == 0
     expected = ludb.predict(model, simulated, 250)
