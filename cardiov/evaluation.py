@@ -7,21 +7,23 @@ Every function takes the predictions table that a run leaves in ``predictions.cs
 their order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import binomtest, fisher_exact, norm, rankdata
 from scipy.stats.contingency import odds_ratio
 from sklearn.metrics import confusion_matrix, roc_curve
 
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import LEVELS
-from cardiov.ordinal import THRESHOLDS, violation_rate
 
 CLASSES = range(len(LEVELS))
 SCORES = [f"p{k}" for k in CLASSES]
+F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
+ERRORS = ["wrong", "error_1", "error_2", "error_3", "error_2_or_more"]
+METRICS = ["mae", "macro_mae", "accuracy", "kappa", *AUCS, *ERRORS, "violation_rate"]
 ROC_GRID = np.linspace(0, 1, 201)  # false positive rates of the mean curve
 
 
@@ -38,15 +40,7 @@ def metrics(predictions: pd.DataFrame) -> pd.Series:
         monotone (ordinal runs; NaN for others). An AUC is NaN where its class is absent or alone, and a mean over the
         four classes is NaN where one of them is missing: it would be another quantity.
     """
-    label = predictions["critical_value"].to_numpy()
-    predicted = predictions["predicted"].to_numpy()
-    error = np.abs(predicted - label)
-    found = {"mae": error.mean(), "macro_mae": _macro_mae(label, error)}
-    found |= {"accuracy": (error == 0).mean(), "kappa": quadratic_kappa(label, predicted)}
-    found |= _aucs(label, predictions[SCORES].to_numpy())
-    found |= {"wrong": (error > 0).mean()} | {f"error_{steps}": (error == steps).mean() for steps in (1, 2, 3)}
-    found |= {"error_2_or_more": (error >= 2).mean(), "violation_rate": _violations(predictions)}
-    return pd.Series(found, dtype=float)
+    return _unweighted(_weighted_metrics(predictions), len(predictions))
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float:
@@ -81,19 +75,66 @@ def quadratic_kappa(label: np.ndarray, predicted: np.ndarray) -> float:
     return 1 - ((label - predicted) ** 2).mean() / by_chance if by_chance else np.nan
 
 
-def _macro_mae(label, error):
-    present = [error[label == k].mean() for k in CLASSES if (label == k).any()]
-    return np.mean(present) if len(present) == len(CLASSES) else np.nan
+def _unweighted(evaluate, n):
+    return evaluate(np.ones((1, n))).iloc[0].rename(None)
 
 
-def _aucs(label, scores):
-    each = [auc(label == k, scores[:, k]) for k in CLASSES]
-    return {f"auc_{k}": value for k, value in zip(CLASSES, each, strict=True)} | {"auc_mean": np.mean(each)}
+def _weighted_metrics(predictions, names=METRICS):
+    """Function from weights of the N records, R arrays (N,), to their `metrics` (or F1s), R rows.
+
+    Resampling and regrouping only change how often a record counts, so all draws are computed at once: cutting a table
+    for each takes some twenty times as long.
+    """
+    label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
+    scores = predictions[SCORES].to_numpy()
+    cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
+    out_of_order = _out_of_order(predictions)
+
+    def evaluate(weights):
+        weights = np.array(weights, dtype=float)  # (R, N)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no record of a class, or none at all
+            found = _counted_metrics((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
+            aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
+            found |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
+            found["violation_rate"] = weights @ out_of_order / weights.sum(axis=1)
+        return pd.DataFrame(found)[list(names)]
+
+    return evaluate
 
 
-def _violations(predictions):
-    logits = predictions.filter(regex=r"^output_\d+$").to_numpy()
-    return violation_rate(torch.tensor(logits)) if logits.shape[1] == THRESHOLDS else np.nan
+def _counted_metrics(counts):
+    """What confusion matrices (R, 4, 4), labels in rows, tell: F1s and those of `METRICS` that need no scores."""
+    steps = np.abs(np.subtract.outer(CLASSES, CLASSES))  # (4, 4)
+    labelled, called = counts.sum(axis=2), counts.sum(axis=1)  # (R, 4)
+    total = labelled.sum(axis=1)
+
+    def share(kept):
+        return (counts * kept).sum(axis=(1, 2)) / total
+
+    by_chance = np.einsum("ri,rj,ij->r", labelled, called, steps**2) / total**2
+    f1s = 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + called, np.nan)
+    found = {"mae": share(steps), "macro_mae": ((counts * steps).sum(axis=2) / labelled).mean(axis=1)}
+    found |= {"accuracy": share(steps == 0), "kappa": 1 - share(steps**2) / by_chance, "wrong": share(steps > 0)}
+    found |= {f"error_{k}": share(steps == k) for k in (1, 2, 3)} | {"error_2_or_more": share(steps >= 2)}
+    return found | dict(zip(F1S, [*f1s.T, f1s.mean(axis=1)], strict=True))
+
+
+def _weighted_auc(positive, score, weights):
+    """`auc` of records that count by `weights` (R, N): (R,)."""
+    order = np.argsort(score, kind="stable")
+    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
+    weights, positive = weights[:, order], positive[order]
+    won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
+    below = np.cumsum(lost, axis=1) - lost / 2
+    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
+
+
+def _out_of_order(predictions):
+    """Whether each record's thresholds are not monotone, (N,); NaN where the outputs are no thresholds."""
+    logits = predictions.filter(regex=r"^output_\d+$").to_numpy()  # (N, outputs)
+    if logits.shape[1] != len(LEVELS) - 1:
+        return np.full(len(predictions), np.nan)
+    return (np.diff(logits) > 0).any(axis=1)
 
 
 def bootstrap(
@@ -125,7 +166,7 @@ def bootstrap(
     ParameterError
         If there is no record to evaluate.
     """
-    return _intervals(lambda rows: statistic(predictions.iloc[rows]), predictions["patient_id"], resamples, seed)
+    return _intervals(_weighted(statistic, predictions), predictions["patient_id"], resamples, seed)
 
 
 def bootstrap_difference(
@@ -149,21 +190,126 @@ def bootstrap_difference(
     ParameterError
         If the runs hold different records or labels, or none.
     """
-    first, second = (run.sort_values("ecg_id", ignore_index=True) for run in (first, second))
+    first, second = _aligned([first, second])
+    one, other = _weighted(statistic, first), _weighted(statistic, second)
+    return _intervals(lambda weights: one(weights) - other(weights), first["patient_id"], resamples, seed)
+
+
+def bootstrap_seeds(
+    runs: Mapping[int, pd.DataFrame],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Intervals over patients and training seeds, of the mean over the seeds.
+
+    Another study would meet other patients and train from other seeds. So each resample draws patients, the same for
+    all runs, and, independently of them, as many runs as there are, with replacement: the bootstrap of two crossed
+    factors (Owen 2007, The pigeonhole bootstrap). With one run it is `bootstrap`.
+
+    The part of the seeds is rough. Few values tell little about how far others may lie, and means of S values drawn
+    from S have a variance that is too small by the factor (S - 1) / S: with three seeds, a standard deviation too
+    small by about a fifth. Where patients make up most of an interval, that hardly matters.
+
+    Parameters
+    ----------
+    runs : mapping of int to DataFrame
+        Predictions of the same records by training seed, from `cardiov.results.read_seeds`.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        As from `bootstrap`; ``estimate`` is the mean of the statistic over the runs.
+
+    Raises
+    ------
+    ParameterError
+        If the runs hold different records or labels, or none.
+    """
+    runs = _aligned(runs.values())
+    times = _drawn(runs[0]["patient_id"], resamples, seed)
+    return _percentiles(*_seed_means(runs, statistic, times, np.random.default_rng([seed, 1])))
+
+
+def bootstrap_seeds_difference(
+    first: Mapping[int, pd.DataFrame],
+    second: Mapping[int, pd.DataFrame],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Intervals of the difference first - second between means over training seeds, on the same records.
+
+    Paired by patients, which are drawn once for all runs, as in `bootstrap_difference`. Runs are drawn for either side
+    alone: that two recipes share the number of a seed makes no pair of them. What `bootstrap_seeds` says about few
+    seeds holds here even more, since pairing takes off much of the patients' part and nothing of the seeds'.
+
+    Parameters
+    ----------
+    first, second : mapping of int to DataFrame
+        As in `bootstrap_seeds`; not necessarily as many runs.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        As from `bootstrap`.
+
+    Raises
+    ------
+    ParameterError
+        If any of the runs hold different records or labels, or none.
+    """
+    runs = _aligned([*first.values(), *second.values()])
+    times = _drawn(runs[0]["patient_id"], resamples, seed)
+    rng = np.random.default_rng([seed, 1])
+    sides = [_seed_means(side, statistic, times, rng) for side in (runs[: len(first)], runs[len(first) :])]
+    return _percentiles(*(one - other for one, other in zip(*sides, strict=True)))
+
+
+def _aligned(runs):
+    """The runs with their records in one order."""
+    runs = [run.sort_values("ecg_id", ignore_index=True) for run in runs]
     same = ["ecg_id", "patient_id", "critical_value"]
-    if not first[same].equals(second[same]):
+    if any(not run[same].equals(runs[0][same]) for run in runs[1:]):
         raise ParameterError("the runs predict different records or labels: compare runs of one data set and split.")
-    return _intervals(
-        lambda rows: statistic(first.iloc[rows]) - statistic(second.iloc[rows]), first["patient_id"], resamples, seed
-    )
+    return runs
 
 
-def _intervals(statistic, patient_id, resamples, seed):
+def _seed_means(runs, statistic, times, rng):
+    """Means over S runs: of all (a Series), and R rows, each of S runs that are drawn with replacement."""
+    tables = [_weighted(statistic, run)(times) for run in runs]
+    found = np.stack(tables)  # (S, 1 + R, statistics)
+    shares = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), len(times) - 1) / len(runs)  # (R, S)
+    drawn = np.einsum("rs,srk->rk", shares, found[:, 1:])
+    return pd.Series(found[:, 0].mean(axis=0), tables[0].columns), pd.DataFrame(drawn, columns=tables[0].columns)
+
+
+def _weighted(statistic, predictions):
+    """Function from weights of the records, (R, N), to R rows of the statistic: at once where it has such a form."""
+    if statistic in _AT_ONCE:
+        return _AT_ONCE[statistic](predictions)
+    return _draw_by_draw(lambda rows: statistic(predictions.iloc[rows]))
+
+
+def _draw_by_draw(statistic):
+    """The same for a statistic of the rows drawn."""
+    return lambda times: pd.DataFrame([statistic(np.repeat(np.arange(len(each)), each)) for each in times])
+
+
+def _intervals(evaluate, patient_id, resamples, seed):
+    table = evaluate(_drawn(patient_id, resamples, seed))
+    return _percentiles(table.iloc[0], table.iloc[1:])
+
+
+def _drawn(patient_id, resamples, seed):
+    """How often each record counts: once, in the first row, and as often as `_resampled` draws it, in the others."""
     if not len(patient_id):
         raise ParameterError("there are no predictions to evaluate: check the run, and the split (validation or test).")
-    everyone = np.arange(len(patient_id))
-    drawn = [statistic(np.repeat(everyone, times)) for times in _resampled(patient_id, resamples, seed)]
-    return _percentiles(statistic(everyone), pd.DataFrame(drawn))
+    return np.array([np.ones(len(patient_id), dtype=int), *_resampled(patient_id, resamples, seed)])
 
 
 def _percentiles(estimate, drawn):
@@ -220,7 +366,6 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
 OLDER = 65  # years: the paper parts its subgroups here
 COMPARISONS = {"male - female": ("male", "female"), "age < 65 - age >= 65": ("age < 65", "age >= 65")}
 POWER = 0.8  # at which a difference counts as detectable
-F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
 STATISTICS = pd.Index(["mae", "accuracy", *F1S, *AUCS])
 
 
@@ -292,46 +437,11 @@ def subgroup_metrics(predictions: pd.DataFrame) -> pd.Series:
         ``auc_3`` and ``auc_mean``. F1 and AUC of a class without records are NaN, and so are the means over the
         classes, which would otherwise be other quantities in one subgroup than in the next.
     """
-    return _weighted_metrics(predictions)([np.ones(len(predictions))]).iloc[0].rename(None)
+    return _unweighted(_weighted_metrics(predictions, STATISTICS), len(predictions))
 
 
-def _weighted_metrics(predictions):
-    """Function from weights of the N records, R arrays (N,), to their `subgroup_metrics`, R rows.
-
-    Resampling and regrouping only change how often a record counts, so all draws are computed at once: cutting a table
-    for each takes some twenty times as long.
-    """
-    label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
-    scores = predictions[SCORES].to_numpy()
-    error = np.abs(predicted - label)
-    cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
-
-    def evaluate(weights):
-        weights = np.array(weights, dtype=float)  # (R, N)
-        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no record of a class, or none at all
-            means = weights @ np.c_[error, error == 0] / weights.sum(axis=1, keepdims=True)
-            f1s = _f1s((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
-            aucs = np.stack([_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES], axis=1)
-        columns = [means, f1s, f1s.mean(axis=1), aucs, aucs.mean(axis=1)]
-        return pd.DataFrame(np.column_stack(columns), columns=STATISTICS)
-
-    return evaluate
-
-
-def _f1s(counts):
-    """F1 of each class from confusion matrices (R, 4, 4), labels in rows: (R, 4)."""
-    labelled, called = counts.sum(axis=2), counts.sum(axis=1)
-    return 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + called, np.nan)
-
-
-def _weighted_auc(positive, score, weights):
-    """`auc` of records that count by `weights` (R, N): (R,)."""
-    order = np.argsort(score, kind="stable")
-    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
-    weights, positive = weights[:, order], positive[order]
-    won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
-    below = np.cumsum(lost, axis=1) - lost / 2
-    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
+# statistics that take all draws at once; any other is computed draw by draw
+_AT_ONCE = {metrics: _weighted_metrics, subgroup_metrics: partial(_weighted_metrics, names=STATISTICS)}
 
 
 def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -351,7 +461,7 @@ def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -
 
 
 def _noted(group, resamples, seed):
-    evaluate = _weighted_metrics(group)
+    evaluate = _weighted_metrics(group, STATISTICS)
     table = _percentiles(subgroup_metrics(group), evaluate(list(_resampled(group["patient_id"], resamples, seed))))
     absent = [str(k) for k in CLASSES if not (group["critical_value"] == k).any()]
     reason = f"no record of class {' and '.join(absent)}" if absent else "no record of another class"
@@ -391,7 +501,7 @@ def subgroup_differences(
 
 
 def _tested(people, side, resamples, permutations, seed):
-    evaluate, patient_id = _weighted_metrics(people), people["patient_id"]
+    evaluate, patient_id = _weighted_metrics(people, STATISTICS), people["patient_id"]
 
     def differences(times, sides):
         return evaluate(times * (sides == 1)) - evaluate(times * (sides == -1))
@@ -642,7 +752,7 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     def statistic(rows):
         return pd.Series(_under_conditions(label[rows], predicted[:, rows], scores[..., rows]).ravel())
 
-    table = _intervals(statistic, first["patient_id"], resamples, seed)
+    table = _intervals(_draw_by_draw(statistic), first["patient_id"], resamples, seed)
     names = [*STRESS_METRICS, *(f"{name}_difference" for name in STRESS_METRICS)]
     index = pd.MultiIndex.from_tuples([(*key, name) for key in order for name in names])
     return table.set_axis(index.rename(["disturbance", "strength", "statistic"]))

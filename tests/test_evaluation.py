@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -11,6 +12,8 @@ from cardiov.evaluation import (
     auc,
     bootstrap,
     bootstrap_difference,
+    bootstrap_seeds,
+    bootstrap_seeds_difference,
     case_table,
     choose_cases,
     confusion,
@@ -32,6 +35,7 @@ from cardiov.evaluation import (
     subgroups,
     with_people,
 )
+from cardiov.ordinal import violation_rate
 
 # worked by hand below: errors 0 1 0 2 0 3, one record of patient 3 with thresholds out of order
 SIX = pd.DataFrame({
@@ -113,6 +117,12 @@ def test_an_absent_class_gives_nan_and_not_another_mean():
     found = metrics(SIX[SIX["critical_value"] != 2])
     assert found[["auc_2", "auc_mean", "macro_mae"]].isna().all()
     assert found[["auc_0", "auc_1", "auc_3", "mae"]].notna().all()
+
+
+def test_violations_are_those_of_the_logits():
+    table = simulated(1)
+    logits = torch.tensor(table[["output_1", "output_2", "output_3"]].to_numpy())
+    assert metrics(table)["violation_rate"] == pytest.approx(violation_rate(logits)) and violation_rate(logits) > 0
 
 
 def test_violations_are_for_ordinal_outputs_only():
@@ -235,6 +245,92 @@ def test_runs_of_different_records_are_not_compared():
         bootstrap_difference(SIX, SIX.iloc[:-1], resamples=2)
     with pytest.raises(ParameterError, match="labels"):
         bootstrap_difference(SIX, SIX.assign(critical_value=0), resamples=2)
+
+
+def test_metrics_of_all_draws_at_once_are_those_of_each_draw():
+    table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
+    at_once, each = (bootstrap(table, statistic, 60) for statistic in (metrics, lambda drawn: metrics(drawn)))
+    pd.testing.assert_frame_equal(at_once, each)
+    assert at_once.index.tolist() == metrics(table).index.tolist()
+    assert bootstrap(SIX, resamples=60).loc["auc_2", ["low", "high"]].notna().all()
+
+
+# Intervals over patients and seeds
+
+
+def test_one_run_gives_the_intervals_over_patients():
+    first, second = simulated(1), simulated(2)
+    shuffled = first.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(bootstrap_seeds({7: shuffled}, resamples=100), bootstrap(first, resamples=100))
+    pd.testing.assert_frame_equal(
+        bootstrap_seeds_difference({7: shuffled}, {3: second}, mae, 100), bootstrap_difference(first, second, mae, 100)
+    )
+
+
+def test_runs_alike_add_nothing_to_the_patients_part():
+    runs = dict.fromkeys(range(3), simulated(1))
+    pd.testing.assert_frame_equal(bootstrap_seeds(runs, resamples=100), bootstrap(runs[0], resamples=100))
+    none = bootstrap_seeds_difference(runs, dict.fromkeys(range(2), runs[0]), resamples=100)
+    assert none.abs().max(axis=None) < 1e-12
+
+
+def test_the_estimate_is_the_mean_over_runs():
+    runs = {k: simulated(k, noise=1 + k) for k in range(3)}
+    means = [metrics(run)["auc_mean"] for run in runs.values()]
+    assert bootstrap_seeds(runs, resamples=5).loc["auc_mean", "estimate"] == pytest.approx(np.mean(means))
+    difference = bootstrap_seeds_difference(runs, {0: runs[0]}, resamples=5).loc["auc_mean", "estimate"]
+    assert difference == pytest.approx(np.mean(means) - means[0])
+
+
+def constant_errors(*errors):
+    """Runs that miss every record by the same number of steps, so that nothing hangs on the patients."""
+    table = simulated(1, n=60).assign(critical_value=0)
+    return {k: table.assign(predicted=error) for k, error in enumerate(errors)}
+
+
+def test_runs_are_drawn_with_replacement():
+    """The mean of four of four runs, two at 0 and two at 1, is binomial: 2.5 % and 97.5 % of B(4, 1/2) are 0 and 4."""
+    seen = bootstrap_seeds(constant_errors(0, 0, 1, 1), resamples=2000).loc["mae"]
+    assert seen.tolist() == [0.5, 0, 1]
+    apart = bootstrap_seeds_difference(constant_errors(0, 1), constant_errors(0, 1), resamples=2000).loc["mae"]
+    assert apart.tolist() == [0, -1, 1]  # -1 or 1 in one of 16 draws each: the sides are not drawn as one
+
+
+def test_intervals_over_seeds_cover_the_truth():
+    """About 95 of 100 hold the mean over all patients and seeds, where either varies; patients alone give fewer."""
+    rng, hits, alone = np.random.default_rng(0), 0, 0
+    label = pd.DataFrame({"ecg_id": range(60), "patient_id": range(60), "critical_value": 0, "p0": 0.0, "p1": 0.0,
+                          "p2": 0.0, "p3": 0.0})  # fmt: skip
+    for trial in range(100):
+        chance = 0.3 + 0.15 * rng.choice([-1, 1], 60) + 0.1 * rng.choice([-1, 1], (8, 1))  # (seeds, patients)
+        runs = {k: label.assign(predicted=(rng.random(60) < wrong).astype(int)) for k, wrong in enumerate(chance)}
+        low, high = bootstrap_seeds(runs, resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        hits += low <= 0.3 <= high
+        low, high = bootstrap(runs[0], resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        alone += low <= 0.3 <= high
+    assert 88 <= hits <= 100
+    assert alone < 85
+
+
+def test_pairing_by_patients_narrows_the_difference_over_seeds():
+    """Runs of one recipe that differ on few records, and the same runs right on some more."""
+    table = simulated(1)
+    runs = {k: table.assign(predicted=table["predicted"].where(table["ecg_id"] % 50 != k, 0)) for k in range(3)}
+    better = {k: run.assign(predicted=run["predicted"].where(run["ecg_id"] > 20, run["critical_value"]))
+              for k, run in runs.items()}  # fmt: skip
+    paired = bootstrap_seeds_difference(runs, better, resamples=500).loc["mae"]
+    single = bootstrap_seeds(runs, resamples=500).loc["mae"]
+    assert paired["high"] - paired["low"] < 0.5 * (single["high"] - single["low"])
+    assert 0 < paired["estimate"] < single["estimate"]
+
+
+def test_seeds_of_different_records_are_not_averaged():
+    with pytest.raises(ParameterError, match="different records"):
+        bootstrap_seeds({0: SIX, 1: SIX.iloc[:-1]}, resamples=2)
+    with pytest.raises(ParameterError, match="labels"):
+        bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}, resamples=2)
+    with pytest.raises(ParameterError, match="check the run, and the split"):
+        bootstrap_seeds({0: SIX[:0]}, resamples=2)
 
 
 def test_nothing_to_evaluate_is_said():
@@ -461,7 +557,7 @@ def test_subgroup_intervals_are_those_of_the_general_bootstrap():
     """All draws at once against one table a draw."""
     table = people()
     women = table[table["sex"] == "female"]
-    expected = bootstrap(women, subgroup_metrics, resamples=50, seed=2)
+    expected = bootstrap(women, lambda drawn: subgroup_metrics(drawn), resamples=50, seed=2)
     found = subgroup_table(table, resamples=50, seed=2).loc["female"].drop(columns="note")
     pd.testing.assert_frame_equal(found, expected, check_names=False)
 
