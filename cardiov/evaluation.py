@@ -7,7 +7,7 @@ Every function takes the predictions table that a run leaves in ``predictions.cs
 their order.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -166,7 +166,7 @@ def bootstrap(
     ParameterError
         If there is no record to evaluate.
     """
-    return _intervals(_weighted(statistic, predictions), predictions["patient_id"], resamples, seed)
+    return _intervals(_weighted(statistic, predictions)(_drawn(predictions["patient_id"], resamples, seed)))
 
 
 def bootstrap_difference(
@@ -191,8 +191,8 @@ def bootstrap_difference(
         If the runs hold different records or labels, or none.
     """
     first, second = _aligned([first, second])
-    one, other = _weighted(statistic, first), _weighted(statistic, second)
-    return _intervals(lambda weights: one(weights) - other(weights), first["patient_id"], resamples, seed)
+    times = _drawn(first["patient_id"], resamples, seed)
+    return _intervals(_weighted(statistic, first)(times) - _weighted(statistic, second)(times))
 
 
 def bootstrap_seeds(
@@ -228,9 +228,7 @@ def bootstrap_seeds(
     ParameterError
         If the runs hold different records or labels, or none.
     """
-    runs = _aligned(runs.values())
-    times = _drawn(runs[0]["patient_id"], resamples, seed)
-    return _percentiles(*_seed_means(runs, statistic, times, np.random.default_rng([seed, 1])))
+    return _intervals(seed_draws([runs], statistic, resamples, seed)[0])
 
 
 def bootstrap_seeds_difference(
@@ -263,15 +261,92 @@ def bootstrap_seeds_difference(
     ParameterError
         If any of the runs hold different records or labels, or none.
     """
-    runs = _aligned([*first.values(), *second.values()])
+    one, other = seed_draws([first, second], statistic, resamples, seed)
+    return _intervals(one - other)
+
+
+def seed_draws(
+    recipes: Sequence[Mapping[int, pd.DataFrame]],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[pd.DataFrame]:
+    """The draws behind `bootstrap_seeds`, for whatever is to be computed from several recipes together.
+
+    Parameters
+    ----------
+    recipes : sequence of mappings of int to DataFrame
+        Runs of each recipe by training seed, all on the same records.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    list of DataFrame
+        For each recipe, the mean of each statistic (column) over its runs: in the first row over all runs on all
+        records, and in each of ``resamples`` further rows over the runs and patients drawn. Row for row the patients
+        are the same for all recipes; the runs are drawn for each recipe alone.
+
+    Raises
+    ------
+    ParameterError
+        If any of the runs hold different records or labels, or none.
+    """
+    runs = _aligned([run for recipe in recipes for run in recipe.values()])
     times = _drawn(runs[0]["patient_id"], resamples, seed)
-    rng = np.random.default_rng([seed, 1])
-    sides = [_seed_means(side, statistic, times, rng) for side in (runs[: len(first)], runs[len(first) :])]
-    return _percentiles(*(one - other for one, other in zip(*sides, strict=True)))
+    rng, rest = np.random.default_rng([seed, 1]), iter(runs)
+    shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
+    return [_seed_means([next(rest) for _ in share.T], statistic, times, share) for share in shares]
+
+
+def bootstrap_subsets(
+    runs: Mapping[int, pd.DataFrame],
+    subsets: pd.DataFrame,
+    differences: Mapping[str, tuple[str, str]],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`bootstrap_seeds` on subsets of the records, and the differences between subsets.
+
+    All subsets are evaluated on the same draws of all patients and runs, so that a patient with records in two of
+    them counts in both. Differences are between different records: nothing of what makes a record hard cancels out.
+
+    Parameters
+    ----------
+    runs : mapping of int to DataFrame
+        As in `bootstrap_seeds`.
+    subsets : DataFrame of bool
+        Indexed by ``ecg_id``, a column a subset.
+    differences : mapping of str to tuple of two str
+        The two subsets (first - second) of each difference.
+    statistic, resamples, seed
+        As in `bootstrap`; a statistic that takes all draws at once (`metrics` or `subgroup_metrics`).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``subset`` (subsets, then differences) and ``statistic``, with ``estimate``, ``low`` and ``high``;
+        NaN where a subset has no such records.
+
+    Raises
+    ------
+    ParameterError
+        If the runs hold different records or labels, or none.
+    """
+    runs = _aligned([*runs.values()])
+    times = _drawn(runs[0]["patient_id"], resamples, seed)
+    shares = _drawn_runs(len(runs), resamples, np.random.default_rng([seed, 1]))
+    inside = subsets.loc[runs[0]["ecg_id"]].to_numpy()  # (N, subsets)
+    draws = {name: _seed_means(runs, statistic, times * inside[:, k], shares) for k, name in enumerate(subsets)}
+    draws |= {name: draws[first] - draws[second] for name, (first, second) in differences.items()}
+    return pd.concat({name: _intervals(table) for name, table in draws.items()}, names=["subset"])
 
 
 def _aligned(runs):
     """The runs with their records in one order."""
+    if not runs:
+        raise ParameterError("there are no runs to evaluate: give at least one.")
     runs = [run.sort_values("ecg_id", ignore_index=True) for run in runs]
     same = ["ecg_id", "patient_id", "critical_value"]
     if any(not run[same].equals(runs[0][same]) for run in runs[1:]):
@@ -279,13 +354,17 @@ def _aligned(runs):
     return runs
 
 
-def _seed_means(runs, statistic, times, rng):
-    """Means over S runs: of all (a Series), and R rows, each of S runs that are drawn with replacement."""
+def _drawn_runs(runs, resamples, rng):
+    """Share of each run in the mean, (1 + R, S): equal shares first, then of as many drawn with replacement."""
+    equal = np.full(runs, 1 / runs)
+    return np.vstack([equal, rng.multinomial(runs, equal, resamples) / runs])
+
+
+def _seed_means(runs, statistic, times, shares):
+    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `times` (1 + R, N)."""
     tables = [_weighted(statistic, run)(times) for run in runs]
-    found = np.stack(tables)  # (S, 1 + R, statistics)
-    shares = rng.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), len(times) - 1) / len(runs)  # (R, S)
-    drawn = np.einsum("rs,srk->rk", shares, found[:, 1:])
-    return pd.Series(found[:, 0].mean(axis=0), tables[0].columns), pd.DataFrame(drawn, columns=tables[0].columns)
+    means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
+    return pd.DataFrame(means, columns=tables[0].columns)
 
 
 def _weighted(statistic, predictions):
@@ -300,9 +379,9 @@ def _draw_by_draw(statistic):
     return lambda times: pd.DataFrame([statistic(np.repeat(np.arange(len(each)), each)) for each in times])
 
 
-def _intervals(evaluate, patient_id, resamples, seed):
-    table = evaluate(_drawn(patient_id, resamples, seed))
-    return _percentiles(table.iloc[0], table.iloc[1:])
+def _intervals(draws):
+    """Estimates, from the first row, and the 95 % intervals of the other rows."""
+    return _percentiles(draws.iloc[0], draws.iloc[1:])
 
 
 def _drawn(patient_id, resamples, seed):
@@ -752,7 +831,7 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     def statistic(rows):
         return pd.Series(_under_conditions(label[rows], predicted[:, rows], scores[..., rows]).ravel())
 
-    table = _intervals(_draw_by_draw(statistic), first["patient_id"], resamples, seed)
+    table = _intervals(_draw_by_draw(statistic)(_drawn(first["patient_id"], resamples, seed)))
     names = [*STRESS_METRICS, *(f"{name}_difference" for name in STRESS_METRICS)]
     index = pd.MultiIndex.from_tuples([(*key, name) for key in order for name in names])
     return table.set_axis(index.rename(["disturbance", "strength", "statistic"]))

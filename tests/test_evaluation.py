@@ -14,6 +14,7 @@ from cardiov.evaluation import (
     bootstrap_difference,
     bootstrap_seeds,
     bootstrap_seeds_difference,
+    bootstrap_subsets,
     case_table,
     choose_cases,
     confusion,
@@ -25,6 +26,7 @@ from cardiov.evaluation import (
     reader_kappas,
     roc_points,
     roc_table,
+    seed_draws,
     side_shares,
     sides,
     stress_metrics,
@@ -331,6 +333,39 @@ def test_seeds_of_different_records_are_not_averaged():
         bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}, resamples=2)
     with pytest.raises(ParameterError, match="check the run, and the split"):
         bootstrap_seeds({0: SIX[:0]}, resamples=2)
+    with pytest.raises(ParameterError, match="no runs"):
+        bootstrap_seeds({}, resamples=2)
+
+
+def test_draws_of_several_recipes_meet_the_same_patients():
+    runs = {k: simulated(k) for k in range(3)}
+    same, again, alone = seed_draws([{0: runs[0]}, {5: runs[0]}, runs], resamples=20)
+    pd.testing.assert_frame_equal(same, again)
+    assert len(alone) == 21
+    assert alone.loc[0, "mae"] == pytest.approx(np.mean([metrics(run)["mae"] for run in runs.values()]))
+    assert (alone["accuracy"] + alone["wrong"]).tolist() == pytest.approx([1] * 21)
+
+
+def test_a_subset_of_everything_is_the_whole():
+    runs = {k: simulated(k) for k in range(3)}
+    subsets = pd.DataFrame({"all": True, "first": runs[0]["ecg_id"] < 150, "none": False}).set_index(runs[0]["ecg_id"])
+    found = bootstrap_subsets(runs, subsets, {"all - first": ("all", "first")}, resamples=50)
+    assert found.index.unique("subset").tolist() == ["all", "first", "none", "all - first"]
+    pd.testing.assert_frame_equal(found.loc["all"], bootstrap_seeds(runs, resamples=50))
+    mean = np.mean([metrics(run[run["ecg_id"] < 150])["mae"] for run in runs.values()])
+    assert found.loc[("first", "mae"), "estimate"] == pytest.approx(mean)
+    whole = found.loc[("all", "mae"), "estimate"]
+    assert found.loc[("all - first", "mae"), "estimate"] == pytest.approx(whole - mean)
+    assert found.loc["none"].isna().all(axis=None)
+
+
+def test_differences_of_subsets_are_those_of_subgroups():
+    table = people()
+    subsets = subgroups(table).set_index(table["ecg_id"])
+    found = bootstrap_subsets({0: table.sample(frac=1, random_state=0)}, subsets, {"apart": ("male", "female")},
+                              subgroup_metrics, resamples=50, seed=2)  # fmt: skip
+    expected = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["male - female"]
+    pd.testing.assert_frame_equal(found.loc["apart"], expected[["estimate", "low", "high"]])
 
 
 def test_nothing_to_evaluate_is_said():
