@@ -21,10 +21,12 @@ from cardiov.mapping import LEVELS
 
 CLASSES = range(len(LEVELS))
 SCORES = [f"p{k}" for k in CLASSES]
+THRESHOLDS = len(LEVELS) - 1
 F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
 ERRORS = ["wrong", "error_1", "error_2", "error_3", "error_2_or_more"]
-METRICS = ["mae", "macro_mae", "accuracy", "kappa", *AUCS, *ERRORS, "violation_rate"]
+METRICS = ["mae", "macro_mae", "accuracy", "kappa", *AUCS, *ERRORS, "violation_rate", "rps", "ece"]
 ROC_GRID = np.linspace(0, 1, 201)  # false positive rates of the mean curve
+BINS = 10  # of equal width, from 0 to 1, for calibration
 
 
 def metrics(predictions: pd.DataFrame) -> pd.Series:
@@ -37,8 +39,10 @@ def metrics(predictions: pd.DataFrame) -> pd.Series:
         values count as much as common ones; ``accuracy``; ``kappa``, quadratically weighted; ``auc_0`` to ``auc_3``,
         one critical value against the rest, and ``auc_mean``; ``wrong``, ``error_1`` to ``error_3`` and
         ``error_2_or_more``, shares of all records; ``violation_rate``, the share of records whose thresholds are not
-        monotone (ordinal runs; NaN for others). An AUC is NaN where its class is absent or alone, and a mean over the
-        four classes is NaN where one of them is missing: it would be another quantity.
+        monotone (ordinal runs; NaN for others); ``rps`` and ``ece``, how far the scores can be taken for probabilities
+        (`ranked_probability_score`, `expected_calibration_error`; NaN where they are none, as in regression runs). An
+        AUC is NaN where its class is absent or alone, and a mean over the four classes is NaN where one of them is
+        missing: it would be another quantity.
     """
     return _unweighted(_weighted_metrics(predictions), len(predictions))
 
@@ -75,6 +79,72 @@ def quadratic_kappa(label: np.ndarray, predicted: np.ndarray) -> float:
     return 1 - ((label - predicted) ** 2).mean() / by_chance if by_chance else np.nan
 
 
+def ranked_probability_score(probabilities: np.ndarray, label: np.ndarray) -> float:
+    """Squared error of the cumulative probabilities, summed over the three thresholds (Epstein 1969, Murphy 1971).
+
+    The mean over the records of the sum over k = 0, 1, 2 of (P(Y <= k) - [y <= k])², not divided by the number of
+    thresholds: 0 is perfect, 3 the worst. It is a proper score, lowest on average when the true probabilities are
+    told; unlike the log-likelihood it counts by how many steps the probability misses, and it stays finite. Negative
+    probabilities of Eq. 6 do no harm, since each threshold's own is between 0 and 1.
+
+    Parameters
+    ----------
+    probabilities : array, shape (N, 4)
+    label : integer array, shape (N,)
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Epstein ES. A scoring system for probability forecasts of ranked categories. J Appl Meteorol 8:985-987 (1969).
+    Murphy AH. A note on the ranked probability score. J Appl Meteorol 10:155-156 (1971), which has this form.
+    """
+    return _ranked_scores(probabilities, label).mean()
+
+
+def expected_calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = BINS) -> float:
+    """How far the probability of the most probable value is from how often that value is right (Guo et al. 2017).
+
+    Records are put in ten bins of equal width by that probability; the distances between mean probability and share of
+    right records are averaged, each bin by its records. Chance alone gives each bin a distance, so even perfect
+    probabilities have an error above 0, the more so the fewer the records.
+
+    Parameters
+    ----------
+    probabilities : array, shape (N, 4)
+    label : integer array, shape (N,)
+    bins : int
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017), Eq. 3.
+    """
+    return np.abs(_confidence_excess(probabilities, label, bins).sum(axis=0)).sum() / len(label)
+
+
+def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Bin of equal width, 0 to ``bins - 1``, in which each probability lies; an edge belongs to the bin below it."""
+    return np.clip(np.ceil(bins * probability) - 1, 0, bins - 1).astype(int)
+
+
+def _ranked_scores(probabilities, label):
+    """`ranked_probability_score` of each record, (N,)."""
+    below = np.cumsum(probabilities, axis=1)[:, :-1]  # (N, 3)
+    return ((below - (label[:, None] <= np.arange(THRESHOLDS))) ** 2).sum(axis=1)
+
+
+def _confidence_excess(probabilities, label, bins=BINS):
+    """By how much the highest probability exceeds being right (1) or wrong (0), each record in its bin: (N, bins)."""
+    highest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
+    return np.eye(bins)[bin_of(highest, bins)] * (highest - right)[:, None]
+
+
 def _unweighted(evaluate, n):
     return evaluate(np.ones((1, n))).iloc[0].rename(None)
 
@@ -88,7 +158,7 @@ def _weighted_metrics(predictions, names=METRICS):
     label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
     scores = predictions[SCORES].to_numpy()
     cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
-    out_of_order = _out_of_order(predictions)
+    out_of_order, ranked, excess = _out_of_order(predictions), *_calibration(scores, label)
 
     def evaluate(weights):
         weights = np.array(weights, dtype=float)  # (R, N)
@@ -96,10 +166,19 @@ def _weighted_metrics(predictions, names=METRICS):
             found = _counted_metrics((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
             aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
             found |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
-            found["violation_rate"] = weights @ out_of_order / weights.sum(axis=1)
+            sums = {"violation_rate": weights @ out_of_order, "rps": weights @ ranked}
+            sums["ece"] = np.abs(weights @ excess).sum(axis=1)
+            found |= {name: total / weights.sum(axis=1) for name, total in sums.items()}
         return pd.DataFrame(found)[list(names)]
 
     return evaluate
+
+
+def _calibration(scores, label):
+    """What `metrics` sums over the records for ``rps``, (N,), and ``ece``, (N, BINS); NaN for no probabilities."""
+    if (np.abs(scores.sum(axis=1) - 1) > 1e-3).any():
+        return np.full(len(label), np.nan), np.full((len(label), BINS), np.nan)
+    return _ranked_scores(scores, label), _confidence_excess(scores, label)
 
 
 def _counted_metrics(counts):
@@ -132,7 +211,7 @@ def _weighted_auc(positive, score, weights):
 def _out_of_order(predictions):
     """Whether each record's thresholds are not monotone, (N,); NaN where the outputs are no thresholds."""
     logits = predictions.filter(regex=r"^output_\d+$").to_numpy()  # (N, outputs)
-    if logits.shape[1] != len(LEVELS) - 1:
+    if logits.shape[1] != THRESHOLDS:
         return np.full(len(predictions), np.nan)
     return (np.diff(logits) > 0).any(axis=1)
 
@@ -657,16 +736,18 @@ def side_shares(counts: pd.Series) -> pd.DataFrame:
         Indexed as ``counts``, with ``records``, ``share``, ``low`` and ``high``. Records count as independent, as if
         each were another patient's.
     """
-    total = int(counts.sum())
-    rows = [_exact(binomtest(int(count), total)) if total else [np.nan] * 3 for count in counts]
+    rows = [exact_share(count, counts.sum()) for count in counts]
     return pd.DataFrame(rows, counts.index, columns=["share", "low", "high"]).assign(records=counts)[
         ["records", "share", "low", "high"]
     ]
 
 
-def _exact(test):
-    interval = test.proportion_ci(0.95, method="exact")
-    return [test.statistic, interval.low, interval.high]
+def exact_share(count: int, total: int) -> list[float]:
+    """A share and its exact 95 % interval (Clopper & Pearson 1934): share, low, high; NaN where there is no record."""
+    if not total:
+        return [np.nan] * 3
+    interval = binomtest(int(count), int(total)).proportion_ci(0.95, method="exact")
+    return [count / total, interval.low, interval.high]
 
 
 def preference(counts: pd.Series) -> pd.Series:
@@ -682,8 +763,8 @@ def preference(counts: pd.Series) -> pd.Series:
         ``high``, and the two-sided ``p``; NaN where the reader sides with neither everywhere.
     """
     decided = int(counts["label"] + counts["model"])
-    test = binomtest(int(counts["model"]), decided, 0.5) if decided else None
-    values = [*_exact(test), test.pvalue] if test else [np.nan] * 4
+    p = binomtest(int(counts["model"]), decided, 0.5).pvalue if decided else np.nan
+    values = [*exact_share(counts["model"], decided), p]
     return pd.Series(values, ["estimate", "low", "high", "p"])
 
 
