@@ -245,7 +245,7 @@ def bootstrap(
     ParameterError
         If there is no record to evaluate.
     """
-    return _intervals(_weighted(statistic, predictions)(_drawn(predictions["patient_id"], resamples, seed)))
+    return intervals(_weighted(statistic, predictions)(_drawn(predictions["patient_id"], resamples, seed)))
 
 
 def bootstrap_difference(
@@ -271,7 +271,7 @@ def bootstrap_difference(
     """
     first, second = _aligned([first, second])
     times = _drawn(first["patient_id"], resamples, seed)
-    return _intervals(_weighted(statistic, first)(times) - _weighted(statistic, second)(times))
+    return intervals(_weighted(statistic, first)(times) - _weighted(statistic, second)(times))
 
 
 def bootstrap_seeds(
@@ -307,7 +307,7 @@ def bootstrap_seeds(
     ParameterError
         If the runs hold different records or labels, or none.
     """
-    return _intervals(seed_draws([runs], statistic, resamples, seed)[0])
+    return intervals(seed_draws([runs], statistic, resamples, seed)[0])
 
 
 def bootstrap_seeds_difference(
@@ -341,7 +341,7 @@ def bootstrap_seeds_difference(
         If any of the runs hold different records or labels, or none.
     """
     one, other = seed_draws([first, second], statistic, resamples, seed)
-    return _intervals(one - other)
+    return intervals(one - other)
 
 
 def seed_draws(
@@ -376,6 +376,11 @@ def seed_draws(
     rng, rest = np.random.default_rng([seed, 1]), iter(runs)
     shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
     return [_seed_means([next(rest) for _ in share.T], statistic, times, share) for share in shares]
+
+
+def intervals(draws: pd.DataFrame) -> pd.DataFrame:
+    """Estimates, from the first row, and 95 % percentile intervals, from the other rows; a table as of `bootstrap`."""
+    return _percentiles(draws.iloc[0], draws.iloc[1:])
 
 
 def bootstrap_subsets(
@@ -419,7 +424,7 @@ def bootstrap_subsets(
     inside = subsets.loc[runs[0]["ecg_id"]].to_numpy()  # (N, subsets)
     draws = {name: _seed_means(runs, statistic, times * inside[:, k], shares) for k, name in enumerate(subsets)}
     draws |= {name: draws[first] - draws[second] for name, (first, second) in differences.items()}
-    return pd.concat({name: _intervals(table) for name, table in draws.items()}, names=["subset"])
+    return pd.concat({name: intervals(table) for name, table in draws.items()}, names=["subset"])
 
 
 def _aligned(runs):
@@ -456,11 +461,6 @@ def _weighted(statistic, predictions):
 def _draw_by_draw(statistic):
     """The same for a statistic of the rows drawn."""
     return lambda times: pd.DataFrame([statistic(np.repeat(np.arange(len(each)), each)) for each in times])
-
-
-def _intervals(draws):
-    """Estimates, from the first row, and the 95 % intervals of the other rows."""
-    return _percentiles(draws.iloc[0], draws.iloc[1:])
 
 
 def _drawn(patient_id, resamples, seed):
@@ -912,7 +912,7 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     def statistic(rows):
         return pd.Series(_under_conditions(label[rows], predicted[:, rows], scores[..., rows]).ravel())
 
-    table = _intervals(_draw_by_draw(statistic)(_drawn(first["patient_id"], resamples, seed)))
+    table = intervals(_draw_by_draw(statistic)(_drawn(first["patient_id"], resamples, seed)))
     names = [*STRESS_METRICS, *(f"{name}_difference" for name in STRESS_METRICS)]
     index = pd.MultiIndex.from_tuples([(*key, name) for key in order for name in names])
     return table.set_axis(index.rename(["disturbance", "strength", "statistic"]))
