@@ -48,15 +48,24 @@ def train(arguments):
     fit(config, cache, metadata, arguments.run_dir, arguments.run_dir)
 
 
+def study(arguments):
+    """Train all runs of a file of experiments that are not finished."""
+    from cardiov.study import train_runs
+
+    train_runs(read_parameters(arguments.parameters), arguments.data, arguments.dataset)
+
+
 def stress(arguments):
     """Predict the test records again, disturbed (notebook 08)."""
     from cardiov.model import CardioV
+    from cardiov.ordinal import objective_of
     from cardiov.stress import stressed_predictions, write_stressed
 
     parameters = read_parameters(arguments.parameters)
     model = CardioV.from_pretrained(arguments.weights)
-    rate, precision = parameters.get("rate", 500), parameters.get("precision", "32-true")
-    print(write_stressed(stressed_predictions(model, arguments.data, rate, precision), arguments.run_dir))
+    settings = {"rate": parameters.get("rate", 500), "precision": parameters.get("precision", "32-true")}
+    table = stressed_predictions(model, arguments.data, **settings, objective=objective_of(model))
+    print(write_stressed(table, arguments.run_dir))
 
 
 def explain(arguments):
@@ -65,6 +74,18 @@ def explain(arguments):
 
     rate = read_parameters(arguments.parameters).get("rate", 500)
     write_heat(arguments.data, arguments.weights, arguments.run_dir, rate, arguments.ludb)
+
+
+def external(arguments):
+    """Predict LUDB's records, which no network here is trained on (notebook 16)."""
+    from cardiov.ludb import predict, write_external
+    from cardiov.model import CardioV
+
+    model = CardioV.from_pretrained(arguments.weights)
+    rate = model.metadata.get("preprocessing", {}).get("rate", arguments.rate)
+    if rate is None:
+        raise ParameterError(f"{arguments.weights} does not say its sampling rate: give it by --rate, in Hz.")
+    print(write_external(predict(model, arguments.ludb, rate), arguments.table))
 
 
 def notebook(arguments):
@@ -156,8 +177,12 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--data", required=True, help="folder in PTB-XL's layout")
     command.add_argument("--cache", required=True, help="made by prepare")
     command.add_argument("--run-dir", required=True, help="gets weights, predictions, history and provenance")
-    command.add_argument("--objective", default="ordinal", help="ordinal (default), classification or regression")
+    command.add_argument("--objective", default="ordinal",
+                         help="ordinal (default), classification, regression, coral, corn, sord or emd")  # fmt: skip
     command.add_argument("--seed", type=int, default=0)
+
+    command = add(study, ("data", "folder in PTB-XL's layout"), ("dataset", "name under results/"))
+    _add_parameters(command, "YAML file such as notebooks/params/demo/experiments.yaml")
 
     command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
     _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")
@@ -166,6 +191,10 @@ def command_line() -> argparse.ArgumentParser:
                   ("run_dir", "has the run's predictions; gets the tables of heat"))  # fmt: skip
     _add_parameters(command, "YAML file with the rate in Hz that the network was trained with (default: 500)")
     command.add_argument("--ludb", metavar="FOLDER", help="LUDB's records, whose waves cardiologists have marked")
+
+    command = add(external, ("ludb", "folder of LUDB"), ("weights", "of train"),
+                  ("table", "CSV to write, such as results/<dataset>/external_ludb.csv"))  # fmt: skip
+    command.add_argument("--rate", type=float, help="in Hz, of the network's training; for weights that do not say")
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")

@@ -216,6 +216,22 @@ def _out_of_order(predictions):
     return (np.diff(logits) > 0).any(axis=1)
 
 
+def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
+    """AUC of each of the three questions "above 0?", "above 1?" and "above 2?"; for `bootstrap`.
+
+    Unlike the AUC of one critical value against the rest, it asks about all values on one side of a threshold, as the
+    network itself does. The score is the probability of the values above the threshold: by Eq. 6 that threshold's own.
+
+    Returns
+    -------
+    Series
+        ``auc_above_0`` to ``auc_above_2``; NaN where all records or none are above.
+    """
+    label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
+    above = [scores[:, k + 1 :].sum(axis=1).round(9) for k in range(THRESHOLDS)]  # equal sums stay ties
+    return pd.Series({f"auc_above_{k}": auc(label > k, score) for k, score in enumerate(above)})
+
+
 def bootstrap(
     predictions: pd.DataFrame,
     statistic: Callable[[pd.DataFrame], pd.Series] = metrics,

@@ -39,6 +39,7 @@ class CardioVConfig:
     group_width: int = 16  # channels a group of the middle convolution
     dropout: float = 0.5
     squeeze_excitation: bool = True  # without it a block's output is added to the shortcut as it is
+    shared_slope: bool = False  # CORAL's head: one projection for all outputs, each with its own bias
 
     def __post_init__(self):
         for name in ("widths", "depths"):
@@ -220,6 +221,22 @@ class Stem(nn.Module):
         return F.silu(self.norm(self.conv(x)))
 
 
+class SharedSlope(nn.Linear):
+    """CORAL's head: (B, inputs) -> (B, outputs), one projection for all outputs, each with its own bias.
+
+    With biases that fall from one output to the next, so do the outputs of every record; the best biases for CORAL's
+    loss do (Cao, Mirjalili, Raschka 2020, arXiv:1901.07884, Theorem 1). They start equal, at 0.
+    """
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, 1, bias=False)  # weight (1, inputs)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.out_features = outputs
+
+    def forward(self, x):
+        return F.linear(x, self.weight) + self.bias  # (B, 1) + (outputs,)
+
+
 def _stage(config, inputs, i):
     width = config.widths[i]
     blocks = [Block(config, inputs, width, 2, first=i == 0)]
@@ -249,7 +266,7 @@ class CardioV(nn.Module):
         for i, width in enumerate(config.widths):
             self.add_module(f"s{i + 1}", _stage(config, inputs, i))
             inputs = width
-        self.head = nn.Linear(inputs, config.outputs)
+        self.head = (SharedSlope if config.shared_slope else nn.Linear)(inputs, config.outputs)
 
     @property
     def stages(self):

@@ -5,7 +5,6 @@ The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any 
 """
 
 import ast
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
-from cardiov.results import is_full
+from cardiov.results import is_full, locked
 from cardiov.signals import BAND, LEADS, MIN_RATE, ORDER, check_signal, lead_order, prepare_signal, read_ecg
 
 log = logging.getLogger(__name__)
@@ -269,10 +268,31 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
     if not _is_current(cache_dir, key):
-        with _storage(cache_dir), _locked(cache_dir):
+        with _storage(cache_dir), locked(cache_dir):
             if not _is_current(cache_dir, key):  # another process may have made it meanwhile
                 _build(records, cache_dir, rate, workers or os.cpu_count(), key)
     return open_cache(cache_dir)
+
+
+def cache_at(folder, build, rate) -> Cache:
+    """A data set's signals at this rate: ``build/cache`` where it has it, else a cache of their own beside it.
+
+    Parameters
+    ----------
+    folder, rate
+        As for `prepare`.
+    build : Path
+        Folder of the data set's caches.
+
+    Returns
+    -------
+    Cache
+    """
+    try:
+        usable = open_cache(build / "cache").rate == rate
+    except DataSetError:
+        usable = False
+    return prepare(folder, build / ("cache" if usable else f"cache-{rate:g}"), rate)
 
 
 def _records(folder):
@@ -322,15 +342,6 @@ def _storage(cache_dir):
         full = is_full(error, cache_dir.parent)
         mend = "free some, or give another folder" if full else "give a folder that can be written"
         raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
-
-
-@contextmanager
-def _locked(cache_dir):
-    """Let one process at a time convert; another waits and then finds the cache complete."""
-    cache_dir.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{cache_dir}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(records, cache_dir, rate, workers, key):

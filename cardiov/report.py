@@ -77,6 +77,16 @@ SECTIONS = [
         ("heat_sanity", "Rank correlation of the maps with those of random weights, of another record and with the "
                         "signal's energy; and while the weights are randomised from the head down."),
     ]),
+    ("External check on LUDB", [
+        ("external_labels", "Records by critical value: LUDB (Kalyakulina et al. 2020, ODC-BY 1.0), its diagnoses being "
+                            "taken to the nearest statements, and this data set under both label rules."),
+        ("external_metrics", "Metrics on LUDB and on the test split (under both label rules), with 95 % intervals."),
+        ("external_confusion", "Labels (rows), predictions (columns) on LUDB (Kalyakulina et al. 2020, ODC-BY 1.0)."),
+        ("external_roc", "ROC curves on LUDB (Kalyakulina et al. 2020, ODC-BY 1.0): each value against the rest."),
+        ("external_by_statement", "Mean error, predicted - labelled, of LUDB's records with each statement, and the "
+                                  "share predicted below the statement's own critical value (exact 95 % interval)."),
+        ("external_readings", "The same predictions against other readings of LUDB's diagnoses, with 95 % intervals."),
+    ]),
     ("Architecture search", [
         ("search_edf", "Error distributions of networks sampled from two design spaces, and with and without "
                        "squeeze-excitation; the paper's network with its seeds."),
@@ -96,7 +106,8 @@ STATISTICS = {  # as a reader names them
     "kappa_model_minus_label": "kappa, model - label",
     "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order",
 } | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
-UNSHOWN = {"records"}  # one row a record: too long for a page
+STATISTICS |= {f"auc_above_{k}": f"AUC of above {k}" for k in range(3)}
+UNSHOWN = {"records", "external_ludb"}  # one row a record: too long for a page
 README_DATA_SETS = ("demo", "ptbxl-sample")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")

@@ -5,6 +5,7 @@ leaves a half-written table that is taken for a good one.
 """
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -83,6 +84,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time make what `path` names; another waits and then finds it made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def is_full(error, folder):

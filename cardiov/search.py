@@ -27,7 +27,7 @@ from tqdm import tqdm
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.evaluation import CLASSES, metrics
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.ptbxl import open_cache, prepare, read_metadata
+from cardiov.ptbxl import cache_at, read_metadata
 from cardiov.results import build_dir, existing, provenance, replacing, results_dir, save_table
 from cardiov.training import TrainingConfig, fit, source_digest
 
@@ -188,7 +188,7 @@ def search(settings, data, dataset):
     DataSetError
         If the validation split lacks a critical value, which leaves the mean AUC undefined.
     """
-    cache = _cache(data, dataset, settings.rate)
+    cache = cache_at(data, build_dir(dataset), settings.rate)
     metadata = read_metadata(data).loc[cache.ecg_ids]
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "code": source_digest()}
@@ -196,16 +196,6 @@ def search(settings, data, dataset):
     save_table(models, dataset, "search")
     with replacing(_provenance_path(dataset)) as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def _cache(data, dataset, rate):
-    """The data set's cache where it is of this rate already, else one of the search's own."""
-    main = build_dir(dataset) / "cache"
-    try:
-        usable = open_cache(main).rate == rate
-    except DataSetError:
-        usable = False
-    return prepare(data, main if usable else build_dir(dataset) / "search-cache", rate)
 
 
 def train_models(settings, cache, metadata, folder):

@@ -18,11 +18,12 @@ from scipy.signal import butter, sosfilt
 from tqdm.auto import tqdm
 
 from cardiov.errors import DataSetError, ParameterError
+from cardiov.ordinal import decode_outputs
 from cardiov.ptbxl import read_metadata
 from cardiov.results import existing, replacing, results_dir
 from cardiov.signals import prepare_signal, read_ecg
 from cardiov.synthetic import ELECTRODES, LEADS_OF_ELECTRODES
-from cardiov.training import OBJECTIVES, decode_outputs, make_fabric
+from cardiov.training import make_fabric
 
 LIMBS = 3  # the first electrodes: RA, LA, LL
 CLEAN = ("none", "0")  # disturbance and strength of the record as it is
@@ -134,13 +135,12 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, precision="32-true", seed=0) -> pd.DataFrame:
+def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
     Parameters
     ----------
     model : CardioV
-        With the outputs of one of `cardiov.training.OBJECTIVES`.
     data : path
         The data set's folder, in PTB-XL's layout.
     rate : float
@@ -149,6 +149,8 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0) -> pd.D
         That of the run, as in `cardiov.training.TrainingConfig`.
     seed : int
         Of the disturbances, which are drawn anew for each record.
+    objective : str
+        That of the run, a key of `cardiov.ordinal.OBJECTIVES`: it says what the outputs mean.
 
     Returns
     -------
@@ -168,7 +170,6 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0) -> pd.D
         raise DataSetError(f"{data} has no record in fold 10, the test split: give a data set that has.")
     fabric = make_fabric(precision)
     model = model.to(fabric.device).eval()
-    objective = next(name for name, (outputs, _) in OBJECTIVES.items() if outputs == model.config.outputs)
     tables = []
     for ecg_id, name in tqdm(files.items(), total=len(files), unit=" records", desc="disturbing ECGs"):
         ecg = read_ecg(Path(data) / name)

@@ -7,9 +7,13 @@ when the validation loss stops improving. Lightning Fabric carries precision, de
 Where it differs from the authors' code: batches are shuffled, the network is trained on logits in both steps (theirs
 has a sigmoid inside), the plateau schedule really sees the validation loss, and the weights kept are those of the
 epoch with the lowest validation loss of the last step.
+
+What goes beyond the paper is off by default: learning all 71 statements first, other ordinal losses, crops and
+augmentation, averaged weights, batch norm's statistics estimated anew, predictions averaged over windows.
 """
 
 import ast
+import functools
 import hashlib
 import json
 import logging
@@ -22,64 +26,72 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from cardiov import mapping
+from cardiov.augmentation import augment, random_crop
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.ordinal import class_probabilities, decode, ordinal_loss
-from cardiov.results import provenance, replacing
+from cardiov.ordinal import OBJECTIVES, decode_outputs
+from cardiov.results import locked, provenance, replacing
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-SOURCES = ("model.py", "ordinal.py", "training.py")  # the code that decides a run, given its signals and labels
-
-
-def regression_loss(outputs, y):
-    """Mean squared error of the single output against the critical value."""
-    return F.mse_loss(outputs[:, 0], y.float())
-
-
-OBJECTIVES = {  # name -> (outputs of the head, loss)
-    "ordinal": (3, ordinal_loss),
-    "classification": (4, F.cross_entropy),
-    "regression": (1, regression_loss),
-}
+# the code that decides a run, given its signals and labels
+SOURCES = ("model.py", "ordinal.py", "training.py", "augmentation.py")
+MOMENTUM = nn.BatchNorm2d(1).momentum
+STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
+# fields that the auxiliary task does not depend on
+AFTER_STATEMENTS = ("objective", "label_rule", "pretrain_epochs", "finetune_epochs", "finetune_rate", "windows")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides a run besides data and code; every departure from the paper is a field here."""
 
-    objective: str = "ordinal"  # or "classification" or "regression"
-    seed: int = 0  # of the initial weights, the order of the records and dropout
+    objective: str = "ordinal"  # or another of `cardiov.ordinal.OBJECTIVES`
+    seed: int = 0  # of the initial weights, the order of the records, dropout and augmentation
+    label_rule: str = "most-likely"  # or "highest-risk", see `cardiov.mapping.critical_value`
+    train_share: float = 1.0  # of the training patients, drawn by the seed; a smaller share is part of a larger one
+    statements_epochs: int = 0  # of the 71 statements, before everything else
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
     finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
     batch_size: int = 256  # records an optimiser step, over all processes
     micro_batch: int = 32  # records at once on one process; gradients are accumulated up to batch_size
     learning_rate: float = 1e-3
+    finetune_rate: float = 0.0  # learning rate of the last step; 0 for the same
     weight_decay: float = 1e-3  # of Adam, as in the authors' code; the paper says "weight normalization"
     schedule: str = "plateau"  # or "one-cycle"
     plateau_factor: float = 0.3
     plateau_patience: int = 2  # epochs without a better validation loss; the paper gives no number
     precision: str = "32-true"  # Fabric's names, such as "bf16-mixed" where the processor has bfloat16
+    crop: float = 0.0  # seconds of each record, at a random place, that a training step sees; 0 for all
+    augment: dict = field(default_factory=dict)  # amounts of `cardiov.augmentation.AUGMENTATIONS`
+    average: float = 0.0  # decay a step of the moving average of the weights, which is then what is kept; 0 for none
+    settle: int = 0  # training records by which batch norm's statistics are estimated anew after each epoch
+    windows: int = 1  # stretches of the crop's length, evenly spread, over which a prediction is averaged; 1: the record
     model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs
 
     def __post_init__(self):
-        if self.objective not in OBJECTIVES or self.schedule not in ("plateau", "one-cycle"):
-            raise ParameterError(
-                f"objective {self.objective!r} with schedule {self.schedule!r} is unknown: choose the objective among "
-                f"{', '.join(OBJECTIVES)} and the schedule among plateau, one-cycle."
-            )
+        choices = {"objective": OBJECTIVES, "schedule": ("plateau", "one-cycle"), "label_rule": mapping.RULES}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ParameterError(f"there is no {name} {getattr(self, name)!r}: choose among {', '.join(known)}.")
 
     @property
     def phases(self):
         """Training steps as (objective, epochs), in order."""
+        steps = [(STATEMENTS, self.statements_epochs)]
         if self.objective == "ordinal":
-            steps = [("classification", self.pretrain_epochs), ("ordinal", self.finetune_epochs)]
-            return [step for step in steps if step[1]]
-        return [(self.objective, self.pretrain_epochs + self.finetune_epochs)]
+            steps += [("classification", self.pretrain_epochs), ("ordinal", self.finetune_epochs)]
+        else:
+            steps += [(self.objective, self.pretrain_epochs + self.finetune_epochs)]
+        return [step for step in steps if step[1]]
 
 
 class SynchronisedBatchNorm(nn.BatchNorm2d):
@@ -142,7 +154,9 @@ def fit(config, cache, metadata, weights_dir, run_dir):
         If the checkpoint found is of another configuration, data set or code.
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
-    identity = {"config": asdict(config), "data": _data_digest(cache, metadata), "code": source_digest()}
+    if config.label_rule == "highest-risk":
+        metadata = metadata.assign(critical_value=metadata["critical_value_highest_risk"])
+    identity = _identity(config, cache, metadata)
     if _finished(identity, weights_dir, run_dir):
         return pd.read_csv(run_dir / "history.csv")
     started, about = time.time(), provenance()
@@ -172,8 +186,17 @@ def predict(fabric, model, cache, metadata, config):
     with torch.inference_mode(), fabric.autocast():
         for part in np.array_split(rows, -(-len(rows) // config.micro_batch)):
             x = torch.from_numpy(cache.read(part)).to(model.head.weight)  # (B, 12, n)
-            outputs.append(model(x).float().cpu())
+            windows = _windows(x, round(config.crop * cache.rate), config.windows)
+            outputs.append(torch.stack([model(window).float() for window in windows]).mean(0).cpu())
     return tabulate(metadata.iloc[rows], torch.cat(outputs), config.objective)
+
+
+def _windows(x, length, count):
+    """`count` stretches of `length` samples, evenly spread over the records (B, 12, n); for one, the whole records."""
+    if count == 1:
+        return [x]
+    starts = torch.linspace(0, x.shape[-1] - length, count).round().int()
+    return [x[..., start : start + length] for start in starts]
 
 
 def tabulate(metadata, outputs, objective):
@@ -188,21 +211,33 @@ def tabulate(metadata, outputs, objective):
     return table
 
 
-def decode_outputs(outputs, objective):
-    """Class scores (N, 4) and predicted critical values (N,) from the outputs (N, m) of a network of this objective."""
-    if objective == "ordinal":
-        scores = class_probabilities(outputs)
-        return scores, decode(scores)
-    if objective == "classification":
-        return outputs.softmax(1), outputs.argmax(1)
-    scores = -(outputs - torch.arange(4.0)).abs()
-    return scores, outputs[:, 0].round().clamp(0, 3).long()
+def _identity(config, cache, metadata):
+    """What decides a run: equal identities give equal runs."""
+    data = {"data": _data_digest(cache, metadata, config.phases), "train_records": len(_training_rows(metadata, config))}
+    return {"config": asdict(config), **data, "code": source_digest()}
 
 
-def _data_digest(cache, metadata):
-    """Digest of signals, labels and splits."""
-    labels = metadata[["split", "critical_value"]].to_csv()
+def _data_digest(cache, metadata, phases):
+    """Digest of signals, splits and the labels of these phases."""
+    columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases}
+    labels = metadata[["split", *sorted(columns, reverse=True)]].to_csv()
     return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
+
+
+def _training_rows(metadata, config):
+    """Positions of the training records, those of `config.train_share` of the training patients."""
+    rows = np.flatnonzero(metadata["split"] == "train")
+    patients = metadata["patient_id"].to_numpy()[rows]
+    drawn = np.random.default_rng(config.seed).permutation(np.unique(patients))
+    return rows[np.isin(patients, drawn[: round(config.train_share * len(drawn))])]
+
+
+def _targets(metadata, objective):
+    """Labels of a phase: the statements as 0 and 1, whatever their likelihood, (N, 71), or the critical values, (N,)."""
+    if objective != STATEMENTS:
+        return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
+    names = mapping.statements().index
+    return torch.tensor([[float(name in codes) for name in names] for codes in metadata["scp_codes"]])
 
 
 def source_digest():
@@ -222,8 +257,9 @@ class _Trainer:
 
     def __init__(self, config, cache, metadata, checkpoint, identity):
         self.config, self.cache, self.checkpoint, self.identity = config, cache, Path(checkpoint), identity
-        self.labels = torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
-        self.rows = {name: np.flatnonzero(metadata["split"] == name) for name in ("train", "validation")}
+        self.metadata = metadata
+        validation = np.flatnonzero(metadata["split"] == "validation")
+        self.rows = {"train": _training_rows(metadata, config), "validation": validation}
         self.fabric = make_fabric(config.precision)
         self.history, self.body = [], None  # body: the state dictionary that the next phase starts from
 
@@ -234,58 +270,91 @@ class _Trainer:
         self.history = saved["history"] if saved else []
         self.body = saved["body"] if saved else None
         for phase in range(first, len(self.config.phases)):
-            model = self._train_phase(phase, saved if phase == first else None)
+            train = self._statements_phase if self.config.phases[phase][0] == STATEMENTS else self._train_phase
+            model = train(phase, saved if phase == first else None)
         return model, pd.DataFrame(self.history)
+
+    def _statements_phase(self, phase, saved):
+        """The auxiliary task, taken over where another run has learned it alike."""
+        path = self.checkpoint.parent.parent / "statements" / f"{self._statements_key(phase)}.safetensors"
+        with locked(path):
+            if not path.exists():
+                self._train_phase(phase, saved)
+                if self.fabric.is_global_zero:
+                    with replacing(path) as temporary:
+                        save_file(self.body, temporary, {"history": json.dumps(self.history)})
+        with safe_open(path, framework="pt") as file:
+            self.history = json.loads(file.metadata()["history"])
+            self.body = {name: file.get_tensor(name) for name in file.keys()}
+
+    def _statements_key(self, phase):
+        config = {name: value for name, value in asdict(self.config).items() if name not in AFTER_STATEMENTS}
+        data = _data_digest(self.cache, self.metadata, self.config.phases[phase : phase + 1])
+        return hashlib.sha256(json.dumps([config, data, self.identity["code"]]).encode()).hexdigest()[:16]
 
     def _train_phase(self, phase, saved):
         objective, epochs = self.config.phases[phase]
         model = self._build(phase, objective)
-        optimizer = torch.optim.Adam(
-            model.parameters(), self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
-        )
-        scheduler = self._scheduler(optimizer, epochs)
+        last = phase == len(self.config.phases) - 1
+        rate = (last and self.config.finetune_rate) or self.config.learning_rate
+        optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=self.config.weight_decay, fused=True)
+        state = {"model": model, "optimizer": optimizer, "scheduler": self._scheduler(optimizer, rate, epochs)}
         best, start = {"loss": float("inf")}, 0
         if saved:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            scheduler.load_state_dict(saved["scheduler"])
+            for name, part in state.items():
+                part.load_state_dict(saved[name])
             best, start = saved["best"], saved["epoch"] + 1
+        targets = _targets(self.metadata, objective)
+        loss_of = F.binary_cross_entropy_with_logits if objective == STATEMENTS else OBJECTIVES[objective].loss
         wrapped, optimizer = self.fabric.setup(model, optimizer)
+        if self.config.average:
+            state["averaged"] = self._averaged(model, saved)
         for epoch in range(start, epochs):
             began = time.time()
-            train_loss = self._epoch(wrapped, optimizer, scheduler, phase, epoch)
-            loss = self._validate(wrapped, OBJECTIVES[objective][1])
+            step = functools.partial(self._step, wrapped, optimizer, targets, loss_of)
+            train_loss = self._epoch(step, state, phase, epoch)
+            kept = self._settled(state["averaged"].module if self.config.average else model)
+            loss = self._validate(kept, targets, loss_of)
             if self.config.schedule == "plateau":
-                scheduler.step(loss)
+                state["scheduler"].step(loss)
             if loss < best["loss"]:
-                best = {"loss": loss, "state": _copy(model.state_dict())}
+                best = {"loss": loss, "state": _copy(kept.state_dict())}
             row = {"phase": objective, "epoch": epoch + 1, "train_loss": train_loss, "validation_loss": loss}
-            rate = optimizer.param_groups[0]["lr"]
-            self.history.append({**row, "learning_rate": rate, "seconds": round(time.time() - began, 1)})
-            self._save(phase, epoch, model, optimizer, scheduler, best)
+            row["learning_rate"] = optimizer.param_groups[0]["lr"]
+            self.history.append({**row, "seconds": round(time.time() - began, 1)})
+            self._save(phase, epoch, state, best)
             self.fabric.print(f"{objective} epoch {epoch + 1}/{epochs}: train {train_loss:.4f}, validation {loss:.4f}")
         model.load_state_dict(best["state"])
-        self.body = _copy(model.state_dict())
+        self.body = {name: value for name, value in _copy(model.state_dict()).items() if not name.startswith("head.")}
         return model
+
+    def _averaged(self, model, saved):
+        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
+        if saved:
+            averaged.load_state_dict(saved["averaged"])
+        return averaged
 
     def _build(self, phase, objective):
         """A network for this phase: the body of the phase before, with a new head."""
         torch.manual_seed(_seed(self.config.seed, phase))
-        model = CardioV(CardioVConfig(outputs=OBJECTIVES[objective][0], **self.config.model))
+        if objective == STATEMENTS:
+            head = {"outputs": len(mapping.statements())}
+        else:
+            head = {"outputs": OBJECTIVES[objective].outputs, "shared_slope": OBJECTIVES[objective].shared_slope}
+        model = CardioV(CardioVConfig(**self.config.model, **head))
         if self.body:
-            body = {name: value for name, value in self.body.items() if not name.startswith("head.")}
-            model.load_state_dict(body, strict=False)
+            model.load_state_dict(self.body, strict=False)
         if self.fabric.world_size > 1:
             for module in model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.__class__ = SynchronisedBatchNorm
         return model.to(self.fabric.device)
 
-    def _scheduler(self, optimizer, epochs):
+    def _scheduler(self, optimizer, rate, epochs):
         config = self.config
         if config.schedule == "one-cycle":
             steps = epochs * self._steps()
-            return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+            return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
         return torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=config.plateau_factor, patience=config.plateau_patience
         )
@@ -294,71 +363,92 @@ class _Trainer:
         """Optimiser steps an epoch; what does not fill a batch waits for the next shuffle."""
         return max(1, len(self.rows["train"]) // self.config.batch_size)
 
-    def _epoch(self, model, optimizer, scheduler, phase, epoch):
+    def _epoch(self, step, state, phase, epoch):
         config, fabric = self.config, self.fabric
-        loss_of = OBJECTIVES[config.phases[phase][0]][1]
         # seeded anew for each epoch, so that a resumed run goes on as if it had not been killed
         order = np.random.default_rng([config.seed, phase, epoch]).permutation(self.rows["train"])
-        torch.manual_seed(_seed(config.seed, phase, epoch, fabric.global_rank))  # dropout
-        model.train()
+        torch.manual_seed(_seed(config.seed, phase, epoch, fabric.global_rank))  # dropout and augmentation
+        state["model"].train()
         total = 0.0
         bar = tqdm(range(self._steps()), desc=f"epoch {epoch + 1}", leave=False, disable=not fabric.is_global_zero)
-        for step in bar:
-            batch = order[step * config.batch_size : (step + 1) * config.batch_size]
-            loss = self._step(model, optimizer, batch[fabric.global_rank :: fabric.world_size], loss_of)
+        for i in bar:
+            batch = order[i * config.batch_size : (i + 1) * config.batch_size]
+            loss = step(batch[fabric.global_rank :: fabric.world_size])
+            if config.average:
+                state["averaged"].update_parameters(state["model"])
             if config.schedule == "one-cycle":
-                scheduler.step()
+                state["scheduler"].step()
             total += loss
             bar.set_postfix(loss=f"{loss:.3f}")
         return self._mean(total / self._steps())
 
-    def _step(self, model, optimizer, rows, loss_of):
+    def _step(self, model, optimizer, targets, loss_of, rows):
         """One optimiser step on this process's share of a batch, in pieces of micro_batch."""
         optimizer.zero_grad()
         pieces = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
         total = 0.0
         for i, piece in enumerate(pieces):
             with self.fabric.no_backward_sync(model, enabled=i < len(pieces) - 1):
-                loss = loss_of(model(self._read(piece)), self._labels(piece)) * (len(piece) / len(rows))
+                outputs = model(self._varied(piece))
+                loss = loss_of(outputs, targets[piece].to(outputs.device)) * (len(piece) / len(rows))
                 self.fabric.backward(loss)
             total += loss.item()
         optimizer.step()
         return total
 
-    def _validate(self, model, loss_of):
-        """Mean loss on the validation records; every process sees all of them."""
+    def _varied(self, rows):
+        """Training signals of these records, (B, 12, n), cropped and augmented."""
+        x, rate = self._read(rows), self.cache.rate
+        if self.config.crop:
+            x = random_crop(x, round(self.config.crop * rate))
+        return augment(x, rate, self.config.augment)
+
+    def _settled(self, model):
+        """The model, its batch norm's statistics estimated anew without dropout.
+
+        Dropout ahead of batch norm makes the variance that is gathered in training larger than the one met afterwards
+        (Li et al. 2019, Understanding the disharmony between dropout and batch normalization by variance shift).
+        """
         model.eval()
+        if not self.config.settle:
+            return model
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.train()
+        rows = np.random.default_rng(self.config.seed).permutation(self.rows["train"])[: self.config.settle]
+        with torch.no_grad(), self.fabric.autocast():
+            for i, part in enumerate(np.array_split(rows, -(-len(rows) // self.config.micro_batch))):
+                for norm in norms:
+                    norm.momentum = 1 / (i + 1)  # the mean over all parts
+                model(self._read(part).to(model.head.weight))
+        for norm in norms:
+            norm.momentum = MOMENTUM
+        return model.eval()
+
+    def _validate(self, model, targets, loss_of):
+        """Mean loss on the validation records; every process sees all of them."""
         rows, total = self.rows["validation"], 0.0
         with torch.inference_mode():
             for part in np.array_split(rows, -(-len(rows) // self.config.micro_batch)):
-                total += loss_of(model(self._read(part)), self._labels(part)).item() * len(part)
+                with self.fabric.autocast():
+                    outputs = model(self._read(part).to(model.head.weight))
+                outputs = outputs.to(model.head.weight)
+                total += loss_of(outputs, targets[part].to(outputs.device)).item() * len(part)
         return total / len(rows)
 
     def _read(self, rows):
         return torch.from_numpy(self.cache.read(rows)).to(self.fabric.device)  # (B, 12, n)
 
-    def _labels(self, rows):
-        return self.labels[rows].to(self.fabric.device)
-
     def _mean(self, value):
         return float(self.fabric.all_reduce(torch.tensor(value), reduce_op="mean"))
 
-    def _save(self, phase, epoch, model, optimizer, scheduler, best):
+    def _save(self, phase, epoch, state, best):
         if not self.fabric.is_global_zero:
             return
-        state = {
-            "identity": self.identity,
-            "phase": phase,
-            "epoch": epoch,
-            "history": self.history,
-            "body": self.body,
-            "best": best,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
-        }
+        saved = {"identity": self.identity, "phase": phase, "epoch": epoch, "best": best}
+        saved |= {"history": self.history, "body": self.body} | {name: part.state_dict() for name, part in state.items()}
         with replacing(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+            torch.save(saved, temporary)
 
     def _load(self):
         """The checkpoint of this very run, or None where there is none."""

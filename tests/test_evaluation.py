@@ -39,6 +39,7 @@ from cardiov.evaluation import (
     subgroup_metrics,
     subgroup_table,
     subgroups,
+    threshold_aucs,
     with_people,
 )
 from cardiov.ordinal import violation_rate
@@ -192,6 +193,16 @@ def test_exact_share_is_that_of_clopper_and_pearson():
     expected = [0.8, stats.beta.ppf(0.025, 8, 3), stats.beta.ppf(0.975, 9, 2)]
     assert exact_share(8, 10) == pytest.approx(expected)
     assert exact_share(0, 5)[:2] == [0, 0] and exact_share(5, 5)[::2] == [1, 1] and np.isnan(exact_share(0, 0)).all()
+
+
+def test_threshold_aucs_by_hand_and_from_the_logits():
+    # above 0, for example: 0.7, 0.3, 1 and 0.1 of the records above against 0.1 and 0.7 of those not above
+    assert threshold_aucs(SIX).tolist() == pytest.approx([5 / 8, 6.5 / 9, 4.5 / 8])
+    table = simulated(2)
+    for k, found in enumerate(threshold_aucs(table)):  # a threshold's probability rises with its logit
+        assert found == pytest.approx(sk.roc_auc_score(table["critical_value"] > k, table[f"output_{k + 1}"]))
+    none_above_2 = threshold_aucs(SIX[SIX["critical_value"] < 3])
+    assert none_above_2.isna().tolist() == [False, False, True]
 
 
 def test_metrics_do_not_depend_on_the_order_of_records():

@@ -11,7 +11,7 @@ from cardiov import __main__ as command_line
 from cardiov import notebook, ptbxl, results
 from cardiov.results import ROOT
 
-COMMANDS = ("demo", "prepare", "train", "stress", "explain", "review", "notebook", "report", "compare")
+COMMANDS = ("demo", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report", "compare")
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():
@@ -29,6 +29,7 @@ def test_help_lists_the_commands_without_waiting_for_torch():
         (["train", "--data", "d", "--cache", "no/cache", "--run-dir", "r"], "no/cache"),
         (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),
         (["notebook", "no.ipynb", "out.ipynb", "-f", "no.yaml"], "no.yaml cannot be read as YAML"),
+        (["external", "no/ludb", "no.safetensors", "out.csv"], "no.safetensors: no readable safetensors weights"),
         (["report", "nothing"], "results/nothing has no tables"),
     ],
 )

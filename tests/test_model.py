@@ -7,7 +7,7 @@ from textbook import Textbook
 from torch import nn
 
 from cardiov.errors import CheckpointError
-from cardiov.model import CardioV, CardioVConfig, Conv, dropout, from_authors
+from cardiov.model import CardioV, CardioVConfig, Conv, SharedSlope, dropout, from_authors
 
 torch.set_num_threads(1)
 NARROW = CardioVConfig(stem_width=16, widths=(16, 16, 16, 32, 32, 48, 48))
@@ -195,4 +195,30 @@ def test_features_then_head_make_the_forward_pass(paper):
         features = paper.features(x)
         assert features.shape == (1, 1024, 1, 4)
         assert torch.equal(paper.head(features.mean((2, 3))), paper(x))
-    assert isinstance(paper.head, nn.Linear)
+    assert type(paper.head) is nn.Linear
+
+
+def test_corals_head_has_one_projection_and_a_bias_for_each_output(tmp_path):
+    torch.manual_seed(0)
+    model = CardioV(replace(NARROW, shared_slope=True)).eval()
+    assert isinstance(model.head, SharedSlope) and parameters(model) == parameters(CardioV(NARROW)) - 2 * 48
+    assert model.head.weight.shape == (1, 48) and model.head.bias.shape == (3,)
+    columns = ("stage", "length", "channels", "parameters", "multiply_adds")
+    assert tuple(model.stage_table()[-1][name] for name in columns) == ("head", 1, 3, 51, 48)
+    x = torch.randn(4, 12, 300)
+    assert torch.equal(model(x).diff(dim=1), torch.zeros(4, 2))  # the biases start equal
+    with torch.no_grad():
+        model.head.bias.copy_(torch.tensor([1.0, 0.25, -2.0]))
+    steps = torch.tensor([-0.75, -2.25])  # for every record
+    assert torch.allclose(model(x).diff(dim=1), steps.expand(4, 2), atol=1e-6)
+    model.save_pretrained(tmp_path / "w")
+    again = CardioV.from_pretrained(tmp_path / "w")
+    assert again.config.shared_slope and torch.equal(again(x), model(x))
+
+
+def test_corals_head_is_the_plain_one_with_equal_rows():
+    torch.manual_seed(0)
+    shared, plain = SharedSlope(5, 3), nn.Linear(5, 3)
+    plain.load_state_dict({"weight": shared.weight.expand(3, 5), "bias": shared.bias})
+    x = torch.randn(6, 5)
+    assert torch.allclose(shared(x), plain(x), atol=1e-6)

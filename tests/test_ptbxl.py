@@ -14,7 +14,7 @@ from ecg_files import simulated_signal, write_data_set, write_record
 
 from cardiov import ptbxl
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
-from cardiov.ptbxl import open_cache, prepare, read_metadata
+from cardiov.ptbxl import Cache, open_cache, prepare, read_metadata
 from cardiov.signals import prepare_signal, read_ecg
 
 SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[2] / "shared"))
@@ -399,3 +399,12 @@ def test_prepared_signals_are_those_of_this_cache_format():
     assert ptbxl.CACHE_FORMAT == 1
     assert np.allclose(at_500[5, [0, 1666, 4999]], [22.04, 319.24, 24.45], atol=0.5)
     assert np.allclose(at_100[11, [0, 333, 999]], [30.08, 234.07, 179.10], atol=0.5)
+
+
+def test_the_main_cache_serves_where_its_rate_fits(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(ptbxl, "prepare", lambda data, folder, rate: made.append((folder.name, rate)))
+    monkeypatch.setattr(ptbxl, "open_cache", lambda folder: Cache(folder, 500, [], (0, 12, 0), "", {}))
+    for rate in (100, 500):
+        ptbxl.cache_at("folder", tmp_path, rate)
+    assert made == [("cache-100", 100), ("cache", 500)]  # the main one is never made anew at another rate

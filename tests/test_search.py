@@ -174,7 +174,7 @@ def test_a_validation_split_without_a_critical_value_is_named(data, tmp_path):
 
 
 def test_a_search_leaves_its_table_and_its_settings(data, searched, root, monkeypatch):
-    monkeypatch.setattr(search, "_cache", lambda *_: data[0])
+    monkeypatch.setattr(search, "cache_at", lambda *_: data[0])
     monkeypatch.setattr(search, "read_metadata", lambda _: data[1])
     monkeypatch.setattr(search, "train_models", lambda *_: searched[0].copy())
     for read in (search.read_models, search.read_settings):
@@ -187,15 +187,6 @@ def test_a_search_leaves_its_table_and_its_settings(data, searched, root, monkey
     assert read["error"].to_numpy() == pytest.approx(searched[0]["error"].to_numpy(), rel=1e-5)
     about = json.loads((root / "results/demo/runs/search/provenance.json").read_text())
     assert about["run"]["code"] == training.source_digest() and about["seconds"] >= 0 and about["packages"]
-
-
-def test_the_main_cache_serves_where_its_rate_fits(root, monkeypatch):
-    made = []
-    monkeypatch.setattr(search, "prepare", lambda data, folder, rate: made.append((folder.name, rate)))
-    monkeypatch.setattr(search, "open_cache", lambda folder: Cache(folder, 500, [], (0, 12, 0), "", {}))
-    for rate in (100, 500):
-        search._cache("folder", "demo", rate)
-    assert made == [("search-cache", 100), ("cache", 500)]  # the main one is never made anew at another rate
 
 
 # Comparing

@@ -10,10 +10,10 @@ from cardiov import __main__ as command_line
 from cardiov import ptbxl, results, stress
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.model import CardioV, CardioVConfig
+from cardiov.ordinal import decode_outputs
 from cardiov.signals import LEADS, bandpass, prepare_signal, read_ecg
 from cardiov.stress import CONDITIONS, DISTURBANCES, LEAD_MATRIX, disturb, electrode_potentials, stressed_predictions
 from cardiov.synthetic import ELECTRODES
-from cardiov.training import decode_outputs
 
 FS = 500
 ADDED = ("baseline drift", "muscle noise", "mains")
@@ -200,7 +200,7 @@ def run(tmp_path_factory):
     write_data_set(folder / "data", records=8)
     torch.manual_seed(0)
     model = CardioV(CardioVConfig(outputs=3, stem_width=16, widths=[16, 16], depths=[1, 1])).eval()
-    model.save_pretrained(folder / "weights.safetensors")
+    model.save_pretrained(folder / "weights.safetensors", run={"config": {"objective": "ordinal"}})
     return folder
 
 
@@ -256,6 +256,21 @@ def test_the_command_writes_what_the_notebook_reads(root, run, stressed, capsys)
     assert command_line.main(command) == 0
     pd.testing.assert_frame_equal(stress.read_stressed("some", "ordinal-0"), stressed, atol=2e-6)
     assert "stress.csv" in capsys.readouterr().out
+
+
+def test_the_command_takes_the_objective_from_the_weights(root, run, stressed):
+    """Three outputs may be the paper's thresholds or CORN's conditional ones."""
+    model = CardioV.from_pretrained(run / "weights.safetensors")
+    command = ["stress", str(run / "data"), str(root / "w"), str(root / "r"), "-f", str(root / "p.yaml")]
+    (root / "p.yaml").write_text("rate: 250\n")
+    model.save_pretrained(root / "w")
+    assert command_line.main(command) == 1
+    model.save_pretrained(root / "w", run={"config": {"objective": "corn"}})
+    assert command_line.main(command) == 0
+    p0, p1, *_ = stressed[["p0", "p1", "p2", "p3"]].to_numpy().T
+    corn = pd.read_csv(root / "r/stress.csv")
+    np.testing.assert_allclose(corn["p0"], p0, atol=3e-6)  # the first output says the same in both
+    np.testing.assert_allclose(corn["p1"], (1 - p0) * (p0 + p1), atol=3e-6)  # p0 + p1 = 1 - sigmoid(z2)
 
 
 def test_what_is_missing_is_said(root, run, monkeypatch):

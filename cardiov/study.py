@@ -1,0 +1,105 @@
+"""Further training runs, which a YAML file lists: the best recipe, each of its ideas, other losses, fewer records.
+
+The file (``notebooks/params/<name>/experiments.yaml``) holds the sampling rate, a recipe and the runs::
+
+    rate: 100
+    recipe: {...}              # fields of `cardiov.training.TrainingConfig`
+    runs:                      # name: seeds, and what differs from the recipe
+      best: {seeds: [0, 1, 2]}
+      method-coral: {seeds: [0, 1, 2], objective: coral}
+
+Each run leaves predictions, history and provenance in ``results/<dataset>/runs/<name>-<seed>`` and its weights in
+``build/<dataset>/studies``.
+"""
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from cardiov.errors import ParameterError
+from cardiov.ptbxl import cache_at, read_metadata
+from cardiov.results import build_dir, results_dir
+from cardiov.training import TrainingConfig, fit
+
+KEYS = {"rate", "recipe", "runs"}
+
+
+def read_runs(parameters: dict) -> dict[str, TrainingConfig]:
+    """The runs that a file of experiments lists, by name and seed, such as "best-0".
+
+    Parameters
+    ----------
+    parameters : dict
+        Content of the file.
+
+    Returns
+    -------
+    dict of str to TrainingConfig
+        In the file's order.
+
+    Raises
+    ------
+    ParameterError
+        If something is missing or unknown.
+    """
+    if set(parameters) != KEYS or not all(isinstance(run, dict) and run.get("seeds") for run in parameters["runs"].values()):
+        raise ParameterError(f"a file of experiments holds {', '.join(sorted(KEYS))}, and seeds for each run: correct it.")
+    known = {field.name for field in fields(TrainingConfig)}
+    runs = {}
+    for name, run in parameters["runs"].items():
+        settings = parameters["recipe"] | {key: value for key, value in run.items() if key != "seeds"}
+        if unknown := sorted(set(settings) - known):
+            raise ParameterError(f"the run {name} sets {', '.join(unknown)}: take fields of TrainingConfig.")
+        runs |= {f"{name}-{seed}": TrainingConfig(**settings | {"seed": seed}) for seed in run["seeds"]}
+    return runs
+
+
+def train_runs(parameters: dict, data, dataset: str) -> None:
+    """Train every run of a file of experiments that is not finished, one a core, or one by one where there is a GPU.
+
+    A run computes on one thread, so what comes out does not depend on the number of cores.
+
+    Parameters
+    ----------
+    parameters : dict
+        Content of the file, see `read_runs`.
+    data : path
+        Folder in PTB-XL's layout.
+    dataset : str
+        Names the folders of the results.
+
+    Raises
+    ------
+    ParameterError
+        As `read_runs`.
+    """
+    runs = read_runs(parameters)
+    cache = cache_at(data, build_dir(dataset), parameters["rate"])
+    metadata = read_metadata(data).loc[cache.ecg_ids]
+    workers = 1 if torch.cuda.is_available() else os.cpu_count()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        jobs = [pool.submit(_train, config, cache, metadata, dataset, run) for run, config in runs.items()]
+        try:
+            for job in tqdm(as_completed(jobs), total=len(jobs), unit=" runs", desc="training"):
+                job.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train(config, cache, metadata, dataset, run):
+    # many runs at once would print into each other; their histories tell
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        fit(config, cache, metadata, weights_path(dataset, run).parent, results_dir(dataset) / "runs" / run)
+
+
+def weights_path(dataset: str, run: str) -> Path:
+    """Where a run of a study leaves its weights."""
+    return build_dir(dataset) / "studies" / run / "weights.safetensors"
