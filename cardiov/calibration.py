@@ -257,7 +257,7 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
     Parameters
     ----------
     fitted, tested : int
-        Records that gave the level, at least 1 / (1 - coverage) - 1, and records on which coverage is checked.
+        Records that gave the level, and records on which coverage is checked.
     coverage : float
         As stated.
 
@@ -270,6 +270,8 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
     Vovk V. Conditional validity of inductive conformal predictors. ACML (2012).
     """
     rank = _rank(fitted, coverage)
+    if rank > fitted:
+        return 1.0, 1.0  # the level is infinite
     low, high = betabinom.ppf([0.025, 0.975], tested, rank, fitted + 1 - rank) / tested
     return float(low), float(high)
 

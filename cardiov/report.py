@@ -86,12 +86,12 @@ SECTIONS = [
         ("search", "All networks of the search; the paper's is the reference."),
     ]),
     ("Trustworthy probabilities", [
-        ("temperature", "Before and after temperature scaling, test split, with 95 % intervals, and paired differences."),
-        ("reliability_diagram", "How often what is called so likely comes true, before and after temperature scaling, with "
-                                "exact 95 % intervals; the larger a dot, the more records."),
+        ("temperature", "Before and after temperature scaling, test split: 95 % intervals, and paired differences."),
+        ("reliability_diagram", "How often what is called so likely comes true, before and after temperature scaling, "
+                                "with exact 95 % intervals; the larger a dot, the more records."),
         ("reliability", "The same in numbers."),
-        ("coverage_forest", "How often a range of critical values holds the label, against the stated coverage (dotted), "
-                            "with exact 95 % intervals, and how many values a range has."),
+        ("coverage_forest", "How often a range of critical values holds the label, against the stated coverage "
+                            "(dotted), with exact 95 % intervals, and how many values a range has."),
         ("coverage", "The same in numbers, also for other stated coverages."),
     ]),
     ("Published and reproduced", [

@@ -179,9 +179,10 @@ def some_probabilities(n, seed):
 
 def test_sets_by_hand():
     p = [[0.125, 0.25, 0.5, 0.125]] * 5
-    for level, ends in ((0, (2, 2)), (0.49, (2, 2)), (0.5, (1, 2)), (0.75, (1, 3)), (0.875, (0, 3)), (math.inf, (0, 3))):
+    expected = {0: (2, 2), 0.49: (2, 2), 0.5: (1, 2), 0.75: (1, 3), 0.875: (0, 3), math.inf: (0, 3)}
+    for level, ends in expected.items():  # of equal neighbours the graver joins first
         low, high = prediction_sets(p, level)
-        assert set(zip(low.tolist(), high.tolist(), strict=True)) == {ends}  # at equal neighbours the graver joins first
+        assert set(zip(low.tolist(), high.tolist(), strict=True)) == {ends}
     low, high = prediction_sets([[0.5, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, 1.0]], 0.6)
     assert (low.tolist(), high.tolist()) == ([0, 3], [3, 3])  # contiguous over what is itself impossible
 
@@ -252,7 +253,7 @@ def simulated_coverages(coverage, fitted, tested, repetitions, level=None):
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 def test_coverage_is_as_stated_even_where_probabilities_are_wrong(coverage):
-    """No level is shared by many records here, so the mean over repetitions is the coverage itself, and not above it."""
+    """Few records share a level here, so the mean over repetitions is the coverage itself, and not above it."""
     found = simulated_coverages(coverage, fitted=99, tested=100, repetitions=400)
     assert found.mean() == pytest.approx(coverage, abs=3 * found.std() / 20)
     at_their_word = simulated_coverages(coverage, fitted=99, tested=100, repetitions=20, level=coverage)
@@ -277,6 +278,7 @@ def test_chance_by_counting_orders():
     assert orders.sum() == pytest.approx(1)
     expected = [np.argmax(orders.cumsum() >= share) / 200 for share in (0.025, 0.975)]
     assert chance_coverage(9, 200, 0.5) == pytest.approx(expected)
+    assert chance_coverage(5, 200, 0.9) == (1, 1)  # of so few records, every range holds all values
 
 
 def test_coverage_by_hand():
