@@ -888,7 +888,7 @@ def reliability_diagram(before, after, title=None):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(180 * _MM, 115 * _MM), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(180 * _MM, 104 * _MM), layout="constrained", facecolor="white")
     panels = figure.subplots(2, len(_QUESTION_LOOKS), sharex=True, sharey=True)
     for row, table in zip(panels, (before, after), strict=True):
         for axes, (question, (colour, _)) in zip(row, _QUESTION_LOOKS.items(), strict=True):
