@@ -730,7 +730,8 @@ _MEASURES = {
     **{f"auc_{k}": f"AUC of class {k}\n({name})" for k, name in enumerate(LEVELS)},
 }  # fmt: skip
 _SUBGROUP_LOOKS = {"all": ("black", "D"), "male": (LEVEL_COLOURS[0], "o"), "female": (LEVEL_COLOURS[2], "s"),
-                   "age < 65": (LEVEL_COLOURS[1], "^"), "age >= 65": (LEVEL_COLOURS[3], "v")}  # fmt: skip
+                   "age < 65": (LEVEL_COLOURS[1], "^"), "age >= 65": (LEVEL_COLOURS[3], "v"),
+                   **{f"critical value {k}": (colour, "X") for k, colour in enumerate(LEVEL_COLOURS)}}  # fmt: skip
 
 
 def subgroup_forest(table, counts, title=None):
@@ -754,6 +755,7 @@ def subgroup_forest(table, counts, title=None):
     for axes, (statistic, name) in zip(panels, _MEASURES.items(), strict=True):
         rows = table.xs(statistic, level="statistic").loc[groups]
         _forest(axes, rows)
+        axes.axvline(rows.loc["all", "estimate"], color="grey", lw=0.7, ls=":", zorder=0)
         axes.set_xlabel(name, fontsize=_USUAL)
         axes.set_yticks(range(len(groups)), [f"{group} ({counts.loc[group, 'records']:,})" for group in groups])
         axes.tick_params(labelsize=_USUAL)
@@ -772,8 +774,6 @@ def _forest(axes, rows):
         axes.plot(row["estimate"], y, marker, color=colour, ms=4.5)
         if np.isnan(row["estimate"]):
             axes.text(0.5, y, "undefined", transform=axes.get_yaxis_transform(), ha="center", va="center", size=_SMALL)
-    if "all" in rows.index:
-        axes.axvline(rows.loc["all", "estimate"], color="grey", lw=0.7, ls=":", zorder=0)
 
 
 _SIDE_LOOKS = {"label": (LEVEL_COLOURS[0], ""), "model": (LEVEL_COLOURS[2], "//"), "neither": ("#bbbbbb", "..")}
@@ -863,3 +863,79 @@ def _selection_lines(axes, lines, published):
     axes.set(ylim=(0, 100))
     axes.tick_params(labelsize=_USUAL)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+# Calibration
+
+_QUESTION_LOOKS = {  # colour, words
+    "most probable value": ("black", "is the most probable\nvalue the label?"),
+    **{f"above {k}": (LEVEL_COLOURS[k + 1], f"is the critical\nvalue above {k}?") for k in range(3)},
+}
+
+
+def reliability_diagram(before, after, title=None):
+    """Draw how often what is called so likely comes true, before calibration and after it.
+
+    A panel for each question; the larger a dot, the more records. On the diagonal, probabilities are right.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        From :func:`cardiov.calibration.reliability`.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(180 * _MM, 104 * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(2, len(_QUESTION_LOOKS), sharex=True, sharey=True)
+    for row, table in zip(panels, (before, after), strict=True):
+        for axes, (question, (colour, _)) in zip(row, _QUESTION_LOOKS.items(), strict=True):
+            _reliability_dots(axes, table.loc[question], colour, table["records"].max())
+    for axes, (_, words) in zip(panels[0], _QUESTION_LOOKS.values(), strict=True):
+        axes.set_title(words, fontsize=_USUAL)
+    for axes, words in zip(panels[:, 0], ("before", "after"), strict=True):
+        axes.set_ylabel(f"{words} temperature scaling:\nshare that came true", fontsize=_USUAL)
+    figure.supxlabel("mean predicted probability", fontsize=_USUAL)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _reliability_dots(axes, rows, colour, largest):
+    """The bins of one question with their intervals, and the diagonal."""
+    axes.plot([0, 1], [0, 1], color="grey", lw=0.7, ls=":", zorder=0)
+    axes.vlines(rows["predicted"], rows["low"], rows["high"], color=colour, lw=0.8)
+    axes.scatter(rows["predicted"], rows["observed"], s=8 + 50 * rows["records"] / largest, color=colour, zorder=3)
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axes.tick_params(labelsize=_USUAL)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def coverage_forest(table, stated, title=None):
+    """Draw by group how often ranges of critical values hold the label, and how many values they have on average.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.calibration.coverage_table`.
+    stated : float
+        The coverage that was promised, drawn as a dotted line; in the panel of sizes the line is that of all records.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, (shares, sizes) = _statistics_axes(180, 18 + 8 * len(table), columns=2, title=title)
+    _forest(shares, table)
+    shares.set_xlabel("share of ranges that hold the label (95 % interval)", fontsize=_USUAL)
+    _forest(sizes, table.assign(estimate=table["mean_size"], low=np.nan, high=np.nan))
+    sizes.set_xlabel("mean number of critical values in a range", fontsize=_USUAL)
+    for axes, line in ((shares, stated), (sizes, table.loc["all", "mean_size"])):
+        axes.axvline(line, color="grey", lw=1, ls=":", zorder=0)
+    sizes.set_xlim(0.9, len(LEVELS) + 0.1)
+    shares.set_yticks(range(len(table)), [f"{group} ({n:,})" for group, n in table["records"].items()])
+    shares.set_ylim(len(table) - 0.5, -0.5)
+    return figure

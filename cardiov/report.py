@@ -95,6 +95,15 @@ SECTIONS = [
         ("search_comparisons", "Differences of median errors with 95 % intervals, and tests."),
         ("search", "All networks of the search; the paper's is the reference."),
     ]),
+    ("Trustworthy probabilities", [
+        ("temperature", "Before and after temperature scaling, test split: 95 % intervals, and paired differences."),
+        ("reliability_diagram", "How often what is called so likely comes true, before and after temperature scaling, "
+                                "with exact 95 % intervals; the larger a dot, the more records."),
+        ("reliability", "The same in numbers."),
+        ("coverage_forest", "How often a range of critical values holds the label, against the stated coverage "
+                            "(dotted), with exact 95 % intervals, and how many values a range has."),
+        ("coverage", "The same in numbers, also for other stated coverages."),
+    ]),
     ("Published and reproduced", [
         ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
     ]),
@@ -105,6 +114,7 @@ STATISTICS = {  # as a reader names them
     "kappa_label": "kappa with the label", "kappa_model": "kappa with the model",
     "kappa_model_minus_label": "kappa, model - label",
     "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order",
+    "rps": "ranked probability score", "ece": "expected calibration error", "nll": "negative log-likelihood",
 } | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
 STATISTICS |= {f"auc_above_{k}": f"AUC of above {k}" for k in range(3)}
 UNSHOWN = {"records", "external_ludb"}  # one row a record: too long for a page

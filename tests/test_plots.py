@@ -346,3 +346,45 @@ def test_selection_draws_a_panel_a_scenario_and_kind_of_error():
     assert drawn["with the model, all records"] == pytest.approx((100 * first["model_all"]).tolist())
     assert drawn["with the model, published"] == [53.56, 53.56]
     assert figure.axes[3].get_title() == "label better: label 90 %, model 75 %\nerrors to any value"
+
+
+# Calibration
+
+
+def reliability_rows(shift):
+    questions = ["most probable value", "above 0", "above 1", "above 2"]
+    index = pd.MultiIndex.from_product([questions, [4, 9]], names=["question", "bin"])
+    table = pd.DataFrame({"records": [10, 40] * 4, "predicted": [0.45, 0.95] * 4}, index)
+    observed = np.arange(8) / 10 + shift
+    return table.assign(observed=observed, low=observed - 0.1, high=observed + 0.2)
+
+
+def test_reliability_diagram_has_before_above_after_and_a_column_a_question():
+    figure = plots.reliability_diagram(reliability_rows(0), reliability_rows(0.05), "simulated")
+    assert len(figure.axes) == 8 and figure.get_suptitle() == "simulated"
+    assert figure.axes[0].get_ylabel().startswith("before") and figure.axes[4].get_ylabel().startswith("after")
+    assert figure.axes[3].get_title() == "is the critical\nvalue above 2?"
+    for number, axes in enumerate(figure.axes):
+        lines, dots = axes.collections
+        observed = np.array([0, 0.1]) + 0.2 * (number % 4) + (0.05 if number > 3 else 0)
+        np.testing.assert_allclose(dots.get_offsets(), np.c_[[0.45, 0.95], observed])
+        ends = [segment[:, 1].tolist() for segment in lines.get_segments()]
+        np.testing.assert_allclose(ends, np.c_[observed - 0.1, observed + 0.2])
+        small, large = dots.get_sizes()
+        assert 0 < small < large
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[0, 0], [1, 1]]]  # perfect calibration
+
+
+def test_coverage_forest_draws_shares_against_the_stated_one_and_sizes_against_all():
+    groups = ["all", *(f"critical value {k}" for k in range(4)), "male", "female", "age < 65", "age >= 65"]
+    table = pd.DataFrame({"estimate": 0.8, "low": 0.7, "high": 0.95, "mean_size": 1.5, "records": 1200},
+                         index=groups)  # fmt: skip
+    table.loc["critical value 3", ["estimate", "mean_size"]] = [0.6, 2.5]
+    figure = plots.coverage_forest(table, 0.9, "simulated")
+    shares, sizes = figure.axes
+    dots = [[line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1] for axes in figure.axes]
+    assert dots == [[0.8] * 4 + [0.6] + [0.8] * 4, [1.5] * 4 + [2.5] + [1.5] * 4]
+    assert list(shares.lines[0].get_xdata()) == [0.7, 0.95]
+    assert [list(axes.lines[-1].get_xdata()) for axes in figure.axes] == [[0.9, 0.9], [1.5, 1.5]]  # dotted
+    assert [label.get_text() for label in shares.get_yticklabels()][4] == "critical value 3 (1,200)"
+    assert shares.yaxis_inverted() and not shares.texts and not sizes.texts
