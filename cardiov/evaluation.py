@@ -7,21 +7,24 @@ Every function takes the predictions table that a run leaves in ``predictions.cs
 their order.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import binomtest, fisher_exact, norm, rankdata
 from scipy.stats.contingency import odds_ratio
 from sklearn.metrics import confusion_matrix, roc_curve
 
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import LEVELS
-from cardiov.ordinal import THRESHOLDS, violation_rate
 
 CLASSES = range(len(LEVELS))
 SCORES = [f"p{k}" for k in CLASSES]
+THRESHOLDS = len(LEVELS) - 1
+F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
+ERRORS = ["wrong", "error_1", "error_2", "error_3", "error_2_or_more"]
+METRICS = ["mae", "macro_mae", "accuracy", "kappa", *AUCS, *ERRORS, "violation_rate", "rps", "ece"]
 ROC_GRID = np.linspace(0, 1, 201)  # false positive rates of the mean curve
 BINS = 10  # of equal width, from 0 to 1, for calibration
 
@@ -41,16 +44,7 @@ def metrics(predictions: pd.DataFrame) -> pd.Series:
         AUC is NaN where its class is absent or alone, and a mean over the four classes is NaN where one of them is
         missing: it would be another quantity.
     """
-    label = predictions["critical_value"].to_numpy()
-    predicted = predictions["predicted"].to_numpy()
-    error = np.abs(predicted - label)
-    found = {"mae": error.mean(), "macro_mae": _macro_mae(label, error)}
-    found |= {"accuracy": (error == 0).mean(), "kappa": quadratic_kappa(label, predicted)}
-    found |= _aucs(label, predictions[SCORES].to_numpy())
-    found |= {"wrong": (error > 0).mean()} | {f"error_{steps}": (error == steps).mean() for steps in (1, 2, 3)}
-    found |= {"error_2_or_more": (error >= 2).mean(), "violation_rate": _violations(predictions)}
-    found |= _calibration(predictions[SCORES].to_numpy(), label)
-    return pd.Series(found, dtype=float)
+    return _unweighted(_weighted_metrics(predictions), len(predictions))
 
 
 def auc(positive: np.ndarray, score: np.ndarray) -> float:
@@ -107,8 +101,7 @@ def ranked_probability_score(probabilities: np.ndarray, label: np.ndarray) -> fl
     Epstein ES. A scoring system for probability forecasts of ranked categories. J Appl Meteorol 8:985-987 (1969).
     Murphy AH. A note on the ranked probability score. J Appl Meteorol 10:155-156 (1971), which has this form.
     """
-    below = np.cumsum(probabilities, axis=1)[:, :-1]  # (N, 3)
-    return ((below - (label[:, None] <= np.arange(THRESHOLDS))) ** 2).sum(axis=1).mean()
+    return _ranked_scores(probabilities, label).mean()
 
 
 def expected_calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = BINS) -> float:
@@ -132,9 +125,7 @@ def expected_calibration_error(probabilities: np.ndarray, label: np.ndarray, bin
     ----------
     Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017), Eq. 3.
     """
-    highest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
-    excess = np.bincount(bin_of(highest, bins), weights=highest - right, minlength=bins)
-    return np.abs(excess).sum() / len(label)
+    return np.abs(_confidence_excess(probabilities, label, bins).sum(axis=0)).sum() / len(label)
 
 
 def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -142,25 +133,87 @@ def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.clip(np.ceil(bins * probability) - 1, 0, bins - 1).astype(int)
 
 
+def _ranked_scores(probabilities, label):
+    """`ranked_probability_score` of each record, (N,)."""
+    below = np.cumsum(probabilities, axis=1)[:, :-1]  # (N, 3)
+    return ((below - (label[:, None] <= np.arange(THRESHOLDS))) ** 2).sum(axis=1)
+
+
+def _confidence_excess(probabilities, label, bins=BINS):
+    """By how much the highest probability exceeds being right (1) or wrong (0), each record in its bin: (N, bins)."""
+    highest, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
+    return np.eye(bins)[bin_of(highest, bins)] * (highest - right)[:, None]
+
+
+def _unweighted(evaluate, n):
+    return evaluate(np.ones((1, n))).iloc[0].rename(None)
+
+
+def _weighted_metrics(predictions, names=METRICS):
+    """Function from weights of the N records, R arrays (N,), to their `metrics` (or F1s), R rows.
+
+    Resampling and regrouping only change how often a record counts, so all draws are computed at once: cutting a table
+    for each takes some twenty times as long.
+    """
+    label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
+    scores = predictions[SCORES].to_numpy()
+    cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
+    out_of_order, ranked, excess = _out_of_order(predictions), *_calibration(scores, label)
+
+    def evaluate(weights):
+        weights = np.array(weights, dtype=float)  # (R, N)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no record of a class, or none at all
+            found = _counted_metrics((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
+            aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
+            found |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
+            sums = {"violation_rate": weights @ out_of_order, "rps": weights @ ranked}
+            sums["ece"] = np.abs(weights @ excess).sum(axis=1)
+            found |= {name: total / weights.sum(axis=1) for name, total in sums.items()}
+        return pd.DataFrame(found)[list(names)]
+
+    return evaluate
+
+
 def _calibration(scores, label):
-    if (np.abs(scores.sum(axis=1) - 1) > 1e-3).any():  # no probabilities
-        return {"rps": np.nan, "ece": np.nan}
-    return {"rps": ranked_probability_score(scores, label), "ece": expected_calibration_error(scores, label)}
+    """What `metrics` sums over the records for ``rps``, (N,), and ``ece``, (N, BINS); NaN for no probabilities."""
+    if (np.abs(scores.sum(axis=1) - 1) > 1e-3).any():
+        return np.full(len(label), np.nan), np.full((len(label), BINS), np.nan)
+    return _ranked_scores(scores, label), _confidence_excess(scores, label)
 
 
-def _macro_mae(label, error):
-    present = [error[label == k].mean() for k in CLASSES if (label == k).any()]
-    return np.mean(present) if len(present) == len(CLASSES) else np.nan
+def _counted_metrics(counts):
+    """What confusion matrices (R, 4, 4), labels in rows, tell: F1s and those of `METRICS` that need no scores."""
+    steps = np.abs(np.subtract.outer(CLASSES, CLASSES))  # (4, 4)
+    labelled, called = counts.sum(axis=2), counts.sum(axis=1)  # (R, 4)
+    total = labelled.sum(axis=1)
+
+    def share(kept):
+        return (counts * kept).sum(axis=(1, 2)) / total
+
+    by_chance = np.einsum("ri,rj,ij->r", labelled, called, steps**2) / total**2
+    f1s = 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + called, np.nan)
+    found = {"mae": share(steps), "macro_mae": ((counts * steps).sum(axis=2) / labelled).mean(axis=1)}
+    found |= {"accuracy": share(steps == 0), "kappa": 1 - share(steps**2) / by_chance, "wrong": share(steps > 0)}
+    found |= {f"error_{k}": share(steps == k) for k in (1, 2, 3)} | {"error_2_or_more": share(steps >= 2)}
+    return found | dict(zip(F1S, [*f1s.T, f1s.mean(axis=1)], strict=True))
 
 
-def _aucs(label, scores):
-    each = [auc(label == k, scores[:, k]) for k in CLASSES]
-    return {f"auc_{k}": value for k, value in zip(CLASSES, each, strict=True)} | {"auc_mean": np.mean(each)}
+def _weighted_auc(positive, score, weights):
+    """`auc` of records that count by `weights` (R, N): (R,)."""
+    order = np.argsort(score, kind="stable")
+    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
+    weights, positive = weights[:, order], positive[order]
+    won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
+    below = np.cumsum(lost, axis=1) - lost / 2
+    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
 
 
-def _violations(predictions):
-    logits = predictions.filter(regex=r"^output_\d+$").to_numpy()
-    return violation_rate(torch.tensor(logits)) if logits.shape[1] == THRESHOLDS else np.nan
+def _out_of_order(predictions):
+    """Whether each record's thresholds are not monotone, (N,); NaN where the outputs are no thresholds."""
+    logits = predictions.filter(regex=r"^output_\d+$").to_numpy()  # (N, outputs)
+    if logits.shape[1] != THRESHOLDS:
+        return np.full(len(predictions), np.nan)
+    return (np.diff(logits) > 0).any(axis=1)
 
 
 def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
@@ -208,7 +261,7 @@ def bootstrap(
     ParameterError
         If there is no record to evaluate.
     """
-    return _intervals(lambda rows: statistic(predictions.iloc[rows]), predictions["patient_id"], resamples, seed)
+    return intervals(_weighted(statistic, predictions)(_drawn(predictions["patient_id"], resamples, seed)))
 
 
 def bootstrap_difference(
@@ -232,21 +285,205 @@ def bootstrap_difference(
     ParameterError
         If the runs hold different records or labels, or none.
     """
-    first, second = (run.sort_values("ecg_id", ignore_index=True) for run in (first, second))
+    first, second = _aligned([first, second])
+    times = _drawn(first["patient_id"], resamples, seed)
+    return intervals(_weighted(statistic, first)(times) - _weighted(statistic, second)(times))
+
+
+def bootstrap_seeds(
+    runs: Mapping[int, pd.DataFrame],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Intervals over patients and training seeds, of the mean over the seeds.
+
+    Another study would meet other patients and train from other seeds. So each resample draws patients, the same for
+    all runs, and, independently of them, as many runs as there are, with replacement: the bootstrap of two crossed
+    factors (Owen 2007, The pigeonhole bootstrap). With one run it is `bootstrap`.
+
+    The part of the seeds is rough. Few values tell little about how far others may lie, and means of S values drawn
+    from S have a variance that is too small by the factor (S - 1) / S: with three seeds, a standard deviation too
+    small by about a fifth. Where patients make up most of an interval, that hardly matters.
+
+    Parameters
+    ----------
+    runs : mapping of int to DataFrame
+        Predictions of the same records by training seed, from `cardiov.results.read_seeds`.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        As from `bootstrap`; ``estimate`` is the mean of the statistic over the runs.
+
+    Raises
+    ------
+    ParameterError
+        If the runs hold different records or labels, or none.
+    """
+    return intervals(seed_draws([runs], statistic, resamples, seed)[0])
+
+
+def bootstrap_seeds_difference(
+    first: Mapping[int, pd.DataFrame],
+    second: Mapping[int, pd.DataFrame],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Intervals of the difference first - second between means over training seeds, on the same records.
+
+    Paired by patients, which are drawn once for all runs, as in `bootstrap_difference`. Runs are drawn for either side
+    alone: that two recipes share the number of a seed makes no pair of them. What `bootstrap_seeds` says about few
+    seeds holds here even more, since pairing takes off much of the patients' part and nothing of the seeds'.
+
+    Parameters
+    ----------
+    first, second : mapping of int to DataFrame
+        As in `bootstrap_seeds`; not necessarily as many runs.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    DataFrame
+        As from `bootstrap`.
+
+    Raises
+    ------
+    ParameterError
+        If any of the runs hold different records or labels, or none.
+    """
+    one, other = seed_draws([first, second], statistic, resamples, seed)
+    return intervals(one - other)
+
+
+def seed_draws(
+    recipes: Sequence[Mapping[int, pd.DataFrame]],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[pd.DataFrame]:
+    """The draws behind `bootstrap_seeds`, for whatever is to be computed from several recipes together.
+
+    Parameters
+    ----------
+    recipes : sequence of mappings of int to DataFrame
+        Runs of each recipe by training seed, all on the same records.
+    statistic, resamples, seed
+        As in `bootstrap`.
+
+    Returns
+    -------
+    list of DataFrame
+        For each recipe, the mean of each statistic (column) over its runs: in the first row over all runs on all
+        records, and in each of ``resamples`` further rows over the runs and patients drawn. Row for row the patients
+        are the same for all recipes; the runs are drawn for each recipe alone.
+
+    Raises
+    ------
+    ParameterError
+        If any of the runs hold different records or labels, or none.
+    """
+    runs = _aligned([run for recipe in recipes for run in recipe.values()])
+    times = _drawn(runs[0]["patient_id"], resamples, seed)
+    rng, rest = np.random.default_rng([seed, 1]), iter(runs)
+    shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
+    return [_seed_means([next(rest) for _ in share.T], statistic, times, share) for share in shares]
+
+
+def intervals(draws: pd.DataFrame) -> pd.DataFrame:
+    """Estimates, from the first row, and 95 % percentile intervals, from the other rows; a table as of `bootstrap`."""
+    return _percentiles(draws.iloc[0], draws.iloc[1:])
+
+
+def bootstrap_subsets(
+    runs: Mapping[int, pd.DataFrame],
+    subsets: pd.DataFrame,
+    differences: Mapping[str, tuple[str, str]],
+    statistic: Callable[[pd.DataFrame], pd.Series] = metrics,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`bootstrap_seeds` on subsets of the records, and the differences between subsets.
+
+    All subsets are evaluated on the same draws of all patients and runs, so that a patient with records in two of
+    them counts in both. Differences are between different records: nothing of what makes a record hard cancels out.
+
+    Parameters
+    ----------
+    runs : mapping of int to DataFrame
+        As in `bootstrap_seeds`.
+    subsets : DataFrame of bool
+        Indexed by ``ecg_id``, a column a subset.
+    differences : mapping of str to tuple of two str
+        The two subsets (first - second) of each difference.
+    statistic, resamples, seed
+        As in `bootstrap`; a statistic that takes all draws at once (`metrics` or `subgroup_metrics`).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``subset`` (subsets, then differences) and ``statistic``, with ``estimate``, ``low`` and ``high``;
+        NaN where a subset has no such records.
+
+    Raises
+    ------
+    ParameterError
+        If the runs hold different records or labels, or none.
+    """
+    runs = _aligned([*runs.values()])
+    times = _drawn(runs[0]["patient_id"], resamples, seed)
+    shares = _drawn_runs(len(runs), resamples, np.random.default_rng([seed, 1]))
+    inside = subsets.loc[runs[0]["ecg_id"]].to_numpy()  # (N, subsets)
+    draws = {name: _seed_means(runs, statistic, times * inside[:, k], shares) for k, name in enumerate(subsets)}
+    draws |= {name: draws[first] - draws[second] for name, (first, second) in differences.items()}
+    return pd.concat({name: intervals(table) for name, table in draws.items()}, names=["subset"])
+
+
+def _aligned(runs):
+    """The runs with their records in one order."""
+    if not runs:
+        raise ParameterError("there are no runs to evaluate: give at least one.")
+    runs = [run.sort_values("ecg_id", ignore_index=True) for run in runs]
     same = ["ecg_id", "patient_id", "critical_value"]
-    if not first[same].equals(second[same]):
+    if any(not run[same].equals(runs[0][same]) for run in runs[1:]):
         raise ParameterError("the runs predict different records or labels: compare runs of one data set and split.")
-    return _intervals(
-        lambda rows: statistic(first.iloc[rows]) - statistic(second.iloc[rows]), first["patient_id"], resamples, seed
-    )
+    return runs
 
 
-def _intervals(statistic, patient_id, resamples, seed):
+def _drawn_runs(runs, resamples, rng):
+    """Share of each run in the mean, (1 + R, S): equal shares first, then of as many drawn with replacement."""
+    equal = np.full(runs, 1 / runs)
+    return np.vstack([equal, rng.multinomial(runs, equal, resamples) / runs])
+
+
+def _seed_means(runs, statistic, times, shares):
+    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `times` (1 + R, N)."""
+    tables = [_weighted(statistic, run)(times) for run in runs]
+    means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
+    return pd.DataFrame(means, columns=tables[0].columns)
+
+
+def _weighted(statistic, predictions):
+    """Function from weights of the records, (R, N), to R rows of the statistic: at once where it has such a form."""
+    if statistic in _AT_ONCE:
+        return _AT_ONCE[statistic](predictions)
+    return _draw_by_draw(lambda rows: statistic(predictions.iloc[rows]))
+
+
+def _draw_by_draw(statistic):
+    """The same for a statistic of the rows drawn."""
+    return lambda times: pd.DataFrame([statistic(np.repeat(np.arange(len(each)), each)) for each in times])
+
+
+def _drawn(patient_id, resamples, seed):
+    """How often each record counts: once, in the first row, and as often as `_resampled` draws it, in the others."""
     if not len(patient_id):
         raise ParameterError("there are no predictions to evaluate: check the run, and the split (validation or test).")
-    everyone = np.arange(len(patient_id))
-    drawn = [statistic(np.repeat(everyone, times)) for times in _resampled(patient_id, resamples, seed)]
-    return _percentiles(statistic(everyone), pd.DataFrame(drawn))
+    return np.array([np.ones(len(patient_id), dtype=int), *_resampled(patient_id, resamples, seed)])
 
 
 def _percentiles(estimate, drawn):
@@ -303,7 +540,6 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
 OLDER = 65  # years: the paper parts its subgroups here
 COMPARISONS = {"male - female": ("male", "female"), "age < 65 - age >= 65": ("age < 65", "age >= 65")}
 POWER = 0.8  # at which a difference counts as detectable
-F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
 STATISTICS = pd.Index(["mae", "accuracy", *F1S, *AUCS])
 
 
@@ -375,46 +611,11 @@ def subgroup_metrics(predictions: pd.DataFrame) -> pd.Series:
         ``auc_3`` and ``auc_mean``. F1 and AUC of a class without records are NaN, and so are the means over the
         classes, which would otherwise be other quantities in one subgroup than in the next.
     """
-    return _weighted_metrics(predictions)([np.ones(len(predictions))]).iloc[0].rename(None)
+    return _unweighted(_weighted_metrics(predictions, STATISTICS), len(predictions))
 
 
-def _weighted_metrics(predictions):
-    """Function from weights of the N records, R arrays (N,), to their `subgroup_metrics`, R rows.
-
-    Resampling and regrouping only change how often a record counts, so all draws are computed at once: cutting a table
-    for each takes some twenty times as long.
-    """
-    label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
-    scores = predictions[SCORES].to_numpy()
-    error = np.abs(predicted - label)
-    cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
-
-    def evaluate(weights):
-        weights = np.array(weights, dtype=float)  # (R, N)
-        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: no record of a class, or none at all
-            means = weights @ np.c_[error, error == 0] / weights.sum(axis=1, keepdims=True)
-            f1s = _f1s((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
-            aucs = np.stack([_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES], axis=1)
-        columns = [means, f1s, f1s.mean(axis=1), aucs, aucs.mean(axis=1)]
-        return pd.DataFrame(np.column_stack(columns), columns=STATISTICS)
-
-    return evaluate
-
-
-def _f1s(counts):
-    """F1 of each class from confusion matrices (R, 4, 4), labels in rows: (R, 4)."""
-    labelled, called = counts.sum(axis=2), counts.sum(axis=1)
-    return 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + called, np.nan)
-
-
-def _weighted_auc(positive, score, weights):
-    """`auc` of records that count by `weights` (R, N): (R,)."""
-    order = np.argsort(score, kind="stable")
-    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
-    weights, positive = weights[:, order], positive[order]
-    won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
-    below = np.cumsum(lost, axis=1) - lost / 2
-    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
+# statistics that take all draws at once; any other is computed draw by draw
+_AT_ONCE = {metrics: _weighted_metrics, subgroup_metrics: partial(_weighted_metrics, names=STATISTICS)}
 
 
 def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -434,7 +635,7 @@ def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -
 
 
 def _noted(group, resamples, seed):
-    evaluate = _weighted_metrics(group)
+    evaluate = _weighted_metrics(group, STATISTICS)
     table = _percentiles(subgroup_metrics(group), evaluate(list(_resampled(group["patient_id"], resamples, seed))))
     absent = [str(k) for k in CLASSES if not (group["critical_value"] == k).any()]
     reason = f"no record of class {' and '.join(absent)}" if absent else "no record of another class"
@@ -474,7 +675,7 @@ def subgroup_differences(
 
 
 def _tested(people, side, resamples, permutations, seed):
-    evaluate, patient_id = _weighted_metrics(people), people["patient_id"]
+    evaluate, patient_id = _weighted_metrics(people, STATISTICS), people["patient_id"]
 
     def differences(times, sides):
         return evaluate(times * (sides == 1)) - evaluate(times * (sides == -1))
@@ -727,7 +928,7 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     def statistic(rows):
         return pd.Series(_under_conditions(label[rows], predicted[:, rows], scores[..., rows]).ravel())
 
-    table = _intervals(statistic, first["patient_id"], resamples, seed)
+    table = intervals(_draw_by_draw(statistic)(_drawn(first["patient_id"], resamples, seed)))
     names = [*STRESS_METRICS, *(f"{name}_difference" for name in STRESS_METRICS)]
     index = pd.MultiIndex.from_tuples([(*key, name) for key in order for name in names])
     return table.set_axis(index.rename(["disturbance", "strength", "statistic"]))

@@ -196,6 +196,46 @@ def read_predictions(dataset: str, run: str) -> pd.DataFrame:
     return _read_of_run(dataset, run, "predictions")
 
 
+def read_provenance(dataset: str, run: str) -> dict:
+    """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    path = results_dir(dataset) / "runs" / run / "provenance.json"
+    return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
+
+
+def run_seeds(dataset: str, name: str) -> list[int]:
+    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    folder = results_dir(dataset) / "runs"
+    found = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
+    seeds = sorted(int(match[1]) for match in found if match)
+    if not seeds:
+        raise DataSetError(f"{shown(folder)} has no run {name}-<seed>: train {name}-0 first, or correct the run's name.")
+    return seeds
+
+
+def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, pd.DataFrame]:
+    """Predictions of all stored runs of a name, by training seed, of one split or of both.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    runs = {seed: read_predictions(dataset, f"{name}-{seed}") for seed in run_seeds(dataset, name)}
+    return {seed: run[run["split"] == split] for seed, run in runs.items()} if split else runs
+
+
 def _read_of_run(dataset, run, name):
     path = results_dir(dataset) / "runs" / run / f"{name}.csv"
     return pd.read_csv(existing(path, f"train the run {run} first"))

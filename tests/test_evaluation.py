@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -12,6 +13,9 @@ from cardiov.evaluation import (
     bin_of,
     bootstrap,
     bootstrap_difference,
+    bootstrap_seeds,
+    bootstrap_seeds_difference,
+    bootstrap_subsets,
     case_table,
     choose_cases,
     confusion,
@@ -26,6 +30,7 @@ from cardiov.evaluation import (
     reader_kappas,
     roc_points,
     roc_table,
+    seed_draws,
     side_shares,
     sides,
     stress_metrics,
@@ -37,6 +42,7 @@ from cardiov.evaluation import (
     threshold_aucs,
     with_people,
 )
+from cardiov.ordinal import violation_rate
 
 # worked by hand below: errors 0 1 0 2 0 3, one record of patient 3 with thresholds out of order
 SIX = pd.DataFrame({
@@ -120,9 +126,73 @@ def test_an_absent_class_gives_nan_and_not_another_mean():
     assert found[["auc_0", "auc_1", "auc_3", "mae"]].notna().all()
 
 
+def test_violations_are_those_of_the_logits():
+    table = simulated(1)
+    logits = torch.tensor(table[["output_1", "output_2", "output_3"]].to_numpy())
+    assert metrics(table)["violation_rate"] == pytest.approx(violation_rate(logits)) and violation_rate(logits) > 0
+
+
 def test_violations_are_for_ordinal_outputs_only():
     assert np.isnan(metrics(SIX.assign(output_4=0.0))["violation_rate"])
     assert np.isnan(metrics(SIX.drop(columns=["output_2", "output_3"]))["violation_rate"])
+
+
+def test_ranked_probability_score_by_hand():
+    told = np.array([[0.1, 0.2, 0.3, 0.4]])  # cumulative 0.1, 0.3, 0.6
+    by_label = [ranked_probability_score(told, np.array([k])) for k in range(4)]
+    assert by_label == pytest.approx([0.81 + 0.49 + 0.16, 0.01 + 0.49 + 0.16, 0.01 + 0.09 + 0.16, 0.01 + 0.09 + 0.36])
+    sure = np.eye(4)[[0, 0, 3]]
+    assert ranked_probability_score(sure, np.array([0, 3, 0])) == pytest.approx((0 + 3 + 3) / 3)  # from 0 to 3
+    assert metrics(SIX)["rps"] == pytest.approx((0.01 + 0.59 + 0.19 + 0.75 + 0.1 + 2.81) / 6)  # record by record
+
+
+def test_ranked_probability_score_is_the_thresholds_brier_scores():
+    table = simulated(1)
+    label, scores = table["critical_value"], table[["p0", "p1", "p2", "p3"]]
+    assert (scores < 0).any(axis=None)  # also where Eq. 6 gives a negative probability
+    above = [1 - scores.iloc[:, : k + 1].sum(axis=1).clip(0, 1) for k in range(3)]
+    briers = [sk.brier_score_loss(label > k, above[k]) for k in range(3)]
+    assert metrics(table)["rps"] == pytest.approx(sum(briers))
+
+
+def test_calibration_error_by_hand():
+    told = np.array([[0.85, 0.15, 0, 0], [0.9, 0.1, 0, 0], [0, 0.05, 0.95, 0], [0.3, 0.3, 0.4, 0]])
+    label = np.array([0, 1, 2, 3])  # of 0.85 and 0.9 one is right, 0.95 is, 0.4 is not
+    assert expected_calibration_error(told, label) == pytest.approx((abs(1.75 - 1) + 0.05 + 0.4) / 4)
+    assert expected_calibration_error(told, label, bins=1) == pytest.approx(abs(0.85 + 0.9 + 0.95 + 0.4 - 2) / 4)
+    assert bin_of(np.array([0, 0.05, 0.1, 0.11, 0.95, 1, 1.0000001])).tolist() == [0, 0, 0, 1, 9, 9, 9]
+
+
+def test_calibration_error_agrees_with_a_plain_loop():
+    table = simulated(1)
+    highest = table[["p0", "p1", "p2", "p3"]].max(axis=1)
+    expected = 0
+    for _, inside in table.groupby(pd.cut(highest, np.linspace(0, 1, 11)), observed=True):
+        right = (inside["predicted"] == inside["critical_value"]).mean()
+        expected += len(inside) / len(table) * abs(right - highest[inside.index].mean())
+    assert metrics(table)["ece"] == pytest.approx(expected)
+
+
+def test_the_true_probabilities_score_best():
+    rng = np.random.default_rng(0)
+    true = rng.dirichlet([1, 1, 1, 1], 20_000)
+    label = (rng.random((20_000, 1)) > true.cumsum(axis=1)).sum(axis=1)
+    sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
+    for score in (ranked_probability_score, expected_calibration_error):
+        assert score(true, label) < min(score(sharp, label), score((true + 0.25) / 2, label))
+    assert expected_calibration_error(true, label) < 0.02 and expected_calibration_error(sharp, label) > 0.1
+
+
+def test_scores_that_are_no_probabilities_have_no_calibration():
+    distances = -np.abs(SIX[["output_1"]].to_numpy() - np.arange(4))
+    found = metrics(SIX.assign(**dict(zip(["p0", "p1", "p2", "p3"], distances.T, strict=True))))
+    assert found[["rps", "ece"]].isna().all() and found[["mae", "auc_mean"]].notna().all()
+
+
+def test_exact_share_is_that_of_clopper_and_pearson():
+    expected = [0.8, stats.beta.ppf(0.025, 8, 3), stats.beta.ppf(0.975, 9, 2)]
+    assert exact_share(8, 10) == pytest.approx(expected)
+    assert exact_share(0, 5)[:2] == [0, 0] and exact_share(5, 5)[::2] == [1, 1] and np.isnan(exact_share(0, 0)).all()
 
 
 def test_threshold_aucs_by_hand_and_from_the_logits():
@@ -308,6 +378,125 @@ def test_runs_of_different_records_are_not_compared():
         bootstrap_difference(SIX, SIX.iloc[:-1], resamples=2)
     with pytest.raises(ParameterError, match="labels"):
         bootstrap_difference(SIX, SIX.assign(critical_value=0), resamples=2)
+
+
+def test_metrics_of_all_draws_at_once_are_those_of_each_draw():
+    table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
+    at_once, each = (bootstrap(table, statistic, 60) for statistic in (metrics, lambda drawn: metrics(drawn)))
+    pd.testing.assert_frame_equal(at_once, each)
+    assert at_once.index.tolist() == metrics(table).index.tolist()
+    assert bootstrap(SIX, resamples=60).loc["auc_2", ["low", "high"]].notna().all()
+
+
+# Intervals over patients and seeds
+
+
+def test_one_run_gives_the_intervals_over_patients():
+    first, second = simulated(1), simulated(2)
+    shuffled = first.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(bootstrap_seeds({7: shuffled}, resamples=100), bootstrap(first, resamples=100))
+    pd.testing.assert_frame_equal(
+        bootstrap_seeds_difference({7: shuffled}, {3: second}, mae, 100), bootstrap_difference(first, second, mae, 100)
+    )
+
+
+def test_runs_alike_add_nothing_to_the_patients_part():
+    runs = dict.fromkeys(range(3), simulated(1))
+    pd.testing.assert_frame_equal(bootstrap_seeds(runs, resamples=100), bootstrap(runs[0], resamples=100))
+    none = bootstrap_seeds_difference(runs, dict.fromkeys(range(2), runs[0]), resamples=100)
+    assert none.abs().max(axis=None) < 1e-12
+
+
+def test_the_estimate_is_the_mean_over_runs():
+    runs = {k: simulated(k, noise=1 + k) for k in range(3)}
+    means = [metrics(run)["auc_mean"] for run in runs.values()]
+    assert bootstrap_seeds(runs, resamples=5).loc["auc_mean", "estimate"] == pytest.approx(np.mean(means))
+    difference = bootstrap_seeds_difference(runs, {0: runs[0]}, resamples=5).loc["auc_mean", "estimate"]
+    assert difference == pytest.approx(np.mean(means) - means[0])
+
+
+def constant_errors(*errors):
+    """Runs that miss every record by the same number of steps, so that nothing hangs on the patients."""
+    table = simulated(1, n=60).assign(critical_value=0)
+    return {k: table.assign(predicted=error) for k, error in enumerate(errors)}
+
+
+def test_runs_are_drawn_with_replacement():
+    """The mean of four of four runs, two at 0 and two at 1, is binomial: 2.5 % and 97.5 % of B(4, 1/2) are 0 and 4."""
+    seen = bootstrap_seeds(constant_errors(0, 0, 1, 1), resamples=2000).loc["mae"]
+    assert seen.tolist() == [0.5, 0, 1]
+    apart = bootstrap_seeds_difference(constant_errors(0, 1), constant_errors(0, 1), resamples=2000).loc["mae"]
+    assert apart.tolist() == [0, -1, 1]  # -1 or 1 in one of 16 draws each: the sides are not drawn as one
+
+
+def test_intervals_over_seeds_cover_the_truth():
+    """About 95 of 100 hold the mean over all patients and seeds, where either varies; patients alone give fewer."""
+    rng, hits, alone = np.random.default_rng(0), 0, 0
+    label = pd.DataFrame({"ecg_id": range(60), "patient_id": range(60), "critical_value": 0, "p0": 0.0, "p1": 0.0,
+                          "p2": 0.0, "p3": 0.0})  # fmt: skip
+    for trial in range(100):
+        chance = 0.3 + 0.15 * rng.choice([-1, 1], 60) + 0.1 * rng.choice([-1, 1], (8, 1))  # (seeds, patients)
+        runs = {k: label.assign(predicted=(rng.random(60) < wrong).astype(int)) for k, wrong in enumerate(chance)}
+        low, high = bootstrap_seeds(runs, resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        hits += low <= 0.3 <= high
+        low, high = bootstrap(runs[0], resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        alone += low <= 0.3 <= high
+    assert 88 <= hits <= 100
+    assert alone < 85
+
+
+def test_pairing_by_patients_narrows_the_difference_over_seeds():
+    """Runs of one recipe that differ on few records, and the same runs right on some more."""
+    table = simulated(1)
+    runs = {k: table.assign(predicted=table["predicted"].where(table["ecg_id"] % 50 != k, 0)) for k in range(3)}
+    better = {k: run.assign(predicted=run["predicted"].where(run["ecg_id"] > 20, run["critical_value"]))
+              for k, run in runs.items()}  # fmt: skip
+    paired = bootstrap_seeds_difference(runs, better, resamples=500).loc["mae"]
+    single = bootstrap_seeds(runs, resamples=500).loc["mae"]
+    assert paired["high"] - paired["low"] < 0.5 * (single["high"] - single["low"])
+    assert 0 < paired["estimate"] < single["estimate"]
+
+
+def test_seeds_of_different_records_are_not_averaged():
+    with pytest.raises(ParameterError, match="different records"):
+        bootstrap_seeds({0: SIX, 1: SIX.iloc[:-1]}, resamples=2)
+    with pytest.raises(ParameterError, match="labels"):
+        bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}, resamples=2)
+    with pytest.raises(ParameterError, match="check the run, and the split"):
+        bootstrap_seeds({0: SIX[:0]}, resamples=2)
+    with pytest.raises(ParameterError, match="no runs"):
+        bootstrap_seeds({}, resamples=2)
+
+
+def test_draws_of_several_recipes_meet_the_same_patients():
+    runs = {k: simulated(k) for k in range(3)}
+    same, again, alone = seed_draws([{0: runs[0]}, {5: runs[0]}, runs], resamples=20)
+    pd.testing.assert_frame_equal(same, again)
+    assert len(alone) == 21
+    assert alone.loc[0, "mae"] == pytest.approx(np.mean([metrics(run)["mae"] for run in runs.values()]))
+    assert (alone["accuracy"] + alone["wrong"]).tolist() == pytest.approx([1] * 21)
+
+
+def test_a_subset_of_everything_is_the_whole():
+    runs = {k: simulated(k) for k in range(3)}
+    subsets = pd.DataFrame({"all": True, "first": runs[0]["ecg_id"] < 150, "none": False}).set_index(runs[0]["ecg_id"])
+    found = bootstrap_subsets(runs, subsets, {"all - first": ("all", "first")}, resamples=50)
+    assert found.index.unique("subset").tolist() == ["all", "first", "none", "all - first"]
+    pd.testing.assert_frame_equal(found.loc["all"], bootstrap_seeds(runs, resamples=50))
+    mean = np.mean([metrics(run[run["ecg_id"] < 150])["mae"] for run in runs.values()])
+    assert found.loc[("first", "mae"), "estimate"] == pytest.approx(mean)
+    whole = found.loc[("all", "mae"), "estimate"]
+    assert found.loc[("all - first", "mae"), "estimate"] == pytest.approx(whole - mean)
+    assert found.loc["none"].isna().all(axis=None)
+
+
+def test_differences_of_subsets_are_those_of_subgroups():
+    table = people()
+    subsets = subgroups(table).set_index(table["ecg_id"])
+    found = bootstrap_subsets({0: table.sample(frac=1, random_state=0)}, subsets, {"apart": ("male", "female")},
+                              subgroup_metrics, resamples=50, seed=2)  # fmt: skip
+    expected = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["male - female"]
+    pd.testing.assert_frame_equal(found.loc["apart"], expected[["estimate", "low", "high"]])
 
 
 def test_nothing_to_evaluate_is_said():
@@ -534,7 +723,7 @@ def test_subgroup_intervals_are_those_of_the_general_bootstrap():
     """All draws at once against one table a draw."""
     table = people()
     women = table[table["sex"] == "female"]
-    expected = bootstrap(women, subgroup_metrics, resamples=50, seed=2)
+    expected = bootstrap(women, lambda drawn: subgroup_metrics(drawn), resamples=50, seed=2)
     found = subgroup_table(table, resamples=50, seed=2).loc["female"].drop(columns="note")
     pd.testing.assert_frame_equal(found, expected, check_names=False)
 

@@ -83,6 +83,41 @@ def test_missing_predictions_say_what_to_do(root):
         results.read_predictions("some", "ordinal-0")
 
 
+@pytest.fixture
+def some_runs(root):
+    """Stored runs of two names, of which one begins like the other; one run was not finished."""
+    for name in ("share-0.5-10", "share-0.5-2", "share-0.5-plain-1", "share-0.55-7", "share-0.5-3"):
+        folder = root / "results/some/runs" / name
+        folder.mkdir(parents=True)
+        if name != "share-0.5-3":
+            (folder / "predictions.csv").write_text(f"ecg_id,split\n{len(name)},test\n9,validation\n")
+    return root
+
+
+def test_seeds_are_those_of_the_finished_runs_of_just_that_name(some_runs):
+    assert results.run_seeds("some", "share-0.5") == [2, 10]
+    assert results.run_seeds("some", "share-0.5-plain") == [1]
+    with pytest.raises(DataSetError, match=r"results/some/runs has no run best-<seed>: train best-0 first"):
+        results.run_seeds("some", "best")
+    with pytest.raises(DataSetError, match="has no run best"):
+        results.read_seeds("nothing", "best")
+
+
+def test_predictions_of_all_seeds_are_read_by_split(some_runs):
+    runs = results.read_seeds("some", "share-0.5")
+    assert list(runs) == [2, 10] and [len(run) for run in runs.values()] == [2, 2]
+    assert runs[10]["ecg_id"].tolist() == [12, 9]
+    assert results.read_seeds("some", "share-0.5", "test")[2]["ecg_id"].tolist() == [11]
+
+
+def test_provenance_of_a_run_is_read_or_missed(some_runs):
+    path = some_runs / "results/some/runs/share-0.5-2/provenance.json"
+    path.write_text('{"run": {"train_records": 7}}')
+    assert results.read_provenance("some", "share-0.5-2")["run"]["train_records"] == 7
+    with pytest.raises(DataSetError, match="share-0.5-10/provenance.json is missing: train the run share-0.5-10"):
+        results.read_provenance("some", "share-0.5-10")
+
+
 @pytest.mark.parametrize(("name", "expected"), [("demo", True), ("my-Demo-2", True), ("ptbxl-sample", False)])
 def test_simulated_data_sets_are_known_by_name(name, expected):
     assert results.simulated(name) is expected
