@@ -132,9 +132,10 @@ def test_violations_are_those_of_the_logits():
     assert metrics(table)["violation_rate"] == pytest.approx(violation_rate(logits)) and violation_rate(logits) > 0
 
 
-def test_violations_are_for_ordinal_outputs_only():
-    assert np.isnan(metrics(SIX.assign(output_4=0.0))["violation_rate"])
-    assert np.isnan(metrics(SIX.drop(columns=["output_2", "output_3"]))["violation_rate"])
+def test_violations_are_of_probabilities_only():
+    assert np.isnan(metrics(SIX.assign(p0=SIX["p0"] - 1))["violation_rate"])  # the scores of a regression
+    softmax = SIX.assign(p0=0.1, p1=0.2, p2=0.3, p3=0.4)
+    assert metrics(softmax)["violation_rate"] == 0
 
 
 def test_ranked_probability_score_by_hand():
