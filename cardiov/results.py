@@ -185,6 +185,18 @@ def read_history(dataset: str, run: str) -> pd.DataFrame:
     return _read_of_run(dataset, run, "history")
 
 
+def read_provenance(dataset: str, run: str) -> dict:
+    """What made a run such as ``"ordinal-0"``: its configuration and `provenance`.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    path = results_dir(dataset) / "runs" / run / "provenance.json"
+    return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
+
+
 def read_predictions(dataset: str, run: str) -> pd.DataFrame:
     """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
 

@@ -14,6 +14,7 @@ Each run leaves predictions, history and provenance in ``results/<dataset>/runs/
 
 import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
@@ -84,7 +85,7 @@ def train_runs(parameters: dict, data, dataset: str) -> None:
     metadata = read_metadata(data).loc[cache.ecg_ids]
     workers = 1 if torch.cuda.is_available() else os.cpu_count()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
         jobs = [pool.submit(_train, config, cache, metadata, dataset, run) for run, config in runs.items()]
         try:
             for job in tqdm(as_completed(jobs), total=len(jobs), unit=" runs", desc="training"):
@@ -92,6 +93,16 @@ def train_runs(parameters: dict, data, dataset: str) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin_worker():
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()  # a killed parent cannot tell its workers to stop
+    os._exit(1)
 
 
 def _train(config, cache, metadata, dataset, run):
