@@ -778,7 +778,7 @@ def label_forest(table, counts, title=None):
 
 
 def _forests(table, counts, measures, size, rows, title):
-    """A panel a metric, in `rows` rows, with the intervals of those groups of `table` (group, metric) that have looks."""
+    """A panel a metric, in `rows` rows, with the intervals of the groups of `table` (group, metric) that have looks."""
     groups = [name for name in _SUBGROUP_LOOKS if name in table.index.unique(0)]
     figure = Figure(figsize=(size[0] * _MM, size[1] * _MM), layout="constrained", facecolor="white")
     panels = figure.subplots(rows, len(measures) // rows, sharey=True).flat
