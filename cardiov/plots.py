@@ -731,7 +731,10 @@ _MEASURES = {
 }  # fmt: skip
 _SUBGROUP_LOOKS = {"all": ("black", "D"), "male": (LEVEL_COLOURS[0], "o"), "female": (LEVEL_COLOURS[2], "s"),
                    "age < 65": (LEVEL_COLOURS[1], "^"), "age >= 65": (LEVEL_COLOURS[3], "v"),
-                   **{f"critical value {k}": (colour, "X") for k, colour in enumerate(LEVEL_COLOURS)}}  # fmt: skip
+                   **{f"critical value {k}": (colour, "X") for k, colour in enumerate(LEVEL_COLOURS)},
+                   "no tie": (LEVEL_COLOURS[0], "o"), "a tie decides": (LEVEL_COLOURS[3], "v"),
+                   "likelihood 100": (LEVEL_COLOURS[1], "s"),
+                   "likelihood below 100": (LEVEL_COLOURS[2], "^")}  # fmt: skip
 
 
 def subgroup_forest(table, counts, title=None):
@@ -749,20 +752,47 @@ def subgroup_forest(table, counts, title=None):
     -------
     matplotlib.figure.Figure
     """
-    groups = [name for name in _SUBGROUP_LOOKS if name in table.index.unique("subgroup")]
-    figure = Figure(figsize=(180 * _MM, 105 * _MM), layout="constrained", facecolor="white")
-    panels = figure.subplots(2, 4, sharey=True).flat
-    for axes, (statistic, name) in zip(panels, _MEASURES.items(), strict=True):
-        rows = table.xs(statistic, level="statistic").loc[groups]
-        _forest(axes, rows)
-        axes.axvline(rows.loc["all", "estimate"], color="grey", lw=0.7, ls=":", zorder=0)
+    return _forests(table, counts["records"], _MEASURES, (180, 105), 2, title)
+
+
+_LABEL_MEASURES = {"mae": _MEASURES["mae"], "macro_mae": "MAE, mean of the\nfour values' own",
+                   "accuracy": "accuracy", "auc_mean": _MEASURES["auc_mean"]}  # fmt: skip
+
+
+def label_forest(table, counts, title=None):
+    """Draw metrics by how certain the label is, with 95 % intervals; the dotted line is that of all records.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`cardiov.evaluation.bootstrap_subsets`.
+    counts : Series of int
+        Records of each subset.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    return _forests(table, counts, _LABEL_MEASURES, (180, 58), 1, title)
+
+
+def _forests(table, counts, measures, size, rows, title):
+    """A panel a metric, in `rows` rows, with the intervals of the groups of `table` (group, metric) that have looks."""
+    groups = [name for name in _SUBGROUP_LOOKS if name in table.index.unique(0)]
+    figure = Figure(figsize=(size[0] * _MM, size[1] * _MM), layout="constrained", facecolor="white")
+    panels = figure.subplots(rows, len(measures) // rows, sharey=True).flat
+    for axes, (statistic, name) in zip(panels, measures.items(), strict=True):
+        chosen = table.xs(statistic, level="statistic").loc[groups]
+        _forest(axes, chosen)
+        axes.axvline(chosen.loc["all", "estimate"], color="grey", lw=0.7, ls=":", zorder=0)
         axes.set_xlabel(name, fontsize=_USUAL)
-        axes.set_yticks(range(len(groups)), [f"{group} ({counts.loc[group, 'records']:,})" for group in groups])
+        axes.set_yticks(range(len(groups)), [f"{group} ({counts[group]:,})" for group in groups])
         axes.tick_params(labelsize=_USUAL)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(len(groups) - 0.5, -0.5)  # shared: the first group on top
     if title:
-        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+        figure.suptitle(fill(title, int(size[0] / _LETTER)), fontsize=_USUAL)
     return figure
 
 
@@ -939,3 +969,61 @@ def coverage_forest(table, stated, title=None):
     shares.set_yticks(range(len(table)), [f"{group} ({n:,})" for group, n in table["records"].items()])
     shares.set_ylim(len(table) - 0.5, -0.5)
     return figure
+
+
+# Learning curve
+
+_CURVE_NAMES = {"auc_mean": "mean AUC", "mae": "mean absolute error (steps)"}
+_LAWS = {"fit": (LEVEL_COLOURS[0], "-", "fitted power law"), "forecast": (LEVEL_COLOURS[0], "--", "its forecast"),
+         "forecast without a floor": (LEVEL_COLOURS[2], ":", "forecast of a law without a floor")}  # fmt: skip
+
+
+def learning_curve(points, title=None):
+    """Draw mean AUC and MAE against the number of training records, and what fitted power laws forecast of more.
+
+    Parameters
+    ----------
+    points : DataFrame
+        From :func:`cardiov.scaling.curve_points`; rows of the kind "published" are drawn as stars.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Bands and bars are 95 % intervals over patients and training seeds.
+    """
+    figure = Figure(figsize=(180 * _MM, 85 * _MM), layout="constrained", facecolor="white")
+    for axes, (statistic, name) in zip(figure.subplots(1, 2), _CURVE_NAMES.items(), strict=True):
+        kinds = dict(iter(points[points["statistic"] == statistic].groupby("kind")))
+        _curve(axes, kinds)
+        axes.set_xscale("log")
+        ticks = [*kinds["mean"]["records"], kinds["forecast"]["records"].max()]
+        axes.set_xticks(ticks, [f"{n:,.0f}" for n in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("training records", fontsize=_USUAL)
+        axes.set_ylabel(name, fontsize=_USUAL)
+        axes.tick_params(labelsize=_USUAL)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=_SMALL, frameon=False)
+    if title:
+        figure.suptitle(fill(title, int(180 / _LETTER)), fontsize=_USUAL)
+    return figure
+
+
+def _curve(axes, kinds):
+    """Runs, means, laws with their bands and published figures of one statistic."""
+    for kind, (colour, style, label) in _LAWS.items():
+        law = kinds[kind]
+        axes.plot(law["records"], law["estimate"], style, color=colour, lw=1.5, label=label)
+        if kind in ("fit", "forecast"):
+            strength = 0.25 if kind == "fit" else 0.12
+            axes.fill_between(law["records"], law["low"], law["high"], color=colour, alpha=strength, lw=0)
+    axes.axvline(kinds["fit"]["records"].max(), color="grey", lw=0.7, ls=":", zorder=0)
+    runs, mean = kinds["run"], kinds["mean"]
+    axes.plot(runs["records"], runs["estimate"], "o", ms=4, mfc="none", color="grey", label="one training run")
+    ends = [mean["estimate"] - mean["low"], mean["high"] - mean["estimate"]]
+    axes.errorbar(mean["records"], mean["estimate"], ends, fmt="D", ms=4, lw=1, color="black", label="mean of the runs")
+    if "published" in kinds:
+        published = kinds["published"]
+        axes.plot(published["records"], published["estimate"], "*", ms=10, color=LEVEL_COLOURS[3], label="published")

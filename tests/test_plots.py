@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from cardiov import plots
@@ -319,6 +320,21 @@ def test_forest_draws_estimates_with_intervals_and_says_undefined():
     assert len(markers) == 3  # groups differ by more than colour
 
 
+def test_label_forest_draws_the_subsets_and_leaves_their_differences_to_the_table():
+    subsets = ["all", "a tie decides", "no tie", "a tie decides - no tie"]
+    index = pd.MultiIndex.from_product([subsets, ["mae", "macro_mae", "accuracy", "kappa", "auc_mean"]],
+                                       names=["subset", "statistic"])  # fmt: skip
+    table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
+    table.loc[("a tie decides", "auc_mean")] = np.nan
+    figure = plots.label_forest(table, pd.Series([1200, 28, 174], subsets[:3]), "simulated")
+    assert len(figure.axes) == 4 and figure.get_suptitle() == "simulated"
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert ticks == ["all (1,200)", "no tie (174)", "a tie decides (28)"]
+    assert [list(line.get_xdata()) for line in figure.axes[1].lines[:2]] == [[0.4, 0.7], [0.5]]
+    assert [text.get_text() for text in figure.axes[3].texts] == ["undefined"]
+    assert len({line.get_marker() for line in figure.axes[0].lines} - {"None"}) == 3
+
+
 def test_agreement_bars_have_exact_intervals_and_percentages():
     from cardiov.evaluation import side_shares
 
@@ -388,3 +404,40 @@ def test_coverage_forest_draws_shares_against_the_stated_one_and_sizes_against_a
     assert [list(axes.lines[-1].get_xdata()) for axes in figure.axes] == [[0.9, 0.9], [1.5, 1.5]]  # dotted
     assert [label.get_text() for label in shares.get_yticklabels()][4] == "critical value 3 (1,200)"
     assert shares.yaxis_inverted() and not shares.texts and not sizes.texts
+
+
+# Learning curve
+
+
+@pytest.fixture
+def curve():
+    rows = []
+    for statistic, sign in (("auc_mean", 1), ("mae", -1)):
+        rows += [(statistic, "run", n, 0.6 + sign * k / 20, None, None) for k, n in enumerate((100, 200, 400))]
+        rows += [(statistic, "mean", n, 0.6 + sign * k / 20, 0.5, 0.8) for k, n in enumerate((100, 200, 400))]
+        for kind, ns in (("fit", (100, 400)), ("forecast", (400, 3000)), ("forecast without a floor", (400, 3000))):
+            rows += [(statistic, kind, n, 0.6, 0.55, 0.65) for n in ns]
+        rows.append((statistic, "published", 3000, 0.7, None, None))
+    return pd.DataFrame(rows, columns=["statistic", "kind", "records", "estimate", "low", "high"])
+
+
+def test_learning_curve_draws_runs_laws_and_published_figures(curve):
+    figure = plots.learning_curve(curve, "simulated")
+    auc, mae = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["mean AUC", "mean absolute error (steps)"]
+    assert auc.get_xscale() == "log" and figure.get_suptitle() == "simulated"
+    assert [label.get_text() for label in auc.get_xticklabels()] == ["100", "200", "400", "3,000"]
+    drawn = {line.get_label(): line for line in mae.lines}
+    assert list(drawn["one training run"].get_ydata()) == pytest.approx([0.6, 0.55, 0.5])
+    assert list(drawn["published"].get_xdata()) == [3000] and list(drawn["published"].get_ydata()) == [0.7]
+    assert list(drawn["its forecast"].get_xdata()) == [400, 3000] and drawn["its forecast"].get_linestyle() == "--"
+    assert len([band for band in mae.collections if isinstance(band, PolyCollection)]) == 2
+    (bars,) = mae.containers
+    ends = [segment[:, 1].tolist() for segment in bars.lines[2][0].get_segments()]
+    assert ends == [pytest.approx([0.5, 0.8])] * 3
+    assert len(figure.legends[0].get_texts()) == 6
+
+
+def test_learning_curve_without_published_figures_has_no_star(curve):
+    figure = plots.learning_curve(curve[curve["kind"] != "published"])
+    assert "published" not in [text.get_text() for text in figure.legends[0].get_texts()]
