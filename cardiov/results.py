@@ -220,6 +220,21 @@ def read_provenance(dataset: str, run: str) -> dict:
     return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
 
 
+def run_names(dataset: str, prefix: str) -> list[str]:
+    """Names of the stored runs that begin with a prefix, without their seeds, sorted.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    folder = results_dir(dataset) / "runs"
+    names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
+    if not names:
+        raise DataSetError(f"{shown(folder)} has no run {prefix}*: run `python -m cardiov study` first, as `make paper` does.")
+    return names
+
+
 def run_seeds(dataset: str, name: str) -> list[int]:
     """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``.
 

@@ -63,9 +63,9 @@ def describe(dataset: str) -> dict:
     run = chosen_run(dataset)
     about = results.read_provenance(dataset, run)["run"]
     validation = results.read_predictions(dataset, run).query("split == 'validation'")
-    temperature = fit_temperature(validation.filter(like="output_").to_numpy(), validation["critical_value"].to_numpy())
-    probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
     label = validation["critical_value"].to_numpy()
+    temperature = round(fit_temperature(validation.filter(like="output_").to_numpy(), label), 4)
+    probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
     source = VERSIONS["1.0.3"]
     return {
         "name": dataset,
@@ -73,7 +73,7 @@ def describe(dataset: str) -> dict:
         "preprocessing": {"rate": about["rate"], "band": BAND, "order": ORDER, "leads": LEADS, "unit": "mV"},
         "label_rule": about["config"]["label_rule"],
         "temperature": temperature,
-        "levels": {str(coverage): conformal_level(probabilities, label, coverage) for coverage in COVERAGES},
+        "levels": {str(coverage): round(conformal_level(probabilities, label, coverage), 6) for coverage in COVERAGES},
         "data": "simulated" if results.simulated(dataset) else f"{dataset}, of PTB-XL, doi:{source.doi}",
         "licence": source.licence,
         "attribution": source.citation,
@@ -100,7 +100,7 @@ def ship(dataset: str, path) -> None:
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], **about)
     with results.replacing(path.with_suffix(".md")) as temporary:
-        temporary.write_text(model_card(model), encoding="utf-8")
+        temporary.write_text(model_card(CardioV.from_pretrained(path)), encoding="utf-8")
 
 
 def model_card(model) -> str:
