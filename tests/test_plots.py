@@ -441,3 +441,17 @@ def test_learning_curve_draws_runs_laws_and_published_figures(curve):
 def test_learning_curve_without_published_figures_has_no_star(curve):
     figure = plots.learning_curve(curve[curve["kind"] != "published"])
     assert "published" not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_comparisons_are_drawn_in_order_with_a_line_at_no_difference():
+    index = pd.MultiIndex.from_product([["wider", "longer"], ["mae", "auc_mean"]], names=["idea", "statistic"])
+    bounds = {"estimate": [0.1, 0.2, np.nan, 0.4], "low": [0.0, 0.1, np.nan, 0.3], "high": [0.2, 0.3, np.nan, 0.5]}
+    names = {"auc_mean": "difference in mean AUC", "mae": "mean absolute error"}
+    figure = plots.comparison_forest(pd.DataFrame(bounds, index), names, "simulated")
+    auc, mae = figure.axes
+    assert [label.get_text() for label in auc.get_yticklabels()] == ["wider", "longer"]
+    assert [axes.get_xlabel() for axes in figure.axes] == list(names.values())
+    assert [line.get_xdata()[0] for line in auc.lines[1::2]][:2] == [0.2, 0.4]
+    assert any(list(line.get_xdata()) == [0, 0] for line in auc.lines)  # no difference
+    assert not any(list(line.get_xdata()) == [0, 0] for line in mae.lines)
+    assert [text.get_text() for text in mae.texts] == ["undefined"]

@@ -163,3 +163,9 @@ def test_a_copy_of_the_committed_results_holds_what_is_staged_and_no_later_chang
     assert (folder / "results/some/table.csv").read_text() == "a\n1\n"
     assert (folder / "figures/some/line.csv").read_text() == "y\n2\n"
     assert (folder / "data").resolve() == root / "data"
+
+
+def test_names_of_runs_are_without_their_seeds(some_runs):
+    assert results.run_names("some", "share-") == ["share-0.5", "share-0.5-plain", "share-0.55"]
+    with pytest.raises(DataSetError, match=r"has no run idea-\*: run `python -m cardiov study` first"):
+        results.run_names("some", "idea-")

@@ -4,12 +4,14 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 from ecg_files import write_data_set
 
-from cardiov import study
+from cardiov import results, study
 from cardiov.errors import ParameterError
+from cardiov.evaluation import SCORES
 from cardiov.training import TrainingConfig
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
@@ -55,3 +57,23 @@ def test_every_run_is_trained_once(tmp_path):
     written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     train()
     assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    path = tmp_path / "results/part/runs/best-1/provenance.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"run": {"config": {"seed": 1, "crop": 5.0, "model": {"dropout": 0.2}}}}))
+    assert study.settings("part", "best-1") == {"crop": 5.0, "dropout": 0.2}
+
+
+def test_an_ensemble_decodes_the_mean_of_the_outputs():
+    table = pd.DataFrame({"ecg_id": [1, 2], "critical_value": [0, 3], "predicted": 0} | dict.fromkeys(SCORES, 0.0))
+    logits = np.array([[[2.0, -2, -4], [6, 4, -1]], [[-4, -4, -4], [2, 2, 3]]])  # (seeds, N, 3)
+    runs = {seed: table.assign(**{f"output_{k + 1}": one[:, k] for k in range(3)}) for seed, one in enumerate(logits)}
+    together = study.ensemble(runs)
+    p = 1 / (1 + np.exp([1, 3, 4])), 1 / (1 + np.exp([-4, -3, -1]))  # of the means -1, -3, -4 and 4, 3, 1
+    expected = [[1 - q[0], q[0] - q[1], q[1] - q[2], q[2]] for q in p]
+    assert together[SCORES].to_numpy() == pytest.approx(np.array(expected))
+    assert together["predicted"].tolist() == [0, 3] and together["output_1"].tolist() == [-1, 4]
+    assert runs[0]["predicted"].tolist() == [0, 0]  # what goes in stays as it is
