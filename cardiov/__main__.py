@@ -55,6 +55,14 @@ def study(arguments):
     train_runs(read_parameters(arguments.parameters), arguments.data, arguments.dataset)
 
 
+def ship(arguments):
+    """Write the network that fold 9 chose, with its preprocessing, and its model card."""
+    from cardiov.shipping import ship as write
+
+    write(arguments.dataset, Path(arguments.path))
+    print(arguments.path)
+
+
 def stress(arguments):
     """Predict the test records again, disturbed (notebook 08)."""
     from cardiov.model import CardioV
@@ -183,6 +191,8 @@ def command_line() -> argparse.ArgumentParser:
 
     command = add(study, ("data", "folder in PTB-XL's layout"), ("dataset", "name under results/"))
     _add_parameters(command, "YAML file such as notebooks/params/demo/experiments.yaml")
+
+    add(ship, ("dataset", "name under results/"), ("path", "safetensors file to write; the card goes beside it"))
 
     command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
     _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")

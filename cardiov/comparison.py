@@ -113,12 +113,13 @@ def _holds(figure, value, other, rule):
 
 
 def _reproduced(figure, scalars):
-    text = _with_interval(figure["scalar"], scalars)
-    other = _with_interval(figure["than"], scalars)
+    text = with_interval(figure["scalar"], scalars)
+    other = with_interval(figure["than"], scalars)
     return f"{text} against {other}" if text and other else text
 
 
-def _with_interval(key, scalars):
+def with_interval(key: str, scalars: dict) -> str:
+    """A scalar of `cardiov.results.read_scalars` as text, with its 95 % interval where it has one; "" without it."""
     value, low, high = (scalars.get(key + end) for end in ("", "_low", "_high"))
     if value is None:
         return ""

@@ -38,10 +38,10 @@ def metrics(predictions: pd.DataFrame) -> pd.Series:
         ``mae``; ``macro_mae``, the mean of the four classes' own MAE (Baccianella et al. 2009), so that rare critical
         values count as much as common ones; ``accuracy``; ``kappa``, quadratically weighted; ``auc_0`` to ``auc_3``,
         one critical value against the rest, and ``auc_mean``; ``wrong``, ``error_1`` to ``error_3`` and
-        ``error_2_or_more``, shares of all records; ``violation_rate``, the share of records whose thresholds are not
-        monotone (ordinal runs; NaN for others); ``rps`` and ``ece``, how far the scores can be taken for probabilities
-        (`ranked_probability_score`, `expected_calibration_error`; NaN where they are none, as in regression runs). An
-        AUC is NaN where its class is absent or alone, and a mean over the four classes is NaN where one of them is
+        ``error_2_or_more``, shares of all records; ``violation_rate``, the share of records with a negative
+        probability, which is where thresholds are not monotone; ``rps`` and ``ece``, how far the scores can be taken
+        for probabilities (`ranked_probability_score`, `expected_calibration_error`). These three are NaN where the
+        scores are no probabilities, as in regression runs. An AUC is NaN where its class is absent or alone, and a mean over the four classes is NaN where one of them is
         missing: it would be another quantity.
     """
     return _unweighted(_weighted_metrics(predictions), len(predictions))
@@ -158,7 +158,7 @@ def _weighted_metrics(predictions, names=METRICS):
     label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
     scores = predictions[SCORES].to_numpy()
     cell = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
-    out_of_order, ranked, excess = _out_of_order(predictions), *_calibration(scores, label)
+    negative, ranked, excess = _calibration(scores, label)
 
     def evaluate(weights):
         weights = np.array(weights, dtype=float)  # (R, N)
@@ -166,7 +166,7 @@ def _weighted_metrics(predictions, names=METRICS):
             found = _counted_metrics((weights @ cell).reshape(-1, len(CLASSES), len(CLASSES)))
             aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
             found |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
-            sums = {"violation_rate": weights @ out_of_order, "rps": weights @ ranked}
+            sums = {"violation_rate": weights @ negative, "rps": weights @ ranked}
             sums["ece"] = np.abs(weights @ excess).sum(axis=1)
             found |= {name: total / weights.sum(axis=1) for name, total in sums.items()}
         return pd.DataFrame(found)[list(names)]
@@ -175,10 +175,13 @@ def _weighted_metrics(predictions, names=METRICS):
 
 
 def _calibration(scores, label):
-    """What `metrics` sums over the records for ``rps``, (N,), and ``ece``, (N, BINS); NaN for no probabilities."""
+    """What `metrics` sums over the records for ``violation_rate`` and ``rps``, (N,), and ``ece``, (N, BINS).
+
+    NaN where the scores are no probabilities.
+    """
     if (np.abs(scores.sum(axis=1) - 1) > 1e-3).any():
-        return np.full(len(label), np.nan), np.full((len(label), BINS), np.nan)
-    return _ranked_scores(scores, label), _confidence_excess(scores, label)
+        return np.full(len(label), np.nan), np.full(len(label), np.nan), np.full((len(label), BINS), np.nan)
+    return (scores < 0).any(axis=1), _ranked_scores(scores, label), _confidence_excess(scores, label)
 
 
 def _counted_metrics(counts):
@@ -206,14 +209,6 @@ def _weighted_auc(positive, score, weights):
     won, lost = (np.add.reduceat(weights * some, ties, axis=1) for some in (positive, ~positive))
     below = np.cumsum(lost, axis=1) - lost / 2
     return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
-
-
-def _out_of_order(predictions):
-    """Whether each record's thresholds are not monotone, (N,); NaN where the outputs are no thresholds."""
-    logits = predictions.filter(regex=r"^output_\d+$").to_numpy()  # (N, outputs)
-    if logits.shape[1] != THRESHOLDS:
-        return np.full(len(predictions), np.nan)
-    return (np.diff(logits) > 0).any(axis=1)
 
 
 def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:

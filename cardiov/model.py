@@ -26,6 +26,10 @@ from cardiov.errors import CheckpointError
 from cardiov.results import replacing
 
 
+PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
+FLAT = 1e-3  # mV: what varies less is not made larger by normalisation
+
+
 @dataclass(frozen=True)
 class CardioVConfig:
     """What makes a network of this family; the defaults are the paper's network with its ordinal head."""
@@ -40,6 +44,7 @@ class CardioVConfig:
     dropout: float = 0.5
     squeeze_excitation: bool = True  # without it a block's output is added to the shortcut as it is
     shared_slope: bool = False  # CORAL's head: one projection for all outputs, each with its own bias
+    normalise: bool = False  # divide each record by its standard deviation over all leads
 
     def __post_init__(self):
         for name in ("widths", "depths"):
@@ -274,6 +279,8 @@ class CardioV(nn.Module):
 
     def features(self, x):
         """Activations of the last stage: (B, 12, n) -> (B, 1024, 1, ceil(n / 2**8))."""
+        if self.config.normalise:
+            x = x / x.std((1, 2), keepdim=True).clamp(min=FLAT)
         x = self.stem(x.unsqueeze(2).contiguous(memory_format=torch.channels_last))
         for stage in self.stages:
             x = stage(x)
@@ -309,13 +316,14 @@ class CardioV(nn.Module):
             save_file(tensors, temporary, {key: json.dumps(value) for key, value in described.items()})
 
     @classmethod
-    def from_pretrained(cls, name_or_path):
+    def from_pretrained(cls, name_or_path="ptbxl-sample"):
         """Build the network that a weights file describes, with its weights, ready for inference.
 
         Parameters
         ----------
         name_or_path : str or Path
-            A safetensors file written by `save_pretrained`.
+            The name of weights that come with the package, by default those trained on the real sample of PTB-XL, or
+            a safetensors file written by `save_pretrained`.
 
         Returns
         -------
@@ -327,7 +335,8 @@ class CardioV(nn.Module):
         CheckpointError
             If the file is missing, is not safetensors, or holds weights of another configuration.
         """
-        state, metadata = _read_weights(Path(name_or_path))
+        shipped = PRETRAINED / f"{name_or_path}.safetensors"
+        state, metadata = _read_weights(shipped if shipped.exists() else Path(name_or_path))
         try:
             model = cls(CardioVConfig(**metadata.get("config", {})))
             model.load_state_dict(state)
@@ -369,7 +378,8 @@ def _read_weights(path):
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: no readable safetensors weights there ({error}); give the path of a file made by save_pretrained."
+            f"{path}: no readable safetensors weights there ({error}); give the path of a file made by save_pretrained, or one of "
+            f"the names {', '.join(sorted(path.stem for path in PRETRAINED.glob('*.safetensors'))) or '(none here)'}."
         ) from error
 
 

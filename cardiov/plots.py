@@ -799,7 +799,7 @@ def _forests(table, counts, measures, size, rows, title):
 def _forest(axes, rows):
     """Estimates with intervals, one below the other; "undefined" where there is none."""
     for y, (group, row) in enumerate(rows.iterrows()):
-        colour, marker = _SUBGROUP_LOOKS[group]
+        colour, marker = _SUBGROUP_LOOKS.get(group, ("black", "o"))
         axes.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.5)
         axes.plot(row["estimate"], y, marker, color=colour, ms=4.5)
         if np.isnan(row["estimate"]):
@@ -968,6 +968,37 @@ def coverage_forest(table, stated, title=None):
     sizes.set_xlim(0.9, len(LEVELS) + 0.1)
     shares.set_yticks(range(len(table)), [f"{group} ({n:,})" for group, n in table["records"].items()])
     shares.set_ylim(len(table) - 0.5, -0.5)
+    return figure
+
+
+# Recipes and methods compared
+
+
+def comparison_forest(table, names, title=None):
+    """Draw estimates or differences of several recipes, one panel a statistic, with their 95 % intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Indexed by recipe and ``statistic``, with ``estimate``, ``low`` and ``high``.
+    names : dict of str to str
+        Statistics to draw, and what to call each; a name that has "difference" in it gets a line at 0.
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    recipes = table.index.unique(0)
+    figure, panels = _statistics_axes(180, 20 + 6 * len(recipes), columns=len(names), title=title)
+    for axes, (statistic, name) in zip(panels, names.items(), strict=True):
+        rows = table.xs(statistic, level="statistic").loc[recipes]
+        _forest(axes, rows)
+        axes.set_xlabel(name, fontsize=_USUAL)
+        if "difference" in name:
+            axes.axvline(0, color="grey", lw=1, ls=":", zorder=0)
+    panels[0].set_yticks(range(len(recipes)), recipes)
+    panels[0].set_ylim(len(recipes) - 0.5, -0.5)
     return figure
 
 

@@ -6,9 +6,10 @@ import json
 import jinja2
 import pandas as pd
 
+from cardiov.comparison import with_interval
 from cardiov.errors import DataSetError
 from cardiov.ptbxl import VERSIONS
-from cardiov.results import ROOT, figures_dir, provenance, replacing, results_dir, simulated
+from cardiov.results import ROOT, figures_dir, provenance, read_scalars, replacing, results_dir, simulated
 
 # of the network alone, whatever the data set
 WITHOUT_DATA = {"table3_network", "table4_targets", "fig1_framework", "eq6_erratum", "agreement_bounds", "agreement_selection"}
@@ -36,6 +37,20 @@ SECTIONS = [
         ("roc_metrics", "Metrics on the test split with 95 % intervals from resampled patients."),
         ("confusion_matrix", "Labels (rows) and predictions (columns), test split."),
         ("decoders", "The paper's decoder and the monotone one, with paired differences."),
+    ]),
+    ("The best run", [
+        ("ideas_forest", "Each idea against the recipe to start from, validation split (fold 9), with 95 % intervals."),
+        ("ideas", "The ideas: what each changes, whether the final recipe has it, and its differences on fold 9."),
+        ("best_forest", "The paper's protocol and the final recipe on the test split (fold 10), reported once."),
+        ("best_roc", "ROC curves of the chosen network, test split."),
+        ("best_metrics", "All metrics on the test split with 95 % intervals over patients and seeds."),
+        ("best_difference", "Final recipe - paper's protocol, paired by patients, test split."),
+    ]),
+    ("Ordinal methods", [
+        ("methods_forest", "Seven objectives on one backbone and budget, test split, with 95 % intervals."),
+        ("methods_differences_forest", "Their differences to the paper's loss, paired by patients."),
+        ("methods", "All metrics of the methods, means over seeds, with 95 % intervals over patients and seeds."),
+        ("methods_differences", "All differences to the paper's loss."),
     ]),
     ("Subgroups", [
         ("table5_subgroups", "Table 5 drawn: metrics by sex and age with 95 % intervals; dotted: all records."),
@@ -134,7 +149,7 @@ STATISTICS = {  # as a reader names them
 } | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
 STATISTICS |= {f"auc_above_{k}": f"AUC of above {k}" for k in range(3)}
 UNSHOWN = {"records", "external_ludb"}  # one row a record: too long for a page
-README_DATA_SETS = ("demo", "ptbxl-sample")
+README_DATA_SETS = ("ptbxl-sample", "demo")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
 
@@ -262,17 +277,32 @@ def _text(value):
 
 def readme_table() -> str:
     """The results that the README shows: published figures beside the reproduced ones of each committed data set."""
-    files = {name: results_dir(name) / "published.csv" for name in README_DATA_SETS}
-    tables = {name: pd.read_csv(path, dtype=str, keep_default_na=False) for name, path in files.items() if path.exists()}
-    if not tables:
+    columns = {}
+    for dataset in README_DATA_SETS:
+        if (results_dir(dataset) / "published.csv").exists():
+            columns |= _readme_columns(dataset)
+    if not columns:
         return "No results yet."
-    cells = {name: table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1) for name, table in tables.items()}
-    names = [f"{name} (simulated)" if simulated(name) else name for name in tables]
-    lines = [["Where", "Quantity", "Published", *names], ["---"] * (3 + len(names))]
-    rows = _headline_rows(pd.read_csv(ROOT / "results" / "published.csv", dtype=str))
-    for where, quantity, published in rows[["where", "quantity", "published"]].to_numpy():
-        lines.append([where, quantity, published, *(column.get((where, quantity), "") for column in cells.values())])
+    lines = [["Where", "Quantity", "Published", *columns], ["---"] * (3 + len(columns))]
+    for row in _headline_rows(pd.read_csv(ROOT / "results" / "published.csv", dtype=str)).itertuples():
+        cells = (column.get((row.where, row.quantity), "") for column in columns.values())
+        lines.append([row.where, row.quantity, row.published, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _readme_columns(dataset):
+    """Cells by where and quantity: of the paper's protocol and, on real ECGs, of the network that is shipped."""
+    table = pd.read_csv(results_dir(dataset) / "published.csv", dtype=str, keep_default_na=False)
+    table, scalars = table.set_index(["where", "quantity"]), read_scalars(dataset)
+    n = f"n = {scalars.get('04_roc.n', 0):,}"
+    if simulated(dataset):
+        return {f"{dataset} (simulated), {n}": table.apply(_readme_cell, axis=1)}
+    columns = {f"{dataset}, paper's protocol, {n}": table.apply(_readme_cell, axis=1)}
+    if "11_best.n" not in scalars:
+        return columns
+    keys = pd.read_csv(ROOT / "results" / "published.csv", dtype=str).set_index(["where", "quantity"])["scalar"]
+    best = keys[keys.str.startswith("04_roc.", na=False)].str.replace("04_roc.", "11_best.chosen_")
+    return columns | {f"{dataset}, best recipe, n = {scalars['11_best.n']:,}": best.map(lambda key: with_interval(key, scalars))}
 
 
 def _readme_cell(figure):

@@ -185,6 +185,18 @@ def read_history(dataset: str, run: str) -> pd.DataFrame:
     return _read_of_run(dataset, run, "history")
 
 
+def read_provenance(dataset: str, run: str) -> dict:
+    """What made a run such as ``"ordinal-0"``: its configuration and `provenance`.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    path = results_dir(dataset) / "runs" / run / "provenance.json"
+    return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
+
+
 def read_predictions(dataset: str, run: str) -> pd.DataFrame:
     """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
 
@@ -206,6 +218,21 @@ def read_provenance(dataset: str, run: str) -> dict:
     """
     path = results_dir(dataset) / "runs" / run / "provenance.json"
     return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
+
+
+def run_names(dataset: str, prefix: str) -> list[str]:
+    """Names of the stored runs that begin with a prefix, without their seeds, sorted.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    folder = results_dir(dataset) / "runs"
+    names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
+    if not names:
+        raise DataSetError(f"{shown(folder)} has no run {prefix}*: run `python -m cardiov study` first, as `make paper` does.")
+    return names
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:

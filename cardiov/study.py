@@ -14,17 +14,22 @@ Each run leaves predictions, history and provenance in ``results/<dataset>/runs/
 
 import multiprocessing
 import os
+import threading
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from cardiov.errors import ParameterError
+from cardiov.evaluation import SCORES
+from cardiov.ordinal import decode_outputs
 from cardiov.ptbxl import cache_at, read_metadata
-from cardiov.results import build_dir, results_dir
+from cardiov.results import build_dir, read_provenance, results_dir
 from cardiov.training import TrainingConfig, fit
 
 KEYS = {"rate", "recipe", "runs"}
@@ -84,7 +89,7 @@ def train_runs(parameters: dict, data, dataset: str) -> None:
     metadata = read_metadata(data).loc[cache.ecg_ids]
     workers = 1 if torch.cuda.is_available() else os.cpu_count()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
         jobs = [pool.submit(_train, config, cache, metadata, dataset, run) for run, config in runs.items()]
         try:
             for job in tqdm(as_completed(jobs), total=len(jobs), unit=" runs", desc="training"):
@@ -92,6 +97,16 @@ def train_runs(parameters: dict, data, dataset: str) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _begin_worker():
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()  # a killed parent cannot tell its workers to stop
+    os._exit(1)
 
 
 def _train(config, cache, metadata, dataset, run):
@@ -103,3 +118,39 @@ def _train(config, cache, metadata, dataset, run):
 def weights_path(dataset: str, run: str) -> Path:
     """Where a run of a study leaves its weights."""
     return build_dir(dataset) / "studies" / run / "weights.safetensors"
+
+
+def settings(dataset: str, run: str) -> dict:
+    """Configuration of a stored run but for its seed, the network's fields beside the others.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    config = read_provenance(dataset, run)["run"]["config"]
+    return {name: value for name, value in (config | config.pop("model")).items() if name != "seed"}
+
+
+def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd.DataFrame:
+    """Predictions of several networks together: their outputs averaged, then decoded.
+
+    Parameters
+    ----------
+    runs : mapping of int to DataFrame
+        Predictions of the same records in the same order, from `cardiov.results.read_seeds`.
+    objective : str
+        Of `cardiov.ordinal.OBJECTIVES`.
+
+    Returns
+    -------
+    DataFrame
+        As of one run.
+    """
+    first, *_ = runs.values()
+    columns = list(first.filter(regex=r"^output_\d+$"))
+    outputs = torch.tensor(sum(run[columns].to_numpy() for run in runs.values()) / len(runs))  # (N, outputs)
+    scores, predicted = decode_outputs(outputs, objective)
+    together = first.assign(predicted=predicted.numpy())
+    together[columns], together[SCORES] = outputs.numpy(), scores.numpy()
+    return together

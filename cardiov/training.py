@@ -213,7 +213,8 @@ def tabulate(metadata, outputs, objective):
 
 def _identity(config, cache, metadata):
     """What decides a run: equal identities give equal runs."""
-    data = {"data": _data_digest(cache, metadata, config.phases), "train_records": len(_training_rows(metadata, config))}
+    data = {"data": _data_digest(cache, metadata, config.phases), "rate": cache.rate}
+    data["train_records"] = len(_training_rows(metadata, config))
     return {"config": asdict(config), **data, "code": source_digest()}
 
 
@@ -471,7 +472,7 @@ class _Trainer:
 
 def _difference(theirs, ours):
     """Say in words what sets two runs apart."""
-    flat = [{**run["config"], "data digest": run["data"], "code digest": run["code"]} for run in (theirs, ours)]
+    flat = [run["config"] | {f"{key} digest": run[key] for key in ("data", "code")} for run in (theirs, ours)]
     changed = [name for name in flat[1] if flat[0].get(name) != flat[1][name]]
     return ", ".join(f"{name} {flat[0].get(name)} instead of {flat[1][name]}" for name in changed)
 

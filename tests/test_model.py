@@ -222,3 +222,15 @@ def test_corals_head_is_the_plain_one_with_equal_rows():
     plain.load_state_dict({"weight": shared.weight.expand(3, 5), "bias": shared.bias})
     x = torch.randn(6, 5)
     assert torch.allclose(shared(x), plain(x), atol=1e-6)
+
+
+def test_normalised_records_do_not_depend_on_their_amplitude():
+    torch.manual_seed(0)
+    model = CardioV(replace(NARROW, normalise=True)).eval()
+    plain = CardioV(NARROW).eval()
+    plain.load_state_dict(model.state_dict())
+    x = torch.randn(2, 12, 100)
+    with torch.no_grad():
+        assert torch.allclose(model(x), model(3 * x), atol=1e-5)
+        assert torch.allclose(model(x), plain(x / x.std((1, 2), keepdim=True)), atol=1e-6)
+        assert model(torch.zeros(1, 12, 100)).isfinite().all()

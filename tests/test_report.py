@@ -101,8 +101,14 @@ def test_the_readme_table_is_written_between_its_marks_and_only_there(root):
     report.update_readme()
     text = (root / "README.md").read_text()
     assert text.startswith(f"before\n{start}\n| Where |") and text.endswith(f"|\n{end}\nafter\n") and "old" not in text
-    assert "| Fig. 2 | mean AUC | 0.8735 | 0.8000 | 0.8000: fail |" in text
+    assert "| Fig. 2 | mean AUC | 0.8735 | 0.8000: fail | 0.8000 |" in text
     assert "demo (simulated)" in text
+    best = {"n": 202, "chosen_auc_mean": 0.86, "chosen_auc_mean_low": 0.8, "chosen_auc_mean_high": 0.9}
+    results.save_scalars("ptbxl-sample", "11_best", best)
+    report.update_readme()
+    text = (root / "README.md").read_text()
+    assert "| ptbxl-sample, best recipe, n = 202 |" in text
+    assert "| 0.8735 | 0.8000: fail | 0.8600 (0.8000 to 0.9000) | 0.8000 |" in text
     changed = (root / "README.md").stat().st_mtime_ns
     report.update_readme()
     assert (root / "README.md").stat().st_mtime_ns == changed
