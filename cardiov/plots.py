@@ -755,7 +755,7 @@ def subgroup_forest(table, counts, title=None):
     return _forests(table, counts["records"], _MEASURES, (180, 105), 2, title)
 
 
-_LABEL_MEASURES = {"mae": _MEASURES["mae"], "macro_mae": "MAE, mean of the\nfour values' own",
+_LABEL_MEASURES = {"mae": _MEASURES["mae"], "error_2_or_more": "share of errors\nof 2 steps or more",
                    "accuracy": "accuracy", "auc_mean": _MEASURES["auc_mean"]}  # fmt: skip
 
 
@@ -1005,7 +1005,8 @@ def comparison_forest(table, names, title=None):
 # Learning curve
 
 _CURVE_NAMES = {"auc_mean": "mean AUC", "mae": "mean absolute error (steps)"}
-_LAWS = {"fit": (LEVEL_COLOURS[0], "-", "fitted power law"), "forecast": (LEVEL_COLOURS[0], "--", "its forecast"),
+_LAWS = {"fit": (LEVEL_COLOURS[0], "-", "fitted power law with its band"),
+         "forecast": (LEVEL_COLOURS[0], "--", "its forecast with its band"),
          "forecast without a floor": (LEVEL_COLOURS[2], ":", "forecast of a law without a floor")}  # fmt: skip
 
 
@@ -1050,7 +1051,9 @@ def _curve(axes, kinds):
         if kind in ("fit", "forecast"):
             strength = 0.25 if kind == "fit" else 0.12
             axes.fill_between(law["records"], law["low"], law["high"], color=colour, alpha=strength, lw=0)
-    axes.axvline(kinds["fit"]["records"].max(), color="grey", lw=0.7, ls=":", zorder=0)
+    largest = kinds["fit"]["records"].max()
+    axes.axvline(largest, color="grey", lw=0.7, ls=":", zorder=0)
+    axes.text(1.1 * largest, 0.02, "forecast", transform=axes.get_xaxis_transform(), size=_SMALL, color="#555555")
     runs, mean = kinds["run"], kinds["mean"]
     axes.plot(runs["records"], runs["estimate"], "o", ms=4, mfc="none", color="grey", label="one training run")
     ends = [mean["estimate"] - mean["low"], mean["high"] - mean["estimate"]]

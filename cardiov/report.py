@@ -119,6 +119,22 @@ SECTIONS = [
                             "(dotted), with exact 95 % intervals, and how many values a range has."),
         ("coverage", "The same in numbers, also for other stated coverages."),
     ]),
+    ("What the labels are worth", [
+        ("label_rule_metrics", "Trained under either label rule and judged by either, means over the seeds with 95 % "
+                               "intervals over patients and seeds; and paired differences of the training."),
+        ("label_forest", "Results by whether a tie decides the label and by the likelihood of the statement that does, "
+                         "with 95 % intervals; dotted: all records."),
+        ("label_subsets", "The same in numbers, with differences between the subsets."),
+    ]),
+    ("Learning curve", [
+        ("learning_curve", "Mean AUC and mean absolute error against the number of training records, with 95 % intervals "
+                           "over patients and seeds. What lies beyond the largest number is a forecast of fitted power "
+                           "laws; published figures are stars."),
+        ("learning_curve_sizes", "Means over the seeds for each number of training records."),
+        ("learning_curve_forecast", "Forecast for the training records of the whole PTB-XL beside the published figures, "
+                                    "by a law with a floor (the main one) and without; exponent and floor of the error, "
+                                    "all with 95 % intervals."),
+    ]),
     ("Published and reproduced", [
         ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
     ]),

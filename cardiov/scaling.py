@@ -17,7 +17,7 @@ from cardiov.evaluation import intervals, metrics, seed_draws
 
 # statistic -> error that falls to 0 at best; the same function leads back
 ERRORS = {"auc_mean": lambda value: 1 - value, "mae": lambda value: value}
-EXPONENTS = (0.001, 1)  # 1 / n is the fastest rate that learning theory knows for a bounded loss
+EXPONENTS = (0.001, 1)  # 1 / n is the fast rate of learning theory; a steeper fit is one of noise
 _GRID, _ZOOMS = 101, 12  # exponents tried at first; how often the search narrows around the best of them, fivefold
 
 
@@ -58,7 +58,7 @@ def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> 
     n, error = np.asarray(n, dtype=float), np.asarray(error, dtype=float)
     if len(np.unique(n)) < 3:
         raise ParameterError(f"a power law through {len(np.unique(n))} sizes fits anything: give three or more.")
-    middle = np.exp(np.log(n).mean())  # near it, so that a and b are of like size
+    middle = np.exp(np.log(n).mean())  # the unit of n, so that a and b are of like size
     target = np.where(error > 0, error, np.nan)[..., None, :]  # (..., 1, K)
     low, high = EXPONENTS
     c, step = np.linspace(low, high, _GRID), (high - low) / (_GRID - 1)

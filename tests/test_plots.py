@@ -322,7 +322,7 @@ def test_forest_draws_estimates_with_intervals_and_says_undefined():
 
 def test_label_forest_draws_the_subsets_and_leaves_their_differences_to_the_table():
     subsets = ["all", "a tie decides", "no tie", "a tie decides - no tie"]
-    index = pd.MultiIndex.from_product([subsets, ["mae", "macro_mae", "accuracy", "kappa", "auc_mean"]],
+    index = pd.MultiIndex.from_product([subsets, ["mae", "error_2_or_more", "accuracy", "kappa", "auc_mean"]],
                                        names=["subset", "statistic"])  # fmt: skip
     table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
     table.loc[("a tie decides", "auc_mean")] = np.nan
@@ -430,7 +430,9 @@ def test_learning_curve_draws_runs_laws_and_published_figures(curve):
     drawn = {line.get_label(): line for line in mae.lines}
     assert list(drawn["one training run"].get_ydata()) == pytest.approx([0.6, 0.55, 0.5])
     assert list(drawn["published"].get_xdata()) == [3000] and list(drawn["published"].get_ydata()) == [0.7]
-    assert list(drawn["its forecast"].get_xdata()) == [400, 3000] and drawn["its forecast"].get_linestyle() == "--"
+    forecast = drawn["its forecast with its band"]
+    assert list(forecast.get_xdata()) == [400, 3000] and forecast.get_linestyle() == "--"
+    assert [text.get_text() for text in mae.texts] == ["forecast"] and mae.texts[0].get_position()[0] > 400
     assert len([band for band in mae.collections if isinstance(band, PolyCollection)]) == 2
     (bars,) = mae.containers
     ends = [segment[:, 1].tolist() for segment in bars.lines[2][0].get_segments()]
