@@ -111,8 +111,13 @@ def test_every_step_runs_once_and_after_what_it_needs(tree, jobs):
     assert at["03_training-ordinal-0"] < at["stress"] < at["08_cases"]
     assert at["03_training-ordinal-0"] < at["explain"] < at["09_gradcam"]
     assert at["01_dataset"] < min(at[name] for name in AFTER_RECORDS)
-    assert max(at[run] for run in TRAININGS | {"10_search"}) < at["study"] < min(at[name] for name in AFTER_STUDY)
+    assert at["study"] < min(at[name] for name in AFTER_STUDY)
     assert steps[-2:] == ["report", "compare"]
+
+
+def test_the_further_runs_which_take_all_cores_wait_for_the_other_trainings(tree):
+    steps, _ = make(tree, "-j3", "build/demo/stamps/studied")
+    assert steps[-1] == "study" and set(steps[:-1]) == {"demo", "prepare", "10_search"} | TRAININGS
 
 
 def test_nothing_runs_when_nothing_changed(tree):
