@@ -1,10 +1,14 @@
 # From ECG signals to the paper's tables, figures and report. `make help` lists the targets.
 #
-# DATASET  demo (simulated, the default) or a folder in PTB-XL's layout; results are named after its last part
-# PARAMS   folder with training.yaml, search.yaml and analysis.yaml; notebooks/params/<name> or, where there is none, .../paper
+# DATASET  demo (simulated, the default) or a folder in PTB-XL's layout; results are named after its last part. Where there
+#          is no such folder, a name alone, such as ptbxl-sample, makes of the results stored under it all that needs no signals
+# PARAMS   folder with training.yaml, search.yaml, experiments.yaml and analysis.yaml; notebooks/params/<name> or, where
+#          there is none, .../paper. Its settings.mk, where there is one, says SEEDS
+# SEEDS    with each of which every objective of Table 6 is trained; 0 if not said
 # PYTHON   interpreter that makes the environment (3.11 or newer)
 # VENV     the environment; conda users give VENV=$CONDA_PREFIX
-# LUDB     folder of the Lobachevsky University Database, on whose marked waves notebook 09 then measures real heat maps
+# LUDB     folder of the Lobachevsky University Database, on whose marked waves notebook 09 then measures real heat maps,
+#          and on whose records notebook 16 tests the network
 
 DATASET ?= demo
 LUDB ?=
@@ -22,69 +26,105 @@ ifneq ($(words $(DATASET)),1)
 $(error DATASET="$(DATASET)" must be one folder without spaces in its path: rename or link the folder)
 endif
 DEMO := data/demo
-DATA := $(if $(filter demo demo/ $(DEMO) $(DEMO)/,$(DATASET)),$(DEMO),$(abspath $(DATASET)))
-NAME := $(notdir $(DATA))
-TABLE := $(DATA)/ptbxl_database.csv
+FOLDER := $(if $(filter demo demo/ $(DEMO) $(DEMO)/,$(DATASET)),$(DEMO),$(abspath $(DATASET)))
+NAME := $(notdir $(FOLDER))
+RESULTS := results/$(NAME)
+# not empty where stored results are all there is
+STORED := $(wildcard $(RESULTS)/records.csv)
+STORED := $(if $(filter $(DEMO),$(FOLDER))$(findstring /,$(DATASET))$(wildcard $(FOLDER)),,$(STORED))
+DATA := $(if $(STORED),,$(FOLDER))
+TABLE := $(or $(STORED),$(DATA)/ptbxl_database.csv)
 PARAMS ?= $(patsubst %/,%,$(firstword $(wildcard notebooks/params/$(NAME)/ notebooks/params/paper/)))
+TRAINING := $(PARAMS)/training.yaml
+SEARCH := $(PARAMS)/search.yaml
+EXPERIMENTS := $(PARAMS)/experiments.yaml
+ANALYSIS := $(PARAMS)/analysis.yaml
+SEEDS := 0
+-include $(PARAMS)/settings.mk
 
 ifneq ($(filter-out help setup test lab bench notebooks clean,$(MAKECMDGOALS)),)
-ifneq ($(DATA),$(DEMO))
+ifeq ($(filter $(DEMO),$(DATA))$(STORED),)
 ifeq ($(wildcard $(TABLE)),)
-$(error there is no $(TABLE): give DATASET=demo or a folder in the layout of PTB-XL)
+$(error there is no $(TABLE): give DATASET=demo, a folder in the layout of PTB-XL or the name of stored results)
 endif
 # everything derived is labelled by the name alone
 ifneq ($(if $(findstring demo,$(NAME)),simulated),$(if $(wildcard $(DATA)/SIMULATED.txt),simulated))
 $(error the name of a folder must have "demo" in it if, and only if, its data are simulated: rename $(DATA))
 endif
 endif
-ifneq ($(words $(wildcard $(patsubst %,$(PARAMS)/%.yaml,training search analysis))),3)
-$(error the folder "$(PARAMS)" lacks training.yaml, search.yaml or analysis.yaml: give PARAMS=notebooks/params/paper)
+ifneq ($(words $(wildcard $(patsubst %,$(PARAMS)/%.yaml,training search experiments analysis))),4)
+$(error the folder "$(PARAMS)" lacks training.yaml, search.yaml, experiments.yaml or analysis.yaml: give PARAMS=notebooks/params/paper)
+endif
+ifeq ($(filter 0,$(SEEDS)),)
+$(error SEEDS="$(SEEDS)" lacks 0, whose runs the notebooks show: add it, in $(PARAMS)/settings.mk or where SEEDS is given)
 endif
 ifneq ($(LUDB),$(if $(wildcard $(LUDB)/1.hea),$(LUDB)))
 $(error there is no $(LUDB)/1.hea: give LUDB=<folder with the records of LUDB> or leave it out)
 endif
+ifneq ($(if $(STORED),$(LUDB)),)
+$(error $(LUDB) is read by a network that is trained on the signals of $(NAME), which are not here: leave LUDB out)
+endif
 endif
 
-# Files. All stamps are under build/, which is never committed, so committed results never make a step skip.
+# A notebook takes seconds to start, so several run at once; each computes on one core, or they would fight.
+ifdef STORED
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN) $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+export OMP_NUM_THREADS := 1
+KEPT := The signals of $(NAME) are not here, so the training (notebooks 03 and 10 and the further runs), the stressed \
+	predictions, the heat maps and the drawn ECGs (in notebooks 01, 08 and 09: Figs. 3, 4, 5a and 5b) stay as they were \
+	stored; all else was made again.
+endif
 
-BUILD := build/$(NAME)
+# Files. All stamps are under build/, which is never committed, so committed results never make a step skip. What is made
+# from stored results has stamps of its own, which say nothing of training.
+
+BUILD := build/$(NAME)$(if $(STORED),/stored)
 STAMPS := $(BUILD)/stamps
 RUN := $(BUILD)/notebooks
-RESULTS := results/$(NAME)
-TRAINING := $(PARAMS)/training.yaml
-SEARCH := $(PARAMS)/search.yaml
-ANALYSIS := $(PARAMS)/analysis.yaml
 PY := $(VENV)/bin/python
 READY := $(VENV)/.cardiov-ready
 
 OBJECTIVES := ordinal classification regression
-TRAINED := $(OBJECTIVES:%=$(RUN)/03_training-%-0.ipynb)
+TRAINED := $(foreach seed,$(SEEDS),$(OBJECTIVES:%=$(RUN)/03_training-%-$(seed).ipynb))
 ORDINAL := $(RUN)/03_training-ordinal-0.ipynb
-ANALYSED := $(patsubst %,$(RUN)/%.ipynb,01_dataset 02_network 04_roc 05_subgroups 06_ablation 07_agreement 08_cases \
-	09_gradcam 10_search)
+# every numbered notebook, but that on LUDB only where there is something of it
+NUMBERED := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+WITHOUT_LUDB := $(if $(LUDB)$(wildcard $(RESULTS)/external_ludb.csv),,%/16_external.ipynb)
+ANALYSED := $(patsubst %,$(BUILD)/%,$(filter-out %/03_training.ipynb %/99_published.ipynb $(WITHOUT_LUDB),$(NUMBERED)))
 RECORDS := $(RUN)/01_dataset.ipynb
 WEIGHTS := $(BUILD)/runs/ordinal-0/weights.safetensors
+SHIPPED := $(BUILD)/shipped.safetensors
 PUBLISHED := $(RUN)/99_published.ipynb
 
 # What each step stands on. errors.py, notebook.py and __main__.py only carry messages and commands, no numbers.
 module = $(1:%=cardiov/%)
 LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py)
 NETWORK := $(call module,model.py ordinal.py)
+FIT := $(call module,training.py augmentation.py evaluation.py) $(NETWORK) $(LABELS)
 SHOWN := $(call module,plots.py results.py mapping.py critical_values.csv signals.py)
 USES_DEMO := $(call module,synthetic.py signals.py mapping.py critical_values.csv)
 USES_CACHE := $(call module,signals.py ptbxl.py)
-USES_03 := $(call module,training.py evaluation.py) $(NETWORK) $(LABELS) $(SHOWN) $(TRAINING)
+USES_03 := $(FIT) $(SHOWN) $(TRAINING)
 USES_01 := $(LABELS) $(SHOWN)
 USES_02 := $(NETWORK) $(SHOWN)
-USES_STRESS := $(call module,stress.py synthetic.py training.py) $(NETWORK) $(LABELS) $(call module,results.py) $(TRAINING)
+USES_STRESS := $(call module,stress.py synthetic.py results.py) $(FIT) $(TRAINING)
 USES_EXPLAIN := $(call module,explain.py evaluation.py results.py) $(NETWORK) $(LABELS) $(TRAINING)
 USES_04 := $(call module,evaluation.py ordinal.py) $(SHOWN) $(ANALYSIS)
 USES_05 := $(USES_04)
 USES_06 := $(USES_04)
 USES_07 := $(call module,review.py ptbxl.py) $(USES_04) results/published.csv $(filter-out %/simulated-reader.csv,$(wildcard $(RESULTS)/reviews/*.csv))
-USES_08 := $(call module,stress.py synthetic.py training.py ptbxl.py) $(USES_04)
+USES_08 := $(call module,stress.py synthetic.py) $(FIT) $(USES_04)
 USES_09 := $(call module,explain.py ptbxl.py model.py) $(USES_04)
-USES_10 := $(call module,search.py training.py evaluation.py) $(NETWORK) $(LABELS) $(SHOWN) $(SEARCH)
+USES_10 := $(call module,search.py) $(FIT) $(SHOWN) $(SEARCH)
+USES_STUDY := $(call module,study.py results.py) $(FIT)
+USES_SHIP := $(call module,shipping.py model_card.md calibration.py) $(USES_STUDY)
+USES_EXTERNAL := $(call module,ludb.py ludb_statements.csv results.py) $(FIT)
+USES_11 := $(USES_STUDY) $(USES_04)
+USES_12 := $(USES_11)
+USES_13 := $(call module,calibration.py) $(USES_11)
+USES_14 := $(USES_11)
+USES_15 := $(call module,scaling.py) $(USES_11)
+USES_16 := $(USES_EXTERNAL) $(USES_04) $(if $(LUDB),$(STAMPS)/external) $(wildcard $(RESULTS)/external_ludb.csv)
 USES_99 := $(call module,comparison.py results.py) results/published.csv results/tolerances.csv
 USES_REPORT := $(call module,report.py report.html comparison.py results.py)
 USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
@@ -92,11 +132,15 @@ USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
 # A step also runs when what it left is gone, a record is newer than the cache, or the stamps are of another data folder
 # or other parameters.
 missing = $(if $(wildcard $(1)),,FORCE)
+noted = $(shell cat $(STAMPS)/$(1) 2>/dev/null)
 USES_CACHE += $(call missing,$(BUILD)/cache/cache.json)
-USES_CACHE += $(if $(wildcard $(STAMPS)/cache),$(if $(shell find $(DATA)/ -newer $(STAMPS)/cache -print -quit 2>/dev/null),FORCE))
-USES_EXPLAIN += $(if $(filter-out $(shell cat $(STAMPS)/explained 2>/dev/null),$(LUDB)),FORCE)
+NEWER := $(if $(and $(DATA),$(wildcard $(STAMPS)/cache)),$(shell find $(DATA)/ -newer $(STAMPS)/cache -print -quit 2>/dev/null))
+USES_CACHE += $(if $(NEWER),FORCE)
+USES_STUDY += $(foreach name,$(call noted,studied),$(call missing,$(name)))
+USES_EXPLAIN += $(if $(filter-out $(call noted,explained),$(LUDB)),FORCE)
+USES_EXTERNAL += $(if $(filter-out $(call noted,external),$(LUDB)),FORCE) $(call missing,$(RESULTS)/external_ludb.csv)
 SETTINGS := $(DATA) $(PARAMS)
-CHANGED := $(if $(filter-out $(shell cat $(STAMPS)/settings 2>/dev/null),$(SETTINGS)),FORCE)
+CHANGED := $(if $(filter-out $(call noted,settings),$(SETTINGS)),FORCE)
 
 NOTEBOOK = $(PY) -m cardiov notebook $< $@ -p dataset $(NAME)
 
@@ -129,12 +173,13 @@ notebooks: $(READY) $(DEMO)/ptbxl_database.csv  ## execute the notebooks again i
 
 .PHONY: clean
 clean:  ## delete demo data, stamps, caches and executed notebooks; results, figures, real data's weights and .venv stay
-	rm -rf $(DEMO) build/demo build/*/stamps build/*/notebooks build/*/cache
+	rm -rf $(DEMO) build/demo build/*/stamps build/*/notebooks build/*/cache* build/*/stored
 
 .PHONY: help
 help:  ## this list
 	@awk -F ':.*## ' '/^##@/ {print substr($$0, 5) ":"} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "DATASET=<folder in PTB-XL's layout> and PARAMS=<folder of parameters> choose other data than the demo."
+	@echo "DATASET=<folder in PTB-XL's layout> and PARAMS=<folder of parameters> choose other data than the demo;"
+	@echo "DATASET=ptbxl-sample, where no such folder is, redoes the statistics of its stored results without signals."
 
 .PHONY: FORCE
 FORCE:
@@ -158,22 +203,15 @@ $(STAMPS)/settings: $(CHANGED)
 	@mkdir -p $(@D)
 	@echo "$(SETTINGS)" > $@
 
+ifdef STORED
+# What these steps leave is there already, and stands for them.
+$(addprefix $(STAMPS)/,cache stressed explained studied): $(STAMPS)/settings requirements.lock \
+		$(TABLE) $(wildcard $(RESULTS)/search.csv $(RESULTS)/runs/*/*)
+	@touch $@
+else
 $(STAMPS)/cache: $(TABLE) $(USES_CACHE) $(TRAINING) $(STAMPS)/settings requirements.lock | $(READY)
 	$(PY) -m cardiov prepare $(DATA) $(BUILD)/cache -f $(TRAINING)
 	@touch $@
-
-define training_step
-$(RUN)/03_training-$(1)-0.ipynb: notebooks/03_training.ipynb $(STAMPS)/cache $(USES_03) \
-		$(call missing,$(RESULTS)/runs/$(1)-0/predictions.csv) | $(READY)
-	$$(NOTEBOOK) -p objective $(1) -p data $(DATA) -f $(TRAINING)
-endef
-$(foreach objective,$(OBJECTIVES),$(eval $(call training_step,$(objective))))
-
-$(RUN)/01_dataset.ipynb: notebooks/01_dataset.ipynb $(TABLE) $(STAMPS)/cache $(USES_01) | $(READY)
-	$(NOTEBOOK) -p data $(DATA)
-
-$(RUN)/02_network.ipynb: notebooks/02_network.ipynb $(STAMPS)/settings $(USES_02) requirements.lock | $(READY)
-	$(NOTEBOOK)
 
 $(STAMPS)/stressed: $(ORDINAL) $(USES_STRESS) $(call missing,$(RESULTS)/runs/ordinal-0/stress.csv) | $(READY)
 	$(PY) -m cardiov stress $(DATA) $(WEIGHTS) $(RESULTS)/runs/ordinal-0 -f $(TRAINING)
@@ -183,35 +221,71 @@ $(STAMPS)/explained: $(ORDINAL) $(USES_EXPLAIN) $(call missing,$(RESULTS)/runs/o
 	$(PY) -m cardiov explain $(DATA) $(WEIGHTS) $(RESULTS)/runs/ordinal-0 -f $(TRAINING) $(LUDB:%=--ludb %)
 	@echo "$(LUDB)" > $@
 
+# It takes all cores, so the other trainings go before it, also under -j.
+$(STAMPS)/studied: $(EXPERIMENTS) $(STAMPS)/cache $(USES_STUDY) | $(TRAINED) $(RUN)/10_search.ipynb
+	$(PY) -m cardiov study $(DATA) $(NAME) -f $(EXPERIMENTS)
+	@ls $(RESULTS)/runs/*/predictions.csv > $@
+
+$(SHIPPED): $(STAMPS)/studied $(USES_SHIP) | $(READY)
+	$(PY) -m cardiov ship $(NAME) $@
+
+$(STAMPS)/external: $(SHIPPED) $(USES_EXTERNAL) | $(READY)
+	$(PY) -m cardiov external $(LUDB) $(SHIPPED) $(RESULTS)/external_ludb.csv
+	@echo "$(LUDB)" > $@
+endif
+
+define training_step
+$(RUN)/03_training-$(1)-$(2).ipynb: notebooks/03_training.ipynb $(STAMPS)/cache $(USES_03) \
+		$(call missing,$(RESULTS)/runs/$(1)-$(2)/predictions.csv) | $(READY)
+	$$(NOTEBOOK) -p objective $(1) --seed $(2) -p data "$(DATA)" -f $(TRAINING)
+endef
+$(foreach objective,$(OBJECTIVES),$(foreach seed,$(SEEDS),$(eval $(call training_step,$(objective),$(seed)))))
+
+$(RUN)/01_dataset.ipynb: notebooks/01_dataset.ipynb $(TABLE) $(STAMPS)/cache $(USES_01) | $(READY)
+	$(NOTEBOOK) -p data "$(DATA)"
+
+$(RUN)/02_network.ipynb: notebooks/02_network.ipynb $(STAMPS)/settings $(USES_02) requirements.lock | $(READY)
+	$(NOTEBOOK)
+
 $(RUN)/04_roc.ipynb: notebooks/04_roc.ipynb $(ORDINAL) $(USES_04) | $(READY)
-	$(NOTEBOOK) -f $(ANALYSIS)
+	$(NOTEBOOK) --shared $(ANALYSIS)
 
 $(RUN)/05_subgroups.ipynb: notebooks/05_subgroups.ipynb $(RECORDS) $(ORDINAL) $(USES_05) | $(READY)
-	$(NOTEBOOK) -f $(ANALYSIS)
+	$(NOTEBOOK) --shared $(ANALYSIS)
 
 $(RUN)/06_ablation.ipynb: notebooks/06_ablation.ipynb $(TRAINED) $(USES_06) | $(READY)
-	$(NOTEBOOK) -f $(ANALYSIS)
+	$(NOTEBOOK) --shared $(ANALYSIS)
 
 $(RUN)/07_agreement.ipynb: notebooks/07_agreement.ipynb $(RECORDS) $(ORDINAL) $(USES_07) | $(READY)
-	$(NOTEBOOK) -f $(ANALYSIS)
+	$(NOTEBOOK) --shared $(ANALYSIS)
 
 $(RUN)/08_cases.ipynb: notebooks/08_cases.ipynb $(RECORDS) $(STAMPS)/stressed $(USES_08) | $(READY)
-	$(NOTEBOOK) -p data $(DATA) -f $(ANALYSIS)
+	$(NOTEBOOK) -p data "$(DATA)" --shared $(ANALYSIS)
 
 $(RUN)/09_gradcam.ipynb: notebooks/09_gradcam.ipynb $(RECORDS) $(STAMPS)/explained $(USES_09) | $(READY)
-	$(NOTEBOOK) -p data $(DATA) -f $(ANALYSIS)
+	$(NOTEBOOK) -p data "$(DATA)" --shared $(ANALYSIS)
 
 $(RUN)/10_search.ipynb: notebooks/10_search.ipynb $(STAMPS)/cache $(USES_10) \
 		$(foreach name,search.csv runs/search/provenance.json,$(call missing,$(RESULTS)/$(name))) | $(READY)
-	$(NOTEBOOK) -p data $(DATA) -f $(SEARCH)
+	$(NOTEBOOK) -p data "$(DATA)" -f $(SEARCH)
+
+define study_step
+$(RUN)/$(1).ipynb: notebooks/$(1).ipynb $(RECORDS) $(TRAINED) $(STAMPS)/studied \
+		$(USES_$(firstword $(subst _, ,$(1)))) | $(READY)
+	$$(NOTEBOOK) --shared $(ANALYSIS)
+endef
+STUDIES := 11_best 12_methods 13_probabilities 14_labels 15_learning_curve 16_external
+$(foreach name,$(STUDIES),$(eval $(call study_step,$(name))))
 
 $(PUBLISHED): notebooks/99_published.ipynb $(ANALYSED) $(USES_99) | $(READY)
 	$(NOTEBOOK)
 
-$(STAMPS)/report: $(PUBLISHED) $(ANALYSED) $(TRAINED) $(USES_REPORT) $(call missing,$(RESULTS)/report.html) | $(READY)
+$(STAMPS)/report: $(PUBLISHED) $(ANALYSED) $(TRAINED) $(if $(STORED),,$(SHIPPED)) $(USES_REPORT) \
+		$(call missing,$(RESULTS)/report.html) | $(READY)
 	$(PY) -m cardiov report $(NAME)
 	@touch $@
 
 $(STAMPS)/compared: $(STAMPS)/report $(USES_COMPARE) | $(READY)
 	$(PY) -m cardiov compare $(NAME)
 	@touch $@
+	$(if $(STORED),@echo "$(KEPT)")

@@ -165,13 +165,18 @@ def read_scalars(dataset: str) -> dict:
 def read_records(dataset: str) -> pd.DataFrame:
     """What notebook 01 keeps of every record, by ``ecg_id``: person, fold, labels, statements, annotations of noise.
 
+    The statements are there twice: as text, and in ``scp_codes`` as a dict from statement to likelihood, in the data
+    set's order.
+
     Raises
     ------
     DataSetError
         If notebook 01 has not run.
     """
     path = results_dir(dataset) / "records.csv"
-    return pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
+    records = pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
+    stated = ([item.split(":") for item in text.split(";")] for text in records["statements"])
+    return records.assign(scp_codes=[{name: float(likelihood) for name, likelihood in items} for items in stated])
 
 
 def read_history(dataset: str, run: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKE = shutil.which("make")
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="make is not installed")
 STUB = """#!/bin/sh
 # stands for every python here: notes the step and leaves the files that the real one would leave
 echo "$@" >> log
+echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS" > environment
 case "$1 $2 $3" in
   "-m cardiov notebook") case "$*" in *"$FAIL_AT"*) exit 1;; esac ;;
 esac
@@ -27,19 +29,29 @@ case "$2 $3" in
   "cardiov demo") mkdir -p "$4"; touch "$4/ptbxl_database.csv" "$4/SIMULATED.txt" ;;
   "cardiov prepare") mkdir -p "$5"; touch "$5/cache.json" ;;
   "cardiov notebook") mkdir -p "${5%/*}"; touch "$5"
-    case "$4" in *03_training*) mkdir -p "results/$8/runs/${11}-0"; touch "results/$8/runs/${11}-0/predictions.csv";;
-      *10_search*) mkdir -p "results/$8/runs/search"; touch "results/$8/search.csv" "results/$8/runs/search/provenance.json";; esac ;;
+    case "$*" in  # these train where a folder is given
+      *03_training*"-p data "[a-z/]*) run="results/$8/runs/${11}-${13}"; mkdir -p "$run"; touch "$run/predictions.csv" ;;
+      *10_search*"-p data "[a-z/]*) run="results/$8/runs/search"; mkdir -p "$run"
+        touch "$run/provenance.json" "results/$8/search.csv" ;;
+    esac ;;
   "cardiov stress") mkdir -p "$6"; touch "$6/stress.csv" ;;
   "cardiov explain") mkdir -p "$6"; touch "$6/heat_sanity.csv" ;;
+  "cardiov study") mkdir -p "results/$5/runs/best-0"; touch "results/$5/runs/best-0/predictions.csv" ;;
+  "cardiov ship") touch "$5" ;;
+  "cardiov external") touch "$6" ;;
   "cardiov report") touch "results/$4/report.html" ;;
 esac
 """
-TRAININGS = {f"03_training-{objective}-0" for objective in ("ordinal", "classification", "regression")}
+OBJECTIVES = ("ordinal", "classification", "regression")
+TRAININGS = {f"03_training-{objective}-0" for objective in OBJECTIVES}
+STUDIES = {path.stem for path in ROOT.glob("notebooks/1[1-5]_*.ipynb")}
 AFTER_06 = {"99_published", "report", "compare"}
-AFTER_RECORDS = {"05_subgroups", "07_agreement", "08_cases", "09_gradcam"} | AFTER_06
+AFTER_RECORDS = {"05_subgroups", "07_agreement", "08_cases", "09_gradcam"} | STUDIES | AFTER_06
 AFTER_TRAINING = {"stress", "explain", "04_roc", "06_ablation"} | AFTER_RECORDS
-AFTER_CACHE = {"prepare", "01_dataset", "10_search"} | TRAININGS | AFTER_TRAINING
+AFTER_STUDY = {"ship"} | STUDIES | AFTER_06
+AFTER_CACHE = {"prepare", "01_dataset", "10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY
 ALL = {"demo", "02_network"} | AFTER_CACHE
+OF_SIGNALS = {"demo", "prepare", "stress", "explain", "study", "ship"}
 
 
 @pytest.fixture
@@ -98,8 +110,14 @@ def test_every_step_runs_once_and_after_what_it_needs(tree, jobs):
     assert max(at[run] for run in TRAININGS) < at["06_ablation"] < at["99_published"]
     assert at["03_training-ordinal-0"] < at["stress"] < at["08_cases"]
     assert at["03_training-ordinal-0"] < at["explain"] < at["09_gradcam"]
-    assert at["01_dataset"] < min(at[name] for name in ("05_subgroups", "07_agreement", "08_cases", "09_gradcam"))
-    assert steps[-3:] == ["99_published", "report", "compare"]
+    assert at["01_dataset"] < min(at[name] for name in AFTER_RECORDS)
+    assert at["study"] < min(at[name] for name in AFTER_STUDY)
+    assert steps[-2:] == ["report", "compare"]
+
+
+def test_the_further_runs_which_take_all_cores_wait_for_the_other_trainings(tree):
+    steps, _ = make(tree, "-j3", "build/demo/stamps/studied")
+    assert steps[-1] == "study" and set(steps[:-1]) == {"demo", "prepare", "10_search"} | TRAININGS
 
 
 def test_nothing_runs_when_nothing_changed(tree):
@@ -121,12 +139,15 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("cardiov/stress.py", {"stress", "08_cases"} | AFTER_06),
         ("cardiov/explain.py", {"explain", "09_gradcam"} | AFTER_06),
         ("cardiov/search.py", {"10_search"} | AFTER_06),
+        ("notebooks/params/demo/experiments.yaml", {"study"} | AFTER_STUDY),
+        ("cardiov/study.py", {"study"} | AFTER_STUDY),
+        ("cardiov/shipping.py", {"ship", "report", "compare"}),
         ("notebooks/params/demo/training.yaml", {"prepare"} | AFTER_CACHE),
         ("notebooks/params/paper/training.yaml", set()),
         ("cardiov/synthetic.py", ALL - {"02_network"}),
         ("cardiov/signals.py", ALL),
-        ("cardiov/training.py", {"10_search"} | TRAININGS | AFTER_TRAINING),
-        ("cardiov/model.py", {"02_network", "10_search"} | TRAININGS | AFTER_TRAINING),
+        ("cardiov/training.py", {"10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY),
+        ("cardiov/model.py", {"02_network", "10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY),
         ("cardiov/comparison.py", AFTER_06),
         ("cardiov/report.html", {"report", "compare"}),
         ("cardiov/errors.py", set()),
@@ -171,18 +192,25 @@ def stands_on(path):
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_reruns_with_every_module_that_it_imports(tree, notebook):
     steps = {f"{notebook.stem}-ordinal-0" if notebook.stem == "03_training" else notebook.stem}
+    (tree / "results/demo").mkdir()
+    (tree / "results/demo/external_ludb.csv").touch()
     make(tree, "paper")
     for module in stands_on(notebook):
         touch(tree / "cardiov" / f"{module}.py")
         assert steps <= set(make(tree, "paper")[0]), f"{notebook.name} imports {module}, which the Makefile does not know"
 
 
-@pytest.mark.parametrize(("step", "module"), [("demo", "synthetic"), ("stress", "stress"), ("explain", "explain")])
+@pytest.mark.parametrize(
+    ("step", "module"),
+    [("demo", "synthetic"), ("stress", "stress"), ("explain", "explain"), ("study", "study"), ("ship", "shipping"),
+     ("external", "ludb")],
+)
 def test_a_command_reruns_with_every_module_that_it_stands_on(tree, step, module):
-    make(tree, "paper")
+    given = ludb(tree)
+    make(tree, "paper", given)
     for name in {module} | stands_on(ROOT / f"cardiov/{module}.py"):
         touch(tree / f"cardiov/{name}.py")
-        assert step in make(tree, "paper")[0], f"{module}.py imports {name}, which the Makefile does not know"
+        assert step in make(tree, "paper", given)[0], f"{module}.py imports {name}, which the Makefile does not know"
 
 
 def test_committed_results_do_not_make_it_skip(tree):
@@ -204,7 +232,9 @@ def test_a_failed_notebook_is_run_again(tree):
 
 @pytest.mark.parametrize(
     "gone",
-    ["build/demo/cache/cache.json", "results/demo/search.csv", *(f"results/demo/runs/ordinal-0/{n}.csv" for n in ("predictions", "stress", "heat_sanity"))],
+    ["build/demo/cache/cache.json", "build/demo/shipped.safetensors", "results/demo/search.csv",
+     "results/demo/runs/best-0/predictions.csv",
+     *(f"results/demo/runs/ordinal-0/{name}.csv" for name in ("predictions", "stress", "heat_sanity"))],
 )
 def test_what_is_gone_is_made_again(tree, gone):
     make(tree, "paper")
@@ -227,16 +257,103 @@ def test_a_data_folder_gives_its_name_to_the_results(tree):
     assert "notebooks/params/paper/training.yaml" in done.stdout
 
 
+def ludb(tree, name="ludb"):
+    (tree / name).mkdir()
+    (tree / name / "1.hea").touch()
+    return f"LUDB={name}"
+
+
 def test_ludb_is_read_where_it_is_given_and_again_where_it_moves(tree):
     folder = real_data(tree)
-    make(tree, "paper", f"DATASET={folder}")
+    read = {"explain", "09_gradcam", "external", "16_external"} | AFTER_06
+    assert "16_external" not in make(tree, "paper", f"DATASET={folder}")[0]
     for name in ("ludb", "ludb-moved"):
-        (tree / name).mkdir()
-        (tree / name / "1.hea").touch()
-        assert set(make(tree, "paper", f"DATASET={folder}", f"LUDB={name}")[0]) == {"explain", "09_gradcam"} | AFTER_06
-        assert f"--ludb {name}" in (tree / "log").read_text()
-        assert make(tree, "paper", f"DATASET={folder}", f"LUDB={name}")[0] == []
+        given = ludb(tree, name)
+        assert set(make(tree, "paper", f"DATASET={folder}", given)[0]) == read
+        log = (tree / "log").read_text()
+        assert f"--ludb {name}" in log
+        assert f"external {name} build/some-ecgs/shipped.safetensors results/some-ecgs/external_ludb.csv" in log
+        assert make(tree, "paper", f"DATASET={folder}", given)[0] == []
     assert make(tree, "paper", f"DATASET={folder}")[0] == []
+
+
+def test_each_objective_is_trained_with_each_seed_of_the_parameters(tree):
+    (tree / "notebooks/params/demo/settings.mk").write_text("SEEDS := 0 7\n")
+    steps, _ = make(tree, "paper")
+    seeded = {f"03_training-{objective}-7" for objective in OBJECTIVES}
+    assert set(steps) == ALL | seeded
+    at = {step: i for i, step in enumerate(steps)}
+    assert max(at[run] for run in seeded) < min(at["06_ablation"], at["study"])
+    assert "-p objective regression --seed 7 -p data data/demo" in (tree / "log").read_text()
+    (tree / "results/demo/runs/ordinal-7/predictions.csv").unlink()
+    assert {run for run in make(tree, "paper")[0] if run.startswith("03")} == {"03_training-ordinal-7"}
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("demo", "0"), ("quick", "0"), ("ptbxl-sample", "012"), ("paper", "012")])
+def test_real_ecgs_are_trained_on_with_three_seeds(tree, name, seeds):
+    if (settings := ROOT / f"notebooks/params/{name}/settings.mk").exists():
+        shutil.copy(settings, tree / f"notebooks/params/{name}")
+    planned = make(tree, "-n", "paper", f"PARAMS=notebooks/params/{name}")[1].stdout
+    assert set(re.findall(r"--seed (\d+) ", planned)) == set(seeds)
+
+
+def stored_results(tree, name="some-ecgs"):
+    """Committed results, and nothing under build/."""
+    for result in ("records.csv", "search.csv", "runs/search/provenance.json", "runs/best-0/predictions.csv",
+                   *(f"runs/{objective}-0/predictions.csv" for objective in OBJECTIVES)):
+        path = tree / "results" / name / result
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1e9, 1e9))
+    return tree / "results" / name
+
+
+def test_stored_results_are_made_into_everything_again_without_signals(tree):
+    results = stored_results(tree)
+    steps, done = make(tree, "paper", "DATASET=some-ecgs")
+    assert done.returncode == 0, done.stderr
+    assert sorted(steps) == sorted(ALL - OF_SIGNALS)
+    assert steps[-3:] == ["99_published", "report", "compare"]
+    sentence = done.stdout.splitlines()[-1]
+    assert sentence.startswith("The signals of some-ecgs are not here, so the training") and sentence.endswith(".")
+    without_folder = re.findall(r"notebooks/(\d\d)_\w+.ipynb .* -p data (?: |$)", (tree / "log").read_text(), re.M)
+    assert sorted(without_folder) == ["01", "03", "03", "03", "08", "09", "10"]
+    steps, done = make(tree, "paper", "DATASET=some-ecgs")
+    assert steps == [] and "Nothing to be done for 'paper'" in done.stdout
+    touch(results / "runs/best-0/predictions.csv")
+    assert STUDIES | AFTER_06 <= set(make(tree, "paper", "DATASET=some-ecgs")[0])
+
+
+def test_what_is_made_of_stored_results_says_nothing_of_training(tree):
+    stored_results(tree)
+    make(tree, "paper", "DATASET=some-ecgs")
+    assert os.listdir(tree / "build/some-ecgs") == ["stored"]
+    assert set(make(tree, "paper", f"DATASET={real_data(tree)}")[0]) == ALL - {"demo"}
+
+
+def test_several_notebooks_on_stored_results_run_at_once_on_a_core_each(tree):
+    stored_results(tree)
+    make(tree, "paper", "DATASET=some-ecgs")
+    assert re.match(r"threads: 1; flags: .*-j\d", (tree / "environment").read_text())
+    make(tree, "paper")
+    assert not re.search(r"threads: 1|-j", (tree / "environment").read_text())
+
+
+def test_stored_results_of_ludb_and_other_parameters_are_read(tree):
+    results = stored_results(tree)
+    (results / "external_ludb.csv").touch()
+    steps = set(make(tree, "paper", "DATASET=some-ecgs")[0])
+    assert "external" not in steps and steps >= {path.stem for path in ROOT.glob("notebooks/16_*.ipynb")}
+    assert set(make(tree, "paper", "DATASET=some-ecgs", "PARAMS=notebooks/params/quick")[0]) == steps
+
+
+def test_signals_are_preferred_to_stored_results(tree):
+    stored_results(tree)
+    real_data(tree).rename(tree / "some-ecgs")
+    steps, done = make(tree, "paper", "DATASET=some-ecgs")
+    assert "prepare" in steps and "are not here" not in done.stdout
+    stored_results(tree, "demo")
+    assert {"demo", "prepare"} <= set(make(tree, "paper")[0])
 
 
 def test_an_imported_sheet_reruns_the_agreement(tree):
@@ -260,12 +377,18 @@ def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
     ("arguments", "sentence"),
     [
         (["DATASET=no/such/folder/"], "no/such/folder/ptbxl_database.csv"),
+        (["DATASET=elsewhere/some-ecgs"], "elsewhere/some-ecgs/ptbxl_database.csv"),
+        (["DATASET=unknown"], "unknown/ptbxl_database.csv"),
         (["DATASET=a folder"], "without spaces"),
         (["LUDB=no/ludb"], "no/ludb/1.hea"),
+        (["DATASET=some-ecgs", "LUDB=ludb"], "ludb is read by a network that is trained on the signals of some-ecgs"),
         (["PARAMS=notebooks/params/missing"], 'the folder "notebooks/params/missing" lacks'),
+        (["SEEDS=1 2"], 'SEEDS="1 2" lacks 0'),
     ],
 )
 def test_bad_settings_are_one_sentence(tree, arguments, sentence):
+    stored_results(tree)
+    ludb(tree)
     steps, done = make(tree, "paper", *arguments)
     assert steps == [] and done.returncode != 0
     assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
@@ -311,10 +434,11 @@ def test_clean_keeps_results_and_the_weights_of_real_data(tree):
     weights = tree / "build/some-ecgs/runs/ordinal-0/weights.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
+    (tree / "build/some-ecgs/stored").mkdir()
     assert make(tree, "clean")[1].returncode == 0
     kept = [weights, tree / "results/demo/report.html", tree / ".venv/bin/python", folder / "ptbxl_database.csv"]
     assert all(path.exists() for path in kept)
-    gone = ["data/demo", "build/demo", "build/some-ecgs/cache", "build/some-ecgs/stamps", "build/some-ecgs/notebooks"]
+    gone = ["data/demo", "build/demo", *(f"build/some-ecgs/{name}" for name in ("cache", "stamps", "notebooks", "stored"))]
     assert not any((tree / name).exists() for name in gone)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov import results
+from cardiov import mapping, results
 from cardiov.errors import DataSetError, StorageError
 
 matplotlib.use("Agg")
@@ -116,6 +116,17 @@ def test_provenance_of_a_run_is_read_or_missed(some_runs):
     assert results.read_provenance("some", "share-0.5-2")["run"]["train_records"] == 7
     with pytest.raises(DataSetError, match="share-0.5-10/provenance.json is missing: train the run share-0.5-10"):
         results.read_provenance("some", "share-0.5-10")
+
+
+@pytest.mark.parametrize("dataset", ["demo", "ptbxl-sample"])
+def test_stored_records_give_every_label_again(dataset):
+    records = results.read_records(dataset)
+    rebuilt = [";".join(f"{name}:{likelihood:g}" for name, likelihood in codes.items()) for codes in records["scp_codes"]]
+    assert rebuilt == records["statements"].to_list()
+    for codes, row in zip(records["scp_codes"], records.itertuples(), strict=True):
+        assert mapping.critical_value(codes) == row.critical_value
+        assert mapping.critical_value(codes, rule="highest-risk") == row.critical_value_highest_risk
+        assert mapping.tie_decides(codes) == row.tie
 
 
 @pytest.mark.parametrize(("name", "expected"), [("demo", True), ("my-Demo-2", True), ("ptbxl-sample", False)])
