@@ -190,6 +190,17 @@ def read_history(dataset: str, run: str) -> pd.DataFrame:
     return _read_of_run(dataset, run, "history")
 
 
+def read_predictions(dataset: str, run: str) -> pd.DataFrame:
+    """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left no predictions.
+    """
+    return _read_of_run(dataset, run, "predictions")
+
+
 def read_provenance(dataset: str, run: str) -> dict:
     """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training.
 
