@@ -994,7 +994,7 @@ def comparison_forest(table, names, title=None):
     for axes, (statistic, name) in zip(panels, names.items(), strict=True):
         rows = table.xs(statistic, level="statistic").loc[recipes]
         _forest(axes, rows)
-        axes.set_xlabel(name, fontsize=_USUAL)
+        axes.set_xlabel(fill(name, int(150 / len(names) / _LETTER)), fontsize=_USUAL)
         if "difference" in name:
             axes.axvline(0, color="grey", lw=1, ls=":", zorder=0)
     panels[0].set_yticks(range(len(recipes)), recipes)

@@ -452,7 +452,7 @@ def test_comparisons_are_drawn_in_order_with_a_line_at_no_difference():
     figure = plots.comparison_forest(pd.DataFrame(bounds, index), names, "simulated")
     auc, mae = figure.axes
     assert [label.get_text() for label in auc.get_yticklabels()] == ["wider", "longer"]
-    assert [axes.get_xlabel() for axes in figure.axes] == list(names.values())
+    assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == list(names.values())
     assert [line.get_xdata()[0] for line in auc.lines[1::2]][:2] == [0.2, 0.4]
     assert any(list(line.get_xdata()) == [0, 0] for line in auc.lines)  # no difference
     assert not any(list(line.get_xdata()) == [0, 0] for line in mae.lines)
