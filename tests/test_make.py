@@ -141,7 +141,7 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("cardiov/search.py", {"10_search"} | AFTER_06),
         ("notebooks/params/demo/experiments.yaml", {"study"} | AFTER_STUDY),
         ("cardiov/study.py", {"study"} | AFTER_STUDY),
-        ("cardiov/shipping.py", {"ship", "report", "compare"}),
+        ("cardiov/shipping.py", {"ship", "11_best", "13_probabilities"} | AFTER_06),
         ("notebooks/params/demo/training.yaml", {"prepare"} | AFTER_CACHE),
         ("notebooks/params/paper/training.yaml", set()),
         ("cardiov/synthetic.py", ALL - {"02_network"}),
