@@ -248,22 +248,22 @@ $(RUN)/02_network.ipynb: notebooks/02_network.ipynb $(STAMPS)/settings $(USES_02
 	$(NOTEBOOK)
 
 $(RUN)/04_roc.ipynb: notebooks/04_roc.ipynb $(ORDINAL) $(USES_04) | $(READY)
-	$(NOTEBOOK) --shared $(ANALYSIS)
+	$(NOTEBOOK) -f $(ANALYSIS)
 
 $(RUN)/05_subgroups.ipynb: notebooks/05_subgroups.ipynb $(RECORDS) $(ORDINAL) $(USES_05) | $(READY)
-	$(NOTEBOOK) --shared $(ANALYSIS)
+	$(NOTEBOOK) -f $(ANALYSIS)
 
 $(RUN)/06_ablation.ipynb: notebooks/06_ablation.ipynb $(TRAINED) $(USES_06) | $(READY)
-	$(NOTEBOOK) --shared $(ANALYSIS)
+	$(NOTEBOOK) -f $(ANALYSIS)
 
 $(RUN)/07_agreement.ipynb: notebooks/07_agreement.ipynb $(RECORDS) $(ORDINAL) $(USES_07) | $(READY)
-	$(NOTEBOOK) --shared $(ANALYSIS)
+	$(NOTEBOOK) -f $(ANALYSIS)
 
 $(RUN)/08_cases.ipynb: notebooks/08_cases.ipynb $(RECORDS) $(STAMPS)/stressed $(USES_08) | $(READY)
-	$(NOTEBOOK) -p data "$(DATA)" --shared $(ANALYSIS)
+	$(NOTEBOOK) -p data "$(DATA)" -f $(ANALYSIS)
 
 $(RUN)/09_gradcam.ipynb: notebooks/09_gradcam.ipynb $(RECORDS) $(STAMPS)/explained $(USES_09) | $(READY)
-	$(NOTEBOOK) -p data "$(DATA)" --shared $(ANALYSIS)
+	$(NOTEBOOK) -p data "$(DATA)" -f $(ANALYSIS)
 
 $(RUN)/10_search.ipynb: notebooks/10_search.ipynb $(STAMPS)/cache $(USES_10) \
 		$(foreach name,search.csv runs/search/provenance.json,$(call missing,$(RESULTS)/$(name))) | $(READY)
@@ -272,7 +272,7 @@ $(RUN)/10_search.ipynb: notebooks/10_search.ipynb $(STAMPS)/cache $(USES_10) \
 define study_step
 $(RUN)/$(1).ipynb: notebooks/$(1).ipynb $(RECORDS) $(TRAINED) $(STAMPS)/studied \
 		$(USES_$(firstword $(subst _, ,$(1)))) | $(READY)
-	$$(NOTEBOOK) --shared $(ANALYSIS)
+	$$(NOTEBOOK) -f $(ANALYSIS)
 endef
 STUDIES := 11_best 12_methods 13_probabilities 14_labels 15_learning_curve 16_external
 $(foreach name,$(STUDIES),$(eval $(call study_step,$(name))))

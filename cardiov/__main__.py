@@ -104,7 +104,7 @@ def notebook(arguments):
     if arguments.seed is not None:
         parameters["seed"] = arguments.seed
     print(f"{arguments.source} -> {arguments.target}", file=sys.stderr, flush=True)
-    run_notebook(arguments.source, arguments.target, parameters, read_parameters(arguments.shared))
+    run_notebook(arguments.source, arguments.target, parameters)
 
 
 def review_export(arguments):
@@ -210,7 +210,6 @@ def command_line() -> argparse.ArgumentParser:
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
-    command.add_argument("--shared", metavar="FILE", help="the same, less what only other notebooks of the folder know")
     command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
                          help="a parameter that is text; other numbers than the seed are given in a file")  # fmt: skip
     command.add_argument("--seed", type=int, help="the parameter seed")

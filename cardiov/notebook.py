@@ -14,7 +14,7 @@ from cardiov.errors import NotebookError, ParameterError
 from cardiov.results import ROOT, replacing, shown
 
 
-def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
+def run_notebook(source, target, parameters: dict) -> Path:
     """Execute a notebook; what its cells print is shown on stderr as it comes.
 
     The executed notebook carries no times, no interpreter version and no progress bars, so that equal results are
@@ -26,8 +26,6 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
         May be the same file.
     parameters : dict
         New values for names that the cell tagged ``parameters`` sets.
-    shared : dict, optional
-        The same, for all notebooks of the folder: what only others of them know is left out, and `parameters` go before.
 
     Returns
     -------
@@ -37,12 +35,12 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
     Raises
     ------
     ParameterError
-        If a parameter is not in that cell, or a shared one in no notebook of the folder.
+        If a parameter is not in that cell.
     NotebookError
         If the notebook is missing or a cell fails; what has run is kept as ``<target>.failed.ipynb``.
     """
     source, target = Path(source), Path(target)
-    parameters = _checked(source, parameters, shared or {})
+    _check_parameters(source, parameters)
     failed = target.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
@@ -56,21 +54,16 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
     return target
 
 
-def _checked(source, parameters, shared):
-    """The values for this notebook."""
-    known = _known(source)
-    unknown = set(parameters) - known | set(shared) - known.union(*map(_known, source.parent.glob("*.ipynb")))
-    if unknown:
-        names, choice = (", ".join(sorted(found)) for found in (unknown, known))
-        raise ParameterError(f"{shown(source)} has no parameter {names}: correct the name, it knows {choice}.")
-    return {name: value for name, value in shared.items() if name in known} | parameters
-
-
-def _known(source):
+def _check_parameters(source, parameters):
     try:
-        return set(papermill.inspect_notebook(source))
+        known = papermill.inspect_notebook(source)
     except (OSError, ValueError) as error:
         raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ParameterError(
+            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
+        )
 
 
 def _execute(source, executed, parameters):

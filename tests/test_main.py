@@ -63,16 +63,15 @@ def test_a_full_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, c
         fail(errno.EIO)
 
 
-def test_parameters_come_from_the_files_and_text_and_seed_from_the_line(monkeypatch, tmp_path):
-    (tmp_path / "own.yaml").write_text("model:\n  widths: [16, 16]\nseed: 1\n")
-    (tmp_path / "shared.yaml").write_text("resamples: 50\n")
+def test_parameters_come_from_the_file_and_text_and_seed_from_the_line(monkeypatch, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("seed: 1\nmodel:\n  widths: [16, 16]\n")
     seen = []
-    monkeypatch.setattr(notebook, "run_notebook", lambda source, target, *parameters: seen.append(parameters))
-    run = ["notebook", "s", "t", "-f", str(tmp_path / "own.yaml"), "-p", "dataset", "00001"]
-    for further in ([], ["--seed", "0", "--shared", str(tmp_path / "shared.yaml")]):
-        assert command_line.main(run + further) == 0
-    own = {"model": {"widths": [16, 16]}, "seed": 1, "dataset": "00001"}
-    assert seen == [(own, {}), (own | {"seed": 0}, {"resamples": 50})]
+    monkeypatch.setattr(notebook, "run_notebook", lambda source, target, parameters: seen.append(parameters))
+    for seed in ([], ["--seed", "0"]):
+        assert command_line.main(["notebook", "s", "t", "-f", str(path), "-p", "dataset", "00001", *seed]) == 0
+    model = {"widths": [16, 16]}
+    assert seen == [{"seed": seed, "model": model, "dataset": "00001"} for seed in (1, 0)]
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", ""])

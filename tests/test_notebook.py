@@ -44,20 +44,6 @@ def test_an_unknown_parameter_is_named_with_the_known_ones(notebook, root):
     assert not (root / "out").exists()
 
 
-def test_of_shared_parameters_a_notebook_takes_its_own_and_refuses_what_none_of_the_folder_knows(notebook, root):
-    source = notebook("print('k is', k)").rename(root / "first.ipynb")
-    other = nbformat.read(notebook("m"), as_version=4)
-    other.cells[0].source += "\nm = 1"
-    nbformat.write(other, root / "other.ipynb")
-    target = run_notebook(source, root / "out" / "first.ipynb", {"dataset": "mine"}, {"k": 3, "m": 4, "dataset": "all"})
-    cells = nbformat.read(target, as_version=4).cells
-    assert cells[1].source.splitlines()[1:] == ["k = 3", 'dataset = "mine"']
-    with pytest.raises(ParameterError, match="first.ipynb has no parameter mm: .* dataset, k"):
-        run_notebook(source, target, {}, {"k": 3, "mm": 4})
-    with pytest.raises(ParameterError, match="first.ipynb has no parameter m:"):
-        run_notebook(source, target, {"m": 4}, {"k": 3})
-
-
 def test_a_failing_cell_keeps_a_copy_to_read_and_no_target(notebook, root):
     source = notebook("from cardiov.errors import DataSetError\nraise DataSetError('no record 7: unpack it.')")
     with pytest.raises(NotebookError, match=r"some.ipynb stopped in cell \[2\] with DataSetError: no record 7: unpack it"):
