@@ -182,6 +182,21 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--rate", type=float, default=500, help="in Hz (default: 500)")
     _add_parameters(command, "YAML file whose rate is taken instead")
 
+    _add_networks(add)
+
+    command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
+    _add_parameters(command, "YAML file of parameters")
+    command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
+                         help="a parameter that is text; other numbers than the seed are given in a file")  # fmt: skip
+    command.add_argument("--seed", type=int, help="the parameter seed")
+
+    _add_review(commands, add)
+    add(report, ("dataset", "name under results/"))
+    add(compare, ("dataset", "name under results/"))
+    return parser
+
+
+def _add_networks(add):
     command = add(train)
     _add_parameters(command, "YAML file such as notebooks/params/paper/training.yaml")
     command.add_argument("--data", required=True, help="folder in PTB-XL's layout")
@@ -207,17 +222,6 @@ def command_line() -> argparse.ArgumentParser:
     command = add(external, ("ludb", "folder of LUDB"), ("weights", "of train"),
                   ("table", "CSV to write, such as results/<dataset>/external_ludb.csv"))  # fmt: skip
     command.add_argument("--rate", type=float, help="in Hz, of the network's training; for weights that do not say")
-
-    command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
-    _add_parameters(command, "YAML file of parameters")
-    command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
-                         help="a parameter that is text; other numbers than the seed are given in a file")  # fmt: skip
-    command.add_argument("--seed", type=int, help="the parameter seed")
-
-    _add_review(commands, add)
-    add(report, ("dataset", "name under results/"))
-    add(compare, ("dataset", "name under results/"))
-    return parser
 
 
 def _add_review(commands, add):

@@ -206,64 +206,6 @@ def test_threshold_aucs_by_hand_and_from_the_logits():
     assert none_above_2.isna().tolist() == [False, False, True]
 
 
-def test_ranked_probability_score_by_hand():
-    told = np.array([[0.1, 0.2, 0.3, 0.4]])  # cumulative 0.1, 0.3, 0.6
-    by_label = [ranked_probability_score(told, np.array([k])) for k in range(4)]
-    assert by_label == pytest.approx([0.81 + 0.49 + 0.16, 0.01 + 0.49 + 0.16, 0.01 + 0.09 + 0.16, 0.01 + 0.09 + 0.36])
-    sure = np.eye(4)[[0, 0, 3]]
-    assert ranked_probability_score(sure, np.array([0, 3, 0])) == pytest.approx((0 + 3 + 3) / 3)  # from 0 to 3
-    assert metrics(SIX)["rps"] == pytest.approx((0.01 + 0.59 + 0.19 + 0.75 + 0.1 + 2.81) / 6)  # record by record
-
-
-def test_ranked_probability_score_is_the_thresholds_brier_scores():
-    table = simulated(1)
-    label, scores = table["critical_value"], table[["p0", "p1", "p2", "p3"]]
-    assert (scores < 0).any(axis=None)  # also where Eq. 6 gives a negative probability
-    above = [1 - scores.iloc[:, : k + 1].sum(axis=1).clip(0, 1) for k in range(3)]
-    briers = [sk.brier_score_loss(label > k, above[k]) for k in range(3)]
-    assert metrics(table)["rps"] == pytest.approx(sum(briers))
-
-
-def test_calibration_error_by_hand():
-    told = np.array([[0.85, 0.15, 0, 0], [0.9, 0.1, 0, 0], [0, 0.05, 0.95, 0], [0.3, 0.3, 0.4, 0]])
-    label = np.array([0, 1, 2, 3])  # of 0.85 and 0.9 one is right, 0.95 is, 0.4 is not
-    assert expected_calibration_error(told, label) == pytest.approx((abs(1.75 - 1) + 0.05 + 0.4) / 4)
-    assert expected_calibration_error(told, label, bins=1) == pytest.approx(abs(0.85 + 0.9 + 0.95 + 0.4 - 2) / 4)
-    assert bin_of(np.array([0, 0.05, 0.1, 0.11, 0.95, 1, 1.0000001])).tolist() == [0, 0, 0, 1, 9, 9, 9]
-
-
-def test_calibration_error_agrees_with_a_plain_loop():
-    table = simulated(1)
-    highest = table[["p0", "p1", "p2", "p3"]].max(axis=1)
-    expected = 0
-    for _, inside in table.groupby(pd.cut(highest, np.linspace(0, 1, 11)), observed=True):
-        right = (inside["predicted"] == inside["critical_value"]).mean()
-        expected += len(inside) / len(table) * abs(right - highest[inside.index].mean())
-    assert metrics(table)["ece"] == pytest.approx(expected)
-
-
-def test_the_true_probabilities_score_best():
-    rng = np.random.default_rng(0)
-    true = rng.dirichlet([1, 1, 1, 1], 20_000)
-    label = (rng.random((20_000, 1)) > true.cumsum(axis=1)).sum(axis=1)
-    sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
-    for score in (ranked_probability_score, expected_calibration_error):
-        assert score(true, label) < min(score(sharp, label), score((true + 0.25) / 2, label))
-    assert expected_calibration_error(true, label) < 0.02 and expected_calibration_error(sharp, label) > 0.1
-
-
-def test_scores_that_are_no_probabilities_have_no_calibration():
-    distances = -np.abs(SIX[["output_1"]].to_numpy() - np.arange(4))
-    found = metrics(SIX.assign(**dict(zip(["p0", "p1", "p2", "p3"], distances.T, strict=True))))
-    assert found[["rps", "ece"]].isna().all() and found[["mae", "auc_mean"]].notna().all()
-
-
-def test_exact_share_is_that_of_clopper_and_pearson():
-    expected = [0.8, stats.beta.ppf(0.025, 8, 3), stats.beta.ppf(0.975, 9, 2)]
-    assert exact_share(8, 10) == pytest.approx(expected)
-    assert exact_share(0, 5)[:2] == [0, 0] and exact_share(5, 5)[::2] == [1, 1] and np.isnan(exact_share(0, 0)).all()
-
-
 def test_metrics_do_not_depend_on_the_order_of_records():
     table = simulated(1)
     pd.testing.assert_series_equal(metrics(table), metrics(table.sample(frac=1, random_state=0)))
