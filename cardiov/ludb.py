@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from cardiov import mapping, training
 from cardiov.errors import DataSetError, StatementError
+from cardiov.evaluation import exact_share
 from cardiov.ordinal import objective_of
 from cardiov.ptbxl import Version
 from cardiov.results import replacing, results_dir, shown
@@ -230,7 +230,6 @@ def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
 def _under_called(group):
     own, records = int(group["own"].iloc[0]), len(group)
     below = int((group["predicted"] < own).sum())
-    interval = binomtest(below, records).proportion_ci(0.95, method="exact")
     mean_error = (group["predicted"] - group["critical_value"]).mean()
     found = {"critical_value": own, "records": records, "mean_error": mean_error, "under_called": below}
-    return found | {"estimate": below / records, "low": interval.low, "high": interval.high}
+    return found | dict(zip(("estimate", "low", "high"), exact_share(below, records), strict=True))
