@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -278,12 +279,14 @@ class _Trainer:
     def _statements_phase(self, phase, saved):
         """The auxiliary task, taken over where another run has learned it alike."""
         path = self.checkpoint.parent.parent / "statements" / f"{self._statements_key(phase)}.safetensors"
-        with locked(path):
-            if not path.exists():
+        # one process of a run takes the lock for all: the others must not wait for it, for they train together
+        with locked(path) if self.fabric.is_global_zero else nullcontext():
+            if not self.fabric.broadcast(path.exists()):
                 self._train_phase(phase, saved)
                 if self.fabric.is_global_zero:
                     with replacing(path) as temporary:
                         save_file(self.body, temporary, {"history": json.dumps(self.history)})
+        self.fabric.barrier()
         with safe_open(path, framework="pt") as file:
             self.history = json.loads(file.metadata()["history"])
             self.body = {name: file.get_tensor(name) for name in file.keys()}

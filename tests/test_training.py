@@ -236,21 +236,23 @@ from cardiov.training import fit
 torch.set_num_threads(1)
 folder = Path({folder!r})
 # double precision: in single, Adam blows rounding up to whole steps in biases whose true gradient is zero
-config = replace(CONFIG, precision="64-true", micro_batch={micro}, model=TINY | {{"dropout": 0.0}})
+config = replace(CONFIG, statements_epochs={statements}, precision="64-true", micro_batch={micro}, model=TINY | {{"dropout": 0.0}})
 fit(config, *make_data(Path({data!r})), folder / "weights", folder / "run")
 """
 
 
-def test_two_processes_train_the_same_network_as_one(tmp_path):
+@pytest.mark.parametrize("statements", [0, 1])
+def test_two_processes_train_the_same_network_as_one(tmp_path, statements):
     make_data(tmp_path / "data")
     tables = []
     for processes, micro in ((1, 16), (2, 8)):
         folder = tmp_path / str(processes)
         script = tmp_path / f"{processes}.py"
-        text = TWO.format(tests=str(Path(__file__).parent), folder=str(folder), micro=micro, data=str(tmp_path / "data"))
+        places = {"tests": str(Path(__file__).parent), "folder": str(folder), "data": str(tmp_path / "data")}
+        text = TWO.format(**places, micro=micro, statements=statements)
         script.write_text(text)
         launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        done = subprocess.run([sys.executable, *launch, script], capture_output=True, text=True, env=os.environ)
+        done = subprocess.run([sys.executable, *launch, script], capture_output=True, text=True, env=os.environ, timeout=120)
         assert done.returncode == 0, done.stderr[-2000:]
         tables.append(pd.read_csv(folder / "run" / "predictions.csv"))
     one, two = (table.filter(like="output_") for table in tables)
