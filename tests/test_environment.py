@@ -12,7 +12,7 @@ from cardiov.results import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()
 PINNED = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", LOCK, flags=re.MULTILINE))
-WANTED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+WANTED = [*PROJECT["dependencies"], *(name for extra in ("app", "formats", "test") for name in PROJECT["optional-dependencies"][extra])]
 
 
 @pytest.mark.parametrize("requirement", WANTED)
