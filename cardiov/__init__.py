@@ -11,6 +11,8 @@ _HOME = {
     "CardioV": "model",
     "ECG": "signals",
     "read_ecg": "signals",
+    "score": "scoring",
+    "Score": "scoring",
 }
 __all__ = list(_HOME)
 

@@ -18,7 +18,7 @@ from cardiov.evaluation import exact_share
 from cardiov.ordinal import objective_of
 from cardiov.ptbxl import Version
 from cardiov.results import replacing, results_dir, shown
-from cardiov.signals import prepare_signal, read_ecg
+from cardiov.signals import prepare_signal, read_ecg, whole_microvolts
 
 VERSION = "1.0.1"
 LUDB = Version(
@@ -174,8 +174,7 @@ class _Signals:
     def read(self, rows):
         ecgs = [read_ecg(self.folder / str(ecg_id)) for ecg_id in self.ecg_ids[rows]]
         signals = np.stack([prepare_signal(ecg.signal, ecg.fs, self.rate) for ecg in ecgs])  # (B, 12, n) in mV
-        # in whole µV, as a cache keeps them
-        return np.multiply(np.rint(signals * np.float32(1000)), 1e-3, dtype=np.float32)
+        return whole_microvolts(signals)
 
 
 def write_external(table, path) -> Path:

@@ -278,3 +278,8 @@ def resample(signal, fs, rate) -> np.ndarray:
 def prepare_signal(signal, fs, rate) -> np.ndarray:
     """What the network sees of a (12, n) signal in mV: band-passed, then resampled to ``rate``; float32."""
     return resample(bandpass(signal, fs), fs, rate)
+
+
+def whole_microvolts(signal) -> np.ndarray:
+    """A signal in mV rounded to whole µV, as a cache keeps it and a network is trained on it; float32."""
+    return np.multiply(np.rint(signal * np.float32(1000)), 1e-3, dtype=np.float32)

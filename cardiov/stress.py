@@ -21,7 +21,7 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.ordinal import decode_outputs
 from cardiov.ptbxl import read_metadata
 from cardiov.results import existing, replacing, results_dir
-from cardiov.signals import prepare_signal, read_ecg
+from cardiov.signals import prepare_signal, read_ecg, whole_microvolts
 from cardiov.synthetic import ELECTRODES, LEADS_OF_ELECTRODES
 from cardiov.training import make_fabric
 
@@ -186,7 +186,7 @@ def _conditions(ecg, rate, seed):
     disturbed = [disturb(ecg.signal, ecg.fs, name, strength, seeds[name]) for name, strength in CONDITIONS]
     prepared = prepare_signal(np.stack([ecg.signal, *disturbed]), ecg.fs, rate)
     # in whole µV, as the cache keeps them
-    return np.multiply(np.rint(prepared * np.float32(1000)), 1e-3, dtype=np.float32)
+    return whole_microvolts(prepared)
 
 
 def _table(ecg_id, scores, predicted):
