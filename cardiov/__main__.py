@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from cardiov.errors import CardioVError, ParameterError
+from cardiov.errors import CardioVError, ParameterError, SignalError
 
 
 def demo(arguments):
@@ -94,6 +94,20 @@ def external(arguments):
     if rate is None:
         raise ParameterError(f"{arguments.weights} does not say its sampling rate: give it by --rate, in Hz.")
     print(write_external(predict(model, arguments.ludb, rate), arguments.table))
+
+
+def score(arguments):
+    """Estimate the critical value of ECGs."""
+    from cardiov import archive
+
+    form = "json" if arguments.json else "csv" if arguments.csv else "table"
+    if arguments.output and form == "table":
+        raise ParameterError("a table is for reading: give --json or --csv with --output.")
+    files = archive.find_files(arguments.files)
+    settings = {"model": arguments.model, "fs": arguments.rate, "unit": arguments.unit}
+    bad = archive.write_scores(files, form, arguments.output, processes=arguments.processes, **settings)
+    if bad:
+        raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: mend those named above, or leave them out.")
 
 
 def notebook(arguments):
@@ -183,6 +197,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_parameters(command, "YAML file whose rate is taken instead")
 
     _add_networks(add)
+    _add_score(add)
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
@@ -222,6 +237,20 @@ def _add_networks(add):
     command = add(external, ("ludb", "folder of LUDB"), ("weights", "of train"),
                   ("table", "CSV to write, such as results/<dataset>/external_ludb.csv"))  # fmt: skip
     command.add_argument("--rate", type=float, help="in Hz, of the network's training; for weights that do not say")
+
+
+def _add_score(add):
+    command = add(score)
+    command.add_argument("files", nargs="+", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
+                         "EDF), or a folder, whose ECGs are all scored")  # fmt: skip
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a line of JSON for each file")
+    form.add_argument("--csv", action="store_true", help="a line of CSV for each file")
+    command.add_argument("--output", metavar="FILE", help="write there; started again, go on where it stopped")
+    command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
+    command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not say it")
+    command.add_argument("--unit", help="mV or uV, for files that do not say it")
+    command.add_argument("--processes", type=int, help="default: one for each core, or one for few files")
 
 
 def _add_review(commands, add):

@@ -5,20 +5,22 @@ probabilities and the level of its prediction sets (`cardiov.shipping`), and a r
 it was trained and tested on, is scored in windows of 10 s, of which the gravest is reported and all are listed.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from cardiov import mapping
 from cardiov.calibration import prediction_sets
-from cardiov.errors import CheckpointError
+from cardiov.errors import CheckpointError, SignalError
 from cardiov.model import CardioV
 from cardiov.ordinal import OBJECTIVES, THRESHOLDS, monotone_probabilities, objective_of
 from cardiov.quality import quality_warnings
-from cardiov.signals import ECG, prepare_signal, read_ecg, whole_microvolts
+from cardiov.signals import ECG, LEADS, check_signal, prepare_signal, read_ecg, whole_microvolts
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
 WINDOW = 10.0  # s, the records of PTB-XL
@@ -103,10 +105,26 @@ def meaning(critical_value: int) -> str:
     )
 
 
+def load_model(name_or_path=None) -> CardioV:
+    """A network from its weights file, kept for the next call while the file stays as it is.
+
+    Parameters
+    ----------
+    name_or_path : str or path, optional
+        As in `CardioV.from_pretrained`; by default the weights that come with the package.
+
+    Raises
+    ------
+    CheckpointError
+        If they cannot be read.
+    """
+    path = Path(name_or_path or "")
+    return _load(name_or_path, path.stat().st_mtime_ns if path.is_file() else None)
+
+
 @lru_cache(maxsize=2)
-def load_model(name_or_path="ptbxl-sample") -> CardioV:
-    """A network from its weights file, kept for the next call; see `CardioV.from_pretrained`."""
-    return CardioV.from_pretrained(name_or_path)
+def _load(name_or_path, _changed):
+    return CardioV.from_pretrained(*([] if name_or_path is None else [name_or_path]))
 
 
 def score(ecg_or_path, model=None, heat=False) -> Score:
@@ -134,23 +152,36 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
     ParameterError
         If heat is asked of a network without the ordinal head.
     """
-    ecg = ecg_or_path if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
+    ecg = _checked(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
     return score_all([ecg], model, heat)[0]
 
 
 def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
-    """Score several ECGs, windows of equal length together; as `score`, only faster."""
+    """Score several ECGs that were read by `cardiov.read_ecg`; as `score`, but windows of equal length together."""
     if not isinstance(model, CardioV):
-        model = load_model(*([] if model is None else [model]))
-    rate = _rate(model)
-    cuts = [_cut(ecg) for ecg in ecgs]
-    prepared = [[_prepared(ecg, span, rate) for span in spans] for ecg, spans in zip(ecgs, cuts, strict=True)]
-    probabilities = iter(_probabilities(model, [window for windows in prepared for window in windows]))
+        model = load_model(model)
+    cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
+    windows = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
+    probabilities = _probabilities(model, windows)
     scores = []
-    for ecg, spans, windows in zip(ecgs, cuts, prepared, strict=True):
-        found = [_window(ecg, span, next(probabilities)) for span in spans]
-        scores.append(_score(ecg, found, windows, model, heat))
+    for ecg, spans in zip(ecgs, cuts, strict=True):
+        score = _score(ecg, [_window(ecg, span, next(probabilities)) for span in spans], model)
+        if heat:
+            score = replace(score, heat=_heat(model, _prepared(ecg, spans[score.window], rate), score.critical_value))
+        scores.append(score)
     return scores
+
+
+def _checked(ecg):
+    """An ECG that someone made, refused where `read_ecg` would have refused it."""
+    shape = np.shape(ecg.signal)
+    if len(shape) != 2 or shape[0] != len(LEADS) or not np.isfinite(ecg.signal).all():
+        raise SignalError(
+            f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "
+            "leads I II III aVR aVL aVF V1 to V6."
+        )
+    check_signal(ecg.signal, ecg.fs, "the ECG")
+    return replace(ecg, signal=np.asarray(ecg.signal, np.float32))
 
 
 def _rate(model):
@@ -179,16 +210,23 @@ def _prepared(ecg, span, rate):
 
 
 def _probabilities(model, windows):
-    """Probabilities (N, 4) of N prepared windows, those of equal length in batches."""
-    found = np.empty((len(windows), THRESHOLDS + 1))
-    lengths = np.array([window.shape[1] for window in windows])
-    for length in np.unique(lengths):
-        of_length = np.flatnonzero(lengths == length)
-        for rows in np.split(of_length, range(BATCH, len(of_length), BATCH)):
-            x = torch.from_numpy(np.stack([windows[row] for row in rows]))  # (B, 12, n)
-            with torch.inference_mode():
-                found[rows] = _decoded(model, model(x).double())
-    return found
+    """Probabilities (4,) of each prepared window, in their order; those of equal length are asked in batches."""
+    found, waiting = {}, defaultdict(list)
+    for row, window in enumerate(windows):
+        alike = waiting[window.shape[1]]
+        alike.append((row, window))
+        if len(alike) == BATCH:
+            found |= _ask(model, waiting.pop(window.shape[1]))
+    for alike in waiting.values():
+        found |= _ask(model, alike)
+    return iter(found[row] for row in range(len(found)))
+
+
+def _ask(model, alike):
+    rows, windows = zip(*alike, strict=True)
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(np.stack(windows)))  # (B, 12, n) -> (B, m)
+    return dict(zip(rows, _decoded(model, outputs.double()), strict=True))
 
 
 def _decoded(model, outputs):
@@ -198,7 +236,7 @@ def _decoded(model, outputs):
         raise CheckpointError("a network trained by regression gives no probabilities: take ordinal weights.")
     ordered = objective in ("ordinal", "coral")
     probabilities = monotone_probabilities if ordered else OBJECTIVES[objective].probabilities
-    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy()
+    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy().clip(0, 1)  # no -1e-17
 
 
 def _window(ecg, span, probabilities):
@@ -206,14 +244,14 @@ def _window(ecg, span, probabilities):
     return Window(start, seconds, int(probabilities.argmax()), tuple(probabilities.tolist()))
 
 
-def _score(ecg, windows, prepared, model, heat):
+def _score(ecg, windows, model):
     gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, _expected(windows[i])))
     told = windows[gravest]
     return Score(
         record=str(ecg.meta.get("record", "")), critical_value=told.critical_value, meaning=meaning(told.critical_value),
-        probabilities=np.array(told.probabilities), prediction_set=_set(model, windows), window=gravest,
-        warnings=quality_warnings(ecg), windows=tuple(windows), seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs,
-        model=model_name(model), rate=_rate(model), heat=_heat(model, prepared[gravest], told) if heat else None,
+        probabilities=np.array(told.probabilities), prediction_set=_set(model, windows), warnings=quality_warnings(ecg),
+        windows=tuple(windows), window=gravest, seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model),
+        rate=_rate(model),
     )  # fmt: skip
 
 
@@ -229,10 +267,10 @@ def _set(model, windows):
     return int(low[0]), int(high[0])
 
 
-def _heat(model, window, told):
+def _heat(model, window, critical_value):
     from cardiov.explain import heat_maps  # takes a second to import
 
-    return heat_maps(model, window, told.critical_value)
+    return heat_maps(model, window, critical_value)
 
 
 def model_name(model) -> str:

@@ -48,7 +48,7 @@ class ECG:
     warnings: tuple[str, ...] = ()
 
 
-def read_ecg(path) -> ECG:
+def read_ecg(path, fs=None, unit=None) -> ECG:
     """Read a WFDB record as twelve leads in mV.
 
     Leads are found by name in any order and case ("AVR", "Lead I", "MDC_ECG_LEAD_V1", "ecg_ii"); others are ignored.

@@ -185,7 +185,6 @@ def _conditions(ecg, rate, seed):
     seeds = {name: [*seed, kind] for kind, name in enumerate(DISTURBANCES)}
     disturbed = [disturb(ecg.signal, ecg.fs, name, strength, seeds[name]) for name, strength in CONDITIONS]
     prepared = prepare_signal(np.stack([ecg.signal, *disturbed]), ecg.fs, rate)
-    # in whole µV, as the cache keeps them
     return whole_microvolts(prepared)
 
 
