@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError, StorageError
-from cardiov.signals import LEADS
+from cardiov.signals import ECG, LEADS
 
 MARKER = "SIMULATED.txt"  # only a folder that has it is ever replaced
 STATEMENTS = mapping.statements()
@@ -476,6 +476,36 @@ def _axis(heart):
     """Electrical axis of the QRS complex in the frontal plane (degrees)."""
     i, ii = heart.projection[:2] @ sum(v for wave, v in heart.loops["narrow"].items() if TIMING[wave][0] == "QRS")
     return np.degrees(np.arctan2((2 * ii - i) / np.sqrt(3), i))
+
+
+def example(statements, seed=0) -> ECG:
+    """One simulated ECG of 10 s at 500 Hz that has the given findings, marked; the same on every call.
+
+    Parameters
+    ----------
+    statements : str
+        As in `CASES`, such as "NORM SR".
+    seed : int
+        Of the patient, of the heart's rate and of the noise.
+
+    Returns
+    -------
+    ECG
+        Its record's name says that it is simulated.
+
+    Raises
+    ------
+    ParameterError
+        If `CASES` has no such case.
+    """
+    if statements not in CASES:
+        raise ParameterError(f"{statements!r} cannot be simulated: choose one of {', '.join(CASES)}.")
+    codes, rng = statements.split(), np.random.default_rng([seed, 3])
+    patient = SimpleNamespace(patient_id=seed, sex=seed % 2, age=round(_first(AGES, codes)[0]))
+    signal, *_ = _simulate(patient, codes, dict.fromkeys(codes, SEVERITY[1]), seed, rng)
+    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": ("male", "female")[patient.sex],
+            "comments": []}  # fmt: skip
+    return ECG((signal / UNITS_PER_MV).astype(np.float32), float(FS), meta)
 
 
 # --- reader and archive ----------------------------------------------------------------------------------------------

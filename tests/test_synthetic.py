@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, find_peaks, sosfiltfilt
 
 from cardiov import mapping, synthetic
 from cardiov.errors import DataSetError, ParameterError, StorageError
@@ -252,3 +252,27 @@ def test_an_earlier_demo_set_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "_write_all", write)
     make_demo(old)
     assert (old / synthetic.MARKER).read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_an_example_is_one_marked_ecg_of_its_findings():
+    ecg = synthetic.example("PVC ABQRS SR", seed=3)
+    assert ecg.signal.shape == (12, 5000) and ecg.signal.dtype == np.float32 and ecg.fs == 500
+    assert ecg.meta["record"] == "simulated PVC ABQRS SR" and ecg.warnings == ()
+    np.testing.assert_array_equal(ecg.signal, synthetic.example("PVC ABQRS SR", seed=3).signal)
+    assert not np.array_equal(ecg.signal, synthetic.example("PVC ABQRS SR", seed=4).signal)
+    one, two, three = ecg.signal[:3]
+    np.testing.assert_allclose(two - one, three, atol=2e-3)  # Einthoven
+
+
+def test_an_example_has_the_rhythm_that_it_is_named_after():
+    def irregularity(statements):
+        v1 = np.abs(synthetic.example(statements).signal[6])
+        beats, _ = find_peaks(v1, height=0.4 * v1.max(), distance=150)
+        return np.diff(beats).std() / np.diff(beats).mean()
+
+    assert irregularity("NORM SR") < 0.04 < 0.12 < irregularity("AFIB")
+
+
+def test_an_example_of_no_case_is_refused_with_the_cases():
+    with pytest.raises(ParameterError, match="'XYZ' cannot be simulated: choose one of NORM SR, .*3AVB"):
+        synthetic.example("XYZ")
