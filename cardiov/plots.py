@@ -41,7 +41,7 @@ def _trace(axes, lead, signal, fs, x, y):
     axes.text(x + 1, y + 11.5, lead, size=8, weight="bold", va="center")
 
 
-def ecg_paper(signal, fs, title=None, leads=LEADS):
+def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
     """Draw a 12-lead ECG as a printed page: 25 mm/s, 10 mm/mV, 3 x 4 leads and a strip of lead II.
 
     The columns follow each other in time (0-2.5 s, 2.5-5 s, ...), as on a three-channel
@@ -57,6 +57,8 @@ def ecg_paper(signal, fs, title=None, leads=LEADS):
         Line above the traces.
     leads : sequence of 12 str
         Name of each row of `signal`, in the order of the page (column by column).
+    heat : array, shape (m,), optional
+        Of one stage, 0 to 1, spread evenly over the signal's time: shades the page behind the traces.
 
     Returns
     -------
@@ -76,7 +78,28 @@ def ecg_paper(signal, fs, title=None, leads=LEADS):
     _trace(axes, "II", strip, fs, left, y)
     axes.text(5, height - 6, title or "", size=10, va="center")
     axes.text(5, 3.5, f"{MM_PER_S} mm/s · {MM_PER_MV} mm/mV", size=8, va="center")
+    if heat is not None:
+        _shade(axes, heat, signal.shape[1] / fs, left, (height - 16 - 4 * _ROW_MM, height - 16))
+        _shade_legend(axes, width - 12)
     return figure
+
+
+def _shade(axes, heat, seconds, left, rows):
+    """Heat behind all rows: a moment lies equally far from the left in the column that shows it and in the strip."""
+    shown = min(seconds, _COLUMNS * _COLUMN_S)
+    cells = heat[: round(len(heat) * shown / seconds)]
+    _heat_cells(axes, cells, (left, left + MM_PER_S * shown, *rows))
+
+
+def _shade_legend(axes, right):
+    _heat_cells(axes, np.linspace(0, 1, 64), (right - 50, right - 20, 2, 5))
+    axes.text(right - 52, 3.5, "heat: none", size=8, va="center", ha="right")
+    axes.text(right - 18, 3.5, "strongest", size=8, va="center")
+
+
+def _heat_cells(axes, cells, extent):
+    # under the grid and faint, so that both the small squares and the trace can still be read
+    axes.imshow([cells], cmap=HEAT, vmin=0, vmax=1, alpha=0.7, extent=extent, aspect="auto", interpolation="none", zorder=-1)
 
 
 # Statistics: sized for a journal's column (85 to 180 mm), the critical values told apart by colour and by line style

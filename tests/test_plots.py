@@ -112,6 +112,32 @@ def test_ecg_paper_tells_its_scale_and_leaves_pyplot_alone(page):
     assert not pyplot.get_fignums()
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(10, 10), (6, 6), (12, 10)])
+def test_ecg_paper_shades_each_moment_in_its_column_and_in_the_strip(seconds, shown):
+    signal = np.tile(np.arange(seconds * 500) / 500, (12, 1))  # mV: the time in s
+    heat = np.arange(seconds * 100) / (seconds * 100)
+    axes = plots.ecg_paper(signal, 500, heat=heat).axes[0]
+    image, legend = axes.images
+    left, right, bottom, top = image.get_extent()
+    cells = image.get_array()[0]
+    assert len(cells) == shown * 100 and right - left == shown * 25 and image.get_zorder() < 0
+    lines = [line.get_data() for line in axes.lines if len(line.get_xdata()) != 6]  # without the pulses
+    for k, (x, y) in enumerate(lines):
+        moment = (y - lines[k // 4 * 4][1][0]) / 10  # s, as the trace tells, from the row's first sample, which is at 0 s
+        at = ((x + 1e-9 - left) / (right - left) * len(cells)).astype(int)
+        np.testing.assert_allclose(cells[at], moment / seconds, atol=0.011 / seconds)
+    assert bottom > 0 and top - bottom == 4 * 32
+    assert list(legend.get_array()[0][[0, -1]]) == [0, 1]
+    assert {"heat: none", "strongest"} <= {text.get_text() for text in axes.texts}
+
+
+def test_ecg_paper_without_heat_has_no_image_and_with_it_the_same_scale(page):
+    signal, figure = page
+    heated = plots.ecg_paper(signal, 500, "simulated", heat=np.zeros(50))
+    assert not figure.axes[0].images and len(heated.axes[0].lines) == len(figure.axes[0].lines)
+    assert heated.axes[0].get_xlim() == figure.axes[0].get_xlim() and heated.axes[0].get_ylim() == figure.axes[0].get_ylim()
+
+
 def test_ecg_paper_draws_a_short_signal():
     figure = plots.ecg_paper(np.zeros((12, 700)), 500)
     assert [len(line.get_xdata()) for line in figure.axes[0].lines][-1] == 700
