@@ -8,7 +8,7 @@ it was trained and tested on, is scored in windows of 10 s, of which the gravest
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,7 @@ class Score:
         return {**told, "notice": NOT_A_DEVICE}
 
 
+@cache
 def meaning(critical_value: int) -> str:
     """A critical value in words, with examples of the statements that have it."""
     names = [mapping.statements()["description"][code] for code in EXAMPLES[critical_value]]
