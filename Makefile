@@ -98,12 +98,12 @@ PUBLISHED := $(RUN)/99_published.ipynb
 
 # What each step stands on. errors.py, notebook.py and __main__.py only carry messages and commands, no numbers.
 module = $(1:%=cardiov/%)
-LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py)
+LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py formats.py)
 NETWORK := $(call module,model.py ordinal.py)
 FIT := $(call module,training.py augmentation.py evaluation.py) $(NETWORK) $(LABELS)
-SHOWN := $(call module,plots.py results.py mapping.py critical_values.csv signals.py)
-USES_DEMO := $(call module,synthetic.py signals.py mapping.py critical_values.csv)
-USES_CACHE := $(call module,signals.py ptbxl.py)
+SHOWN := $(call module,plots.py results.py mapping.py critical_values.csv signals.py formats.py)
+USES_DEMO := $(call module,synthetic.py signals.py formats.py mapping.py critical_values.csv)
+USES_CACHE := $(call module,signals.py formats.py ptbxl.py)
 USES_03 := $(FIT) $(SHOWN) $(TRAINING)
 USES_01 := $(LABELS) $(SHOWN)
 USES_02 := $(NETWORK) $(SHOWN)

@@ -11,6 +11,7 @@ _HOME = {
     "CardioV": "model",
     "ECG": "signals",
     "read_ecg": "signals",
+    "ecg_from_leads": "signals",
     "score": "scoring",
     "Score": "scoring",
 }

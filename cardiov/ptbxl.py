@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from cardiov import mapping
+from cardiov import formats, mapping
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
 from cardiov.results import is_full, locked
-from cardiov.signals import BAND, LEADS, MIN_RATE, ORDER, check_signal, lead_order, prepare_signal, read_ecg
+from cardiov.signals import BAND, MIN_RATE, ORDER, as_ecg, prepare_signal, read_ecg
 
 log = logging.getLogger(__name__)
 
@@ -443,36 +443,6 @@ def _prepare_record(base, rate):
         header, data = Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes()
     except OSError as error:
         raise SignalError(f"{base} cannot be read ({error.strerror}): restore its .hea and .dat files.") from error
-    plain = _read_plain(header, data, base)
-    if plain is None:
-        ecg = read_ecg(base)
-        signal, fs, warnings = ecg.signal, ecg.fs, ecg.warnings
-    else:
-        signal, fs, warnings = plain
-    return prepare_signal(signal, fs, rate), hashlib.sha256(header + data).hexdigest(), warnings
-
-
-_RECORD_LINE = re.compile(rb"(\S+) 12 (\d+) (\d+)\s*")
-_SIGNAL_LINE = re.compile(rb"(\S+)\.dat 16 (\d+(?:\.\d+)?)\((-?\d+)\)/mV 16 0 -?\d+ (-?\d+) 0 (\S+)\s*")
-
-
-def _read_plain(header, data, base):
-    """Signal, rate and warnings of a record in the one plain form that PTB-XL uses; None for anything else.
-
-    wfdb takes milliseconds to parse a header. Whatever is unusual here, an error included, is left to `read_ecg`.
-    """
-    record, *lines = [line for line in header.splitlines() if not line.startswith(b"#")] or [b""]
-    record, lines = _RECORD_LINE.fullmatch(record), [_SIGNAL_LINE.fullmatch(line) for line in lines]
-    if not record or len(lines) != len(LEADS) or not all(lines) or len(data) != 24 * int(record[3]):
-        return None
-    names, gains, baselines, checksums, leads = zip(*(line.groups() for line in lines), strict=True)
-    samples = np.frombuffer(data, "<i2").reshape(-1, len(LEADS))  # (n, 12)
-    sums = samples.sum(axis=0, dtype=np.int64)
-    if set(names) != {base.name.encode()} or ((sums - np.array(checksums, int)) % 65536).any():
-        return None
-    if samples.min(initial=0) == -32768:  # WFDB's invalid sample
-        return None
-    order = lead_order([lead.decode() for lead in leads], base)
-    baseline, gain = np.array(baselines, int)[order], np.array(gains, float)[order]
-    signal = ((samples.T[order] - baseline[:, None]) / gain[:, None]).astype(np.float32)
-    return signal, float(record[2]), check_signal(signal, float(record[2]), base)
+    plain = formats.read_plain(header, {f"{base.name}.dat": data}.get, base)
+    ecg = as_ecg(plain) if plain else read_ecg(base)
+    return prepare_signal(ecg.signal, ecg.fs, rate), hashlib.sha256(header + data).hexdigest(), ecg.warnings

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import scipy.fft
 import scipy.signal
 
+from cardiov import formats
 from cardiov.errors import SignalError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -17,13 +17,15 @@ BAND = (0.5, 50.0)  # Hz, the paper's
 ORDER = 3  # of the Butterworth prototype; forward and backward it acts as twice that
 MIN_SECONDS = 5.0
 MIN_RATE = 100.0  # Hz, below it the paper's band does not fit under half the rate
+MAX_RATE = 100_000.0  # Hz, no ECG is sampled faster
 FLAT = 0.01  # mV, peak to peak: a lead under it carries no ECG
 IMPLAUSIBLE_LEAD = 20.0  # mV, peak to peak: an artefact in this lead
 IMPLAUSIBLE_RECORD = 100.0  # mV, median of the leads' peak to peak: wrong units, as when µV are declared mV
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}  # both signs for micro: U+00B5 and U+03BC
+# weights of I and II in what Einthoven and Goldberger derive from them
+LIMB = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 
 _LEAD_OF = {lead.upper(): lead for lead in LEADS}
-_PREFIX = re.compile(r"^(MDC_ECG_LEAD|ECG|LEAD)[ _-]*")
+_AROUND = re.compile(r"^(?:(?:MDC_ECG_LEAD|ECG|EKG|LEAD)[ _-]*)+|\s*\(.*\)$")  # "LEAD I (EINTHOVEN)"
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,20 @@ class ECG:
     warnings: tuple[str, ...] = ()
 
 
-def read_ecg(path, fs=None, unit=None) -> ECG:
-    """Read a WFDB record as twelve leads in mV.
+def read_ecg(source, fs=None, unit=None) -> ECG:
+    """Read an ECG file as twelve leads in mV: WFDB, CSV, .npz, SCP-ECG, HL7 aECG, EDF or DICOM.
 
-    Leads are found by name in any order and case ("AVR", "Lead I", "MDC_ECG_LEAD_V1", "ecg_ii"); others are ignored.
-    Units, gain and baseline are taken from the header for each lead, and the header's checksums are verified. A single
-    invalid sample is an error, not a gap to be filled: the network has no notion of a missing sample.
+    Leads are found by name in any order and case ("AVR", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "ecg_ii"); others
+    are ignored. Of III, aVR, aVL and aVF, those missing are derived from I and II, with a warning. Units are taken
+    from the file for each lead, and checksums are verified. A single invalid sample is an error, not a gap to be
+    filled: the network has no notion of a missing sample.
 
     Parameters
     ----------
-    path : str or Path
-        The record, with or without ``.hea`` or ``.dat``.
+    source : str, Path or mapping of str to bytes
+        A file, of WFDB with or without ``.hea``, ``.dat`` or ``.mat``; or the names and contents of files in memory.
+    fs, unit : optional
+        Sampling rate in Hz and unit (uV, mV or V), for a file that does not say.
 
     Returns
     -------
@@ -67,127 +72,92 @@ def read_ecg(path, fs=None, unit=None) -> ECG:
     Raises
     ------
     SignalError
-        If the record is absent, unreadable, truncated or corrupt; if a lead is missing, duplicated or has invalid
-        samples, no gain or unknown units; if the amplitudes suggest wrong units; or if it is shorter than 5 s or
-        sampled below 100 Hz.
+        If the file is absent, unreadable, truncated, corrupt or of an unknown format; if a lead is missing, duplicated
+        or has invalid samples, no gain or unknown units; if the amplitudes suggest wrong units; or if it is shorter
+        than 5 s or sampled below 100 Hz or above 100 kHz.
     """
-    path = Path(path)
-    base = path.with_suffix("") if path.suffix in (".hea", ".dat") else path
-    units = _header_units(Path(f"{base}.hea"))
-    record = _read_wfdb(base)
-    order = lead_order(record.sig_name, base)
-    unverified = _verify_checksums([record.e_d_signal[i] for i in order], [record.checksum[i] for i in order], base)
-    scale = [_millivolts_per(units[i], record.sig_name[i], base) for i in order]
-    physical = record.dac(expanded=True)  # float64, in the header's units, NaN where a sample is invalid
-    signal = np.stack([physical[i] * factor for i, factor in zip(order, scale, strict=True)]).astype(np.float32)
-    _refuse_invalid(signal, base)
-    fs = float(record.fs)
-    return ECG(signal, fs, _meta(record), unverified + check_signal(signal, fs, base))
+    return as_ecg(formats.read(source, fs, unit))
 
 
-def _header_units(header):
-    """Units of each signal, from the header's text, and what of it wfdb would guess or misread.
+def ecg_from_leads(leads, fs, unit="mV", record="") -> ECG:
+    """An ECG of arrays in memory, with the checks of `read_ecg`.
 
-    wfdb drops what is not ASCII, so that "µV" becomes "V", and fills in a missing gain (200) and rate (250 Hz).
-    """
-    lines = [line.split() for line in _text(header).splitlines() if line.strip() and not line.startswith("#")]
-    if not lines or "/" in lines[0][0]:
-        raise SignalError(f"{header} is empty or lists several segments: give a record of a single segment.")
-    if len(lines[0]) < 3:
-        raise SignalError(f"{header} gives no sampling rate: add it to its first line, as in 'name 12 500 5000'.")
-    for file, *fields in lines[1:]:
-        if re.search(r"[/\\]|\.\.", file):
-            raise SignalError(f"{header} points to {file!r}: move it beside the header and name it without a path.")
-        if len(fields) < 2 or not re.match(r"-?[\d.]*[1-9]", fields[1]):
-            raise SignalError(f"{header} gives no gain for a signal of {file!r}: add it, as in '1000(0)/mV'.")
-    return [fields[2].partition("/")[2] or "mV" for fields in lines[1:]]  # mV is WFDB's default
+    Parameters
+    ----------
+    leads : mapping of str to array_like, each of shape (n,)
+        By lead name.
+    fs : float
+        Sampling rate in Hz.
+    unit : str
+        uV, mV or V.
+    record : str
+        A name for messages and ``meta``.
 
-
-def _text(header):
-    try:
-        content = header.read_bytes()
-    except OSError as error:
-        raise SignalError(
-            f"{header} cannot be read ({error.strerror}): check the path, and give a WFDB record with its .hea file."
-        ) from error
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
-
-
-def _read_wfdb(base):
-    import wfdb  # takes half a second, which those who only read PTB-XL's plain records need not wait
-
-    try:
-        record = wfdb.rdrecord(str(base.absolute()), physical=False, smooth_frames=False)
-    except Exception as error:  # wfdb raises whatever its parsing stumbles over
-        raise SignalError(
-            f"{base} cannot be read as a WFDB record ({error}): its header or signal file is missing, truncated or "
-            "corrupt, so fetch or export it again."
-        ) from error
-    if len({len(samples) for samples in record.e_d_signal}) != 1:
-        raise SignalError(f"{base} samples its leads at different rates: export it with one rate for all leads.")
-    return record
-
-
-def lead_order(names, where) -> list[int]:
-    """Positions of the twelve leads, in the order of `LEADS`, among a file's signal names.
+    Returns
+    -------
+    ECG
 
     Raises
     ------
     SignalError
-        If a lead is missing or there is more than one of it.
+        As `read_ecg`.
     """
-    found = [_LEAD_OF.get(_PREFIX.sub("", (name or "").strip().upper())) for name in names]
-    missing = [lead for lead in LEADS if lead not in found]
+    where = record or "the ECG"
+    try:
+        samples, fs = [np.asarray(lead, float) for lead in leads.values()], float(fs)
+    except (TypeError, ValueError) as error:
+        raise SignalError(f"{where} has leads or a rate that are no numbers ({error}): give numbers.") from error
+    meta = {"record": record, "age": None, "sex": None, "comments": []}
+    return as_ecg(formats.Recording(list(leads), samples, [unit] * len(samples), fs, where, meta))
+
+
+def as_ecg(recording) -> ECG:
+    """The twelve leads of a `cardiov.formats.Recording`; raises and warns as `read_ecg`."""
+    where, place = recording.where, _places(recording.names, recording.where)
+    shapes = {np.shape(recording.samples[i]) for i in place.values()}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
+        raise SignalError(f"{where} has leads of different lengths: give leads that were recorded at the same time.")
+    signal = np.empty((len(LEADS), *shape), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # found by the next check
+        for lead, i in place.items():
+            scale = _millivolts_per(recording.units[i], recording.names[i], where)
+            np.multiply(recording.samples[i], scale, out=signal[LEADS.index(lead)], casting="same_kind")
+    _refuse_invalid(signal, place, where)
+    derived = [lead for lead in LIMB if lead not in place]
+    for lead in derived:
+        signal[LEADS.index(lead)] = LIMB[lead][0] * signal[0] + LIMB[lead][1] * signal[1]
+    told = (f"derived lead: {', '.join(derived)}",) if derived else ()
+    fs = float(recording.fs)
+    return ECG(signal, fs, recording.meta, recording.warnings + told + check_signal(signal, fs, where))
+
+
+def _places(names, where):
+    """{lead: position among a file's signals}; not all of III, aVR, aVL and aVF need be there."""
+    found = [_LEAD_OF.get(_AROUND.sub("", (name or "").strip().upper())) for name in names]
+    missing = [lead for lead in LEADS if lead not in found and lead not in LIMB]
     twice = [lead for lead in LEADS if found.count(lead) > 1]
     if missing:
-        raise SignalError(f"{where} lacks lead {', '.join(missing)}: give a record of all twelve standard leads.")
+        raise SignalError(f"{where} lacks lead {', '.join(missing)}: give a record of I, II and V1 to V6 at least.")
     if twice:
         raise SignalError(f"{where} has lead {', '.join(twice)} more than once: remove or rename the extra signals.")
-    return [found.index(lead) for lead in LEADS]
+    return {lead: found.index(lead) for lead in LEADS if lead in found}
 
 
-def _verify_checksums(digital, checksums, base):
-    """A signal's checksum is the sum of its samples modulo 2^16; the warning, if any, of leads that have none."""
-    signals = zip(LEADS, digital, checksums, strict=True)
-    known = [(lead, int(samples.sum(dtype=np.int64)) - given) for lead, samples, given in signals if given is not None]
-    bad = [lead for lead, difference in known if difference % 65536]
-    if bad:
-        raise SignalError(
-            f"{base} is corrupt: the samples of lead {', '.join(bad)} do not match the header's checksum, so fetch or "
-            "export the record again."
-        )
-    return () if len(known) == len(LEADS) else ("no checksum in the header",)
+def _refuse_invalid(signal, place, where):
+    """Samples that are no numbers, or beyond what float32 holds."""
+    count = np.count_nonzero(~np.isfinite(signal), axis=-1)
+    bad = {lead: count[LEADS.index(lead)] for lead in place}
+    if any(bad.values()):
+        named = ", ".join(f"{lead} ({count})" for lead, count in bad.items() if count)
+        raise SignalError(f"{where} has invalid samples (NaN) in lead {named}: cut them out or leave the record out.")
 
 
-def _refuse_invalid(signal, base):
-    counts = zip(LEADS, np.isnan(signal).sum(axis=-1), strict=True)
-    bad = [f"{lead} ({count})" for lead, count in counts if count]
-    if bad:
-        raise SignalError(
-            f"{base} has invalid samples (NaN) in lead {', '.join(bad)}: cut them out or leave the record out."
-        )
-
-
-def _millivolts_per(unit, name, base):
-    if unit.lower() not in MILLIVOLTS:
-        raise SignalError(f"{base} gives signal {name!r} in {unit!r}: correct the header to uV, mV or V.")
-    return MILLIVOLTS[unit.lower()]
-
-
-def _meta(record):
-    comments = [comment.strip() for comment in record.comments]
-    text = "\n".join(comments).lower()
-    age = re.search(r"\bage\W+(\d+(?:\.\d+)?)", text)
-    sex = re.search(r"\b(?:sex|gender)\W+(male|female|m|f)\b", text)
-    return {
-        "record": record.record_name,
-        "age": float(age[1]) if age else None,
-        "sex": {"m": "male", "f": "female"}[sex[1][0]] if sex else None,
-        "comments": comments,
-    }
+def _millivolts_per(unit, name, where):
+    if not unit:
+        raise SignalError(f"{where} does not say in which unit its signals are: give the unit (uV, mV or V).")
+    if unit.lower() not in formats.MILLIVOLTS:
+        raise SignalError(f"{where} gives signal {name!r:.40} in {unit!r:.40}: correct the header to uV, mV or V.")
+    return formats.MILLIVOLTS[unit.lower()]
 
 
 def check_signal(signal, fs, where) -> tuple[str, ...]:
@@ -201,10 +171,10 @@ def check_signal(signal, fs, where) -> tuple[str, ...]:
     Raises
     ------
     SignalError
-        If it is too short or too slowly sampled, or if the amplitudes suggest wrong units.
+        If it is too short, sampled too slowly or impossibly fast, or if the amplitudes suggest wrong units.
     """
-    if not fs >= MIN_RATE:
-        raise SignalError(f"{where} is sampled at {fs:g} Hz: give a record of at least {MIN_RATE:g} Hz.")
+    if not MIN_RATE <= fs <= MAX_RATE:
+        raise SignalError(f"{where} is sampled at {fs:g} Hz: give a record of {MIN_RATE:g} to {MAX_RATE:,.0f} Hz.")
     seconds = signal.shape[-1] / fs
     if seconds < MIN_SECONDS:
         raise SignalError(f"{where} is {seconds:.2f} s long: give a record of at least {MIN_SECONDS:g} s.")

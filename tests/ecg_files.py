@@ -24,13 +24,15 @@ def simulated_signal(seconds=10, fs=500, seed=0):
     return (sum(waves) + generator.normal(0, 20, (12, len(t)))).round().astype(np.int64)
 
 
-def write_record(folder, name="r", signal=None, fs=500, leads=LEADS, gain=1000.0, baseline=0, units="mV", comments=()):
+def write_record(
+    folder, name="r", signal=None, fs=500, leads=LEADS, gain=1000.0, baseline=0, units="mV", comments=(), fmt="16"
+):
     """Write a WFDB record from (leads, n) integers; the path without suffix."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     signal = simulated_signal() if signal is None else signal
     count = len(leads)
     wfdb.wrsamp(
-        name, fs, [units] * count, list(leads), d_signal=np.ascontiguousarray(signal.T), fmt=["16"] * count,
+        name, fs, [units] * count, list(leads), d_signal=np.ascontiguousarray(signal.T), fmt=[fmt] * count,
         adc_gain=np.broadcast_to(gain, count).tolist(), baseline=np.broadcast_to(baseline, count).tolist(),
         comments=list(comments), write_dir=str(folder),
     )  # fmt: skip

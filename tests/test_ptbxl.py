@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from ecg_files import simulated_signal, write_data_set, write_record
 
-from cardiov import ptbxl
+from cardiov import formats, ptbxl
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
 from cardiov.ptbxl import Cache, open_cache, prepare, read_metadata
-from cardiov.signals import prepare_signal, read_ecg
+from cardiov.signals import as_ecg, prepare_signal, read_ecg
 
 SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[2] / "shared"))
 SAMPLE = SHARED / "ptbxl-sample"
@@ -162,6 +162,12 @@ def test_number_of_workers_makes_no_difference(tmp_path):
     assert one == four and caches[0].digest == caches[1].digest
 
 
+def read_plain(base):
+    """The record read without wfdb, or None."""
+    files = {path.name: path.read_bytes() for path in (Path(f"{base}.hea"), Path(f"{base}.dat"))}
+    return formats.read_plain(files[f"{base.name}.hea"], files.get, base)
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -173,17 +179,15 @@ def test_number_of_workers_makes_no_difference(tmp_path):
 )
 def test_plain_records_read_fast_are_the_same(tmp_path, record):
     base = write_record(tmp_path, **record)
-    signal, fs, warnings = ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base)
-    ecg = read_ecg(base)
-    np.testing.assert_array_equal(signal, ecg.signal)
-    assert (fs, warnings) == (ecg.fs, ecg.warnings)
+    plain, slow = as_ecg(read_plain(base)), as_ecg(formats._read_by_wfdb(base, ["mV"] * 12))
+    np.testing.assert_array_equal(plain.signal, slow.signal)
+    assert (plain.fs, plain.meta, plain.warnings) == (slow.fs, slow.meta, slow.warnings)
 
 
-@pytest.mark.parametrize("record", [{"units": "uV", "gain": 1.0}, {"fs": 500.5}])
-def test_other_records_are_read_by_wfdb(tmp_path, record):
-    write_data_set(tmp_path / "data", records=2, **record)
+def test_other_records_are_read_by_wfdb(tmp_path):
+    write_data_set(tmp_path / "data", records=2, fmt="24")
     base = tmp_path / "data" / FIRST
-    assert ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base) is None
+    assert read_plain(base) is None
     ecg = read_ecg(base)
     expected = prepare_signal(ecg.signal, ecg.fs, 500)
     np.testing.assert_allclose(prepare(tmp_path / "data", tmp_path / "cache").read([0])[0], expected, atol=0.5001e-3)
@@ -211,8 +215,8 @@ def test_real_records(tmp_path):
     assert len(bases) >= 4
     for base in bases:
         ecg = read_ecg(base)
-        plain = ptbxl._read_plain(Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes(), base)
-        np.testing.assert_array_equal(plain[0], ecg.signal)
+        np.testing.assert_array_equal(ecg.signal, as_ecg(formats._read_by_wfdb(base, ["mV"] * 12)).signal)
+        assert read_plain(base) is not None
         one, two, three, right, left, foot = ecg.signal[:6]
         np.testing.assert_allclose(two, one + three, atol=0.011)
         np.testing.assert_allclose(right, -(one + two) / 2, atol=0.011)

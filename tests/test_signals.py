@@ -101,7 +101,7 @@ def test_invalid_samples_are_counted_by_lead(tmp_path):
     ("names", "message"),
     [
         (("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "X", "Y"), "lacks lead V5, V6"),
-        (("I", "II", "III", "-aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"), "lacks lead aVR"),
+        (("I", "-II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"), "lacks lead II"),
         ((*LEADS, "lead v1"), "has lead V1 more than once"),
     ],
 )
