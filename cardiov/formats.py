@@ -197,7 +197,8 @@ def _library(where, kind):
 
 
 def _unreadable(where, kind, cause):
-    cause = " ".join(str(cause).split()).rstrip(".:")[:200] or type(cause).__name__
+    said = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split()))
+    cause = said.rstrip(".:")[:200] or type(cause).__name__
     return SignalError(
         f"{where} cannot be read as {kind} ({cause}): a file of it is missing, truncated or corrupt, so fetch or "
         "export it again."

@@ -176,7 +176,7 @@ def check_signal(signal, fs, where) -> tuple[str, ...]:
     if not MIN_RATE <= fs <= MAX_RATE:
         raise SignalError(f"{where} is sampled at {fs:g} Hz: give a record of {MIN_RATE:g} to {MAX_RATE:,.0f} Hz.")
     seconds = signal.shape[-1] / fs
-    if seconds < MIN_SECONDS:
+    if seconds < MIN_SECONDS - 1 / fs:  # a file's rate may be rounded, so a sample less will do
         raise SignalError(f"{where} is {seconds:.2f} s long: give a record of at least {MIN_SECONDS:g} s.")
     extent = np.ptp(signal, axis=-1)  # (12,)
     flat, large = extent < FLAT, extent > IMPLAUSIBLE_LEAD

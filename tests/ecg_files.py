@@ -1,9 +1,12 @@
-"""Simulated records and data sets in PTB-XL's layout, for the tests."""
+"""Simulated records in all formats, and data sets in PTB-XL's layout, for the tests."""
 
+import binascii
+import struct
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.io
 import wfdb
 
 from cardiov.signals import LEADS
@@ -54,3 +57,135 @@ def write_data_set(folder, records=4, **record):
     table = pd.DataFrame(rows)
     table.to_csv(Path(folder) / "ptbxl_database.csv", index=False)
     return table
+
+
+def write_cinc(folder, signal, fs=500, leads=LEADS):
+    """Write (leads, n) integers in µV as the PhysioNet/CinC challenges do: a MATLAB 4 file and a WFDB header."""
+    scipy.io.savemat(Path(folder) / "A0001.mat", {"val": signal.astype("<i2")}, format="4")
+    lines = [f"A0001 {len(leads)} {fs} {signal.shape[1]} 16-May-2020 12:33:23"]
+    for lead, samples in zip(leads, signal, strict=True):
+        lines.append(f"A0001.mat 16+24 1000/mV 16 0 {samples[0]} {(samples.sum() + 32768) % 65536 - 32768} 0 {lead}")
+    (Path(folder) / "A0001.hea").write_text("\n".join([*lines, "#Age: 74", "#Sex: Male", "#Dx: 426783006"]) + "\n")
+    return Path(folder) / "A0001"
+
+
+def write_csv(path, signal, fs=500, leads=LEADS, separator=",", before="# fs: {fs}\n# unit: uV\n", names="{}"):
+    """Write (leads, n) integers in µV as text."""
+    rows = [separator.join(names.format(lead) for lead in leads), *(separator.join(map(str, row)) for row in signal.T)]
+    Path(path).write_text(before.format(fs=fs) + "\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_npz(path, signal, fs=500, leads=LEADS, **arrays):
+    np.savez_compressed(path, **{"signal": signal, "leads": np.array(leads), "fs": fs, "unit": "uV"} | arrays)
+
+
+def write_edf(path, signal, fs=500, leads=LEADS):
+    import edfio
+
+    signals = [
+        edfio.EdfSignal(samples, fs, label=f"ECG {lead}", physical_dimension="uV", physical_range=(-3276.8, 3276.7))
+        for lead, samples in zip(leads, signal.astype(float), strict=True)
+    ]
+    edfio.Edf(signals).write(path)
+
+
+def write_dicom(path, signal, fs=500, leads=LEADS, **changes):
+    """Write (leads, n) integers in µV as a 12-lead ECG, with a median beat before it."""
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, TwelveLeadECGWaveformStorage
+
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = changes.pop("syntax", ExplicitVRLittleEndian)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = TwelveLeadECGWaveformStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.PatientAge, dataset.PatientSex = "042Y", "F"
+    dataset.WaveformSequence = [_waveform(signal[:, : int(fs)], fs, leads), _waveform(signal, fs, leads)]
+    for keyword, value in changes.items():
+        setattr(dataset.WaveformSequence[1], keyword, value)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _waveform(signal, fs, leads):
+    import pydicom
+
+    group = pydicom.Dataset()
+    group.WaveformOriginality, group.SamplingFrequency = "ORIGINAL", fs
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = signal.shape
+    group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
+    group.add_new("WaveformData", "OW", signal.T.astype("<i2").tobytes())
+    group.ChannelDefinitionSequence = []
+    for lead in leads:
+        channel, source, unit = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+        source.CodeValue, source.CodingSchemeDesignator, source.CodeMeaning = f"2:{SCP_CODES[lead]}", "MDC", "?"
+        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
+        channel.ChannelSourceSequence, channel.ChannelSensitivityUnitsSequence = [source], [unit]
+        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = 1, 1, 0
+        group.ChannelDefinitionSequence.append(channel)
+    return group
+
+
+AECG = """<?xml version="1.0" encoding="UTF-8"?>
+<AnnotatedECG xmlns="urn:hl7-org:v3"><component><series><code code="RHYTHM"/><component><sequenceSet>
+<component><sequence><code code="TIME_RELATIVE"/><value><head value="0" unit="s"/><increment value="{}" unit="s"/>
+</value></sequence></component>
+{}
+</sequenceSet></component></series></component></AnnotatedECG>
+"""
+AECG_LEAD = """<component><sequence><code code="MDC_ECG_LEAD_{}"/><value><origin value="0" unit="uV"/>
+<scale value="1" unit="uV"/><digits>{}</digits></value></sequence></component>"""
+
+
+def write_aecg(path, signal, fs=500, leads=LEADS):
+    """Write (leads, n) integers in µV as HL7 aECG, with no more in it than it takes."""
+    digits = [" ".join(map(str, samples)) for samples in signal]
+    sequences = "\n".join(map(AECG_LEAD.format, map(str.upper, leads), digits))
+    Path(path).write_text(AECG.format(1 / fs, sequences), encoding="utf-8")
+
+
+SCP_CODES = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
+
+
+def write_scp(path, signal, fs=500, leads=LEADS, huffman=False):
+    """Write (leads, n) integers in µV as SCP-ECG 2.0 (EN 1064). BioSig, another reader, reads the same from these."""
+    n = signal.shape[1]
+    coded = [_huffman(lead) if huffman else lead.astype("<i2").tobytes() for lead in signal]
+    definitions = b"".join(struct.pack("<IIB", 1, n, SCP_CODES[lead]) for lead in leads)
+    sections = {
+        1: bytes([255, 0, 0]),
+        2: struct.pack("<H", 19999) if huffman else b"",  # the default table
+        3: bytes([len(leads), 4 | len(leads) << 3]) + definitions,  # recorded at the same time
+        6: struct.pack("<HHBB", 1000, round(1e6 / fs), 2 * huffman, 0)  # nV, µs, second differences, not bimodal
+        + struct.pack(f"<{len(leads)}H", *map(len, coded)) + b"".join(coded),
+    }  # fmt: skip
+    sections = {number: body + b"\0" * (len(body) % 2) for number, body in sections.items() if body}
+    start, index = 7 + 16 + 120, {0: (136, 7)}
+    for number, body in sections.items():
+        index[number] = (16 + len(body), start)
+        start += 16 + len(body)
+    pointers = b"".join(struct.pack("<HII", number, *index.get(number, (0, 0))) for number in range(12))
+    packed = b"".join(_section(number, body) for number, body in ({0: pointers} | sections).items())
+    record = struct.pack("<I", 6 + len(packed)) + packed
+    Path(path).write_bytes(struct.pack("<H", binascii.crc_hqx(record, 0xFFFF)) + record)
+
+
+def _section(number, body):
+    head = struct.pack("<HIBB6s", number, 16 + len(body), 20, 20, b"SCPECG" if number == 0 else b"")
+    return struct.pack("<H", binascii.crc_hqx(head + body, 0xFFFF)) + head + body
+
+
+def _huffman(lead):
+    """Second differences by SCP-ECG's default Huffman table, from the standard's own description of its codes."""
+    values = np.concatenate([lead[:2], np.diff(lead, 2)])
+    bits = "".join(_code(int(value)) for value in values)
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def _code(value):
+    if value == 0:
+        return "0"
+    if abs(value) <= 8:
+        return "1" * abs(value) + "0" + ("1" if value < 0 else "0")
+    wide = 8 if -128 <= value < 128 else 16
+    return "111111111" + ("0" if wide == 8 else "1") + f"{value % 2**wide:0{wide}b}"
