@@ -165,7 +165,7 @@ def test_what_cannot_be_asked_is_refused(tmp_path):
         (np.zeros((12, 5000)), 500, "which no ECG has"),
         (simulated_signal(), 500, "check the units"),
         (simulated_signal(4) / 1000, 500, "at least 5 s"),
-        (simulated_signal() / 1000, 50, "at least 100 Hz"),
+        (simulated_signal() / 1000, 50, "of 100 to 100,000 Hz"),
     ],
 )
 def test_an_ecg_made_by_hand_is_checked(signal, fs, message):
