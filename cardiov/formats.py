@@ -24,9 +24,10 @@ import numpy as np
 
 from cardiov.errors import SignalError
 
-MAX_BYTES = 256 * 2**20  # of a file, and of what a compressed one holds
+MAX_BYTES = 128 * 2**20  # of a file, and of what a compressed one holds
 MAX_SCP_BYTES = 2**20  # the lengths of its leads have 16 bits, and its Huffman code is undone in Python, bit by bit
-MAX_XML_BYTES = 32 * 2**20  # an XML document takes many times its size in memory
+MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
+MAX_XML_TAGS = 100_000
 MAX_SIGNALS = 256
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}  # both signs for micro: U+00B5 and U+03BC
 
@@ -312,6 +313,8 @@ def _header_units(text, header):
         raise SignalError(f"{header} is empty or lists several segments: give a record of a single segment.")
     if len(lines[0]) < 3:
         raise SignalError(f"{header} gives no sampling rate: add it to its first line, as in 'name 12 500 5000'.")
+    if re.match(r"0*(\d*)", lines[0][1])[1] != str(len(lines) - 1):  # of which wfdb would make lists
+        raise SignalError(f"{header} lists {len(lines) - 1} signals but declares more or fewer: fetch or export it again.")
     for file, *fields in lines[1:]:
         if re.search(r"[/\\:]|\.\.", file):
             raise SignalError(f"{header} points to {file!r:.80}: move it beside the header and name it without a path.")
@@ -385,10 +388,10 @@ def _columns(stream, separator, count):
 
     start, line = stream.tell(), stream.readline()
     stream.seek(start)
+    if line.count(separator) >= count:  # pandas would make an index, of any width, of what is too much in the first row
+        raise ValueError("rows have more values than there are names")
     decimal = "," if separator != "," and "," in line else "."  # as a German Excel writes
     frame = pd.read_csv(stream, sep=separator, decimal=decimal, header=None, names=range(count), low_memory=False)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("rows have more values than there are names")
     return np.stack([pd.to_numeric(frame[i], errors="coerce").to_numpy(float) for i in range(count)])
 
 
@@ -512,6 +515,8 @@ def _read_scp(file):
 
 def _read_aecg(file):
     _refuse_large(len(file.data), file.where, MAX_XML_BYTES)
+    if file.data.count(b"<") > MAX_XML_TAGS:
+        raise _unreadable(file.where, "HL7 aECG", f"it has more than {MAX_XML_TAGS} tags")
     with _library(file.where, "HL7 aECG"), _on_disk(file) as path:
         from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
 
