@@ -7,11 +7,13 @@
 # SEEDS    with each of which every objective of Table 6 is trained; 0 if not said
 # PYTHON   interpreter that makes the environment (3.11 or newer)
 # VENV     the environment; conda users give VENV=$CONDA_PREFIX
+# PORT     of the page that `make app` opens
 # LUDB     folder of the Lobachevsky University Database, on whose marked waves notebook 09 then measures real heat maps,
 #          and on whose records notebook 16 tests the network
 
 DATASET ?= demo
 LUDB ?=
+PORT ?= 8866
 PYTHON ?= python3
 VENV ?= .venv
 
@@ -42,7 +44,7 @@ ANALYSIS := $(PARAMS)/analysis.yaml
 SEEDS := 0
 -include $(PARAMS)/settings.mk
 
-ifneq ($(filter-out help setup test lab bench notebooks clean,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help setup test lab app bench notebooks clean,$(MAKECMDGOALS)),)
 ifeq ($(filter $(DEMO),$(DATA))$(STORED),)
 ifeq ($(wildcard $(TABLE)),)
 $(error there is no $(TABLE): give DATASET=demo, a folder in the layout of PTB-XL or the name of stored results)
@@ -162,6 +164,10 @@ setup: $(READY)  ## only the environment, in .venv
 .PHONY: lab
 lab: $(READY) $(DEMO)/ptbxl_database.csv  ## JupyterLab on the notebooks
 	$(PY) -m jupyterlab notebooks
+
+.PHONY: app
+app: $(READY)  ## the page "Score my ECG" in the browser; PORT=8866
+	$(PY) -m cardiov app --port $(PORT)
 
 .PHONY: bench
 bench: $(READY)  ## speed and memory, as ratios

@@ -157,6 +157,13 @@ def compare(arguments):
     print(verdict(arguments.dataset, cells))
 
 
+def app(arguments):
+    """Open the page on which ECGs are scored, on this machine's own address."""
+    from cardiov.app import serve
+
+    serve(arguments.port, arguments.browser)
+
+
 def read_parameters(path) -> dict:
     """Parameters from a YAML file; none without a path.
 
@@ -208,6 +215,10 @@ def command_line() -> argparse.ArgumentParser:
     _add_review(commands, add)
     add(report, ("dataset", "name under results/"))
     add(compare, ("dataset", "name under results/"))
+
+    command = add(app)
+    command.add_argument("--port", type=int, default=8866, help="(default: 8866)")
+    command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open it in a browser")
     return parser
 
 
