@@ -11,11 +11,15 @@ function render({ model, el }) {
   let chosen = []; // files, to be read again when rate or unit change
   let waiting;
 
-  function ask(question, said, buffers = []) {
-    request += 1;
+  function busy(said) {
     show("error", "");
     show("status", said);
     el.setAttribute("aria-busy", "true");
+  }
+
+  function ask(question, said, buffers = []) {
+    request += 1;
+    busy(said);
     clearTimeout(waiting);
     waiting = setTimeout(() => fail("The program does not answer: reload the page, or start it again."), PATIENCE);
     model.send({ ...question, request }, undefined, buffers);
@@ -40,6 +44,7 @@ function render({ model, el }) {
   }
 
   async function upload() {
+    busy("Reading …");
     const size = chosen.reduce((sum, file) => sum + file.size, 0);
     const most = model.get("files"), limit = model.get("limit");
     if (chosen.length > most) return refuse(`${chosen.length} files are not one ECG: give the 1 to ${most} files of one.`);

@@ -50,6 +50,7 @@ OPTIONS = {
         "tornado_settings": {
             "websocket_max_message_size": 2 * LIMIT * 2**20,  # a larger message would cut the connection
             "allow_remote_access": False,  # under no other name than this machine's
+            "ws_ping_timeout": 30000,  # ms, as long as the interval, or tornado complains of it
             "headers": {  # the browser fetches nothing from, and sends nothing to, any other server
                 "Content-Security-Policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; frame-ancestors 'none'"
             },
@@ -92,7 +93,7 @@ class Page(anywidget.AnyWidget):
     def __init__(self):
         from cardiov.scoring import NOT_A_DEVICE
 
-        super().__init__(form=_html("form", samples=list(SAMPLES), limit=LIMIT, files=FILES, notice=NOT_A_DEVICE))
+        super().__init__(form=_html("form", samples=list(SAMPLES), limit=LIMIT, notice=NOT_A_DEVICE))
         self.shown = None
         self.on_msg(self._answer)
 
@@ -199,10 +200,10 @@ def picture(shown, stage=0) -> str:
     """The ECG on paper as the address of an image that holds it; from stage 1 on over this stage's heat."""
     from cardiov.plots import ecg_paper
 
-    title = f"{shown.score.record or 'ECG'}, {_span(shown)}" + (f", heat of stage {stage}" if stage else "")
-    heat = shown.score.heat[stage - 1] if stage else None
+    # without the record's name, which may be in any script or as long as it likes
+    title, heat = (f"{_span(shown)}, heat of stage {stage}", shown.score.heat[stage - 1]) if stage else (_span(shown), None)
     drawn = io.BytesIO()
-    ecg_paper(shown.signal, shown.fs, title.replace("$", r"\$"), heat=heat).savefig(drawn, format="svg")
+    ecg_paper(shown.signal, shown.fs, title, heat=heat).savefig(drawn, format="svg")
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode()
 
 

@@ -82,7 +82,7 @@ def _execute(source, executed, parameters):
 
 
 def _cleaned(notebook):
-    """The notebook without what differs from run to run: times, versions and progress on stderr."""
+    """The notebook without what differs from run to run: times, versions, progress on stderr and widgets."""
     for name in ("papermill", "widgets"):
         notebook.metadata.pop(name, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -95,4 +95,6 @@ def _cleaned(notebook):
             cell.metadata.pop("tags", None)  # papermill adds an empty list to every cell
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:  # a widget's view has a new name each time, and is nothing without its kernel
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
     return notebook

@@ -427,6 +427,12 @@ def test_an_old_python_is_refused(tree):
     assert "Python 3.11 or newer is needed" in done.stderr and not (tree / ".venv").exists()
 
 
+def test_the_page_needs_no_data_and_opens_at_the_port_that_is_given(tree):
+    steps, done = make(tree, "app", "PORT=9000", "DATASET=unknown")
+    assert steps == ["app"] and done.returncode == 0, done.stderr
+    assert "-m cardiov app --port 9000" in (tree / "log").read_text()
+
+
 def test_clean_keeps_results_and_the_weights_of_real_data(tree):
     folder = real_data(tree)
     make(tree, "paper")
@@ -444,5 +450,5 @@ def test_clean_keeps_results_and_the_weights_of_real_data(tree):
 
 def test_help_names_every_target(tree):
     text = make(tree, "help")[1].stdout
-    assert all(f"make {target} " in text for target in ("paper", "test", "setup", "lab", "bench", "notebooks", "clean"))
+    assert all(f"make {target} " in text for target in ("paper", "test", "setup", "lab", "app", "bench", "notebooks", "clean"))
     assert make(tree)[1].stdout == text

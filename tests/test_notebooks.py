@@ -13,7 +13,8 @@ import yaml
 
 from cardiov.results import ROOT
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+APP = ROOT / "notebooks/app.ipynb"  # the page, which Voilà serves: nothing to read, and nothing that nbval could compare
+NOTEBOOKS = sorted(set((ROOT / "notebooks").glob("*.ipynb")) - {APP})
 SOLUTIONS = ROOT / "notebooks/solutions.ipynb"
 LESSONS = [path for path in NOTEBOOKS if path != SOLUTIONS]
 # shown on real ECGs; on the demo they run, and say nothing about patients
@@ -48,6 +49,13 @@ def test_cells_are_short_and_define_nothing(path):
         assert len(cell.source.splitlines()) <= limit
         tree = ast.parse(re.sub(r"^%", "#", cell.source, flags=re.MULTILINE))
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def test_the_page_is_a_title_and_one_call():
+    title, cell = nbformat.read(APP, as_version=4).cells
+    assert title.source.startswith("# Score my ECG\n") and nbformat.read(APP, as_version=4).metadata.title == "Score my ECG"
+    assert cell.source.splitlines() == ["# NBVAL_IGNORE_OUTPUT", "from cardiov.app import page", "", "page()"]
+    assert [output.data for output in cell.outputs] == [{"text/plain": "the page, as a widget"}]  # of no one kernel
 
 
 def test_demo_is_the_default_wherever_it_can_be(lesson):
