@@ -68,6 +68,8 @@ OPTIONS = {
         "default_pool_size": 1,
     },
     "MappingKernelManager": {"cull_idle_timeout": 1800, "cull_interval": 300},  # s, once nobody is connected
+    # without ports that another program may take first; elsewhere the sockets' names would be too long
+    "KernelManager": {"transport": "ipc" if sys.platform == "linux" else "tcp"},
 }
 UNEXPECTED = "Something went wrong that should not: the program's terminal says what, and another ECG can be tried."
 
