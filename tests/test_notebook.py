@@ -38,6 +38,12 @@ def test_parameters_reach_the_cells_and_progress_the_screen(notebook, root, caps
     assert left(root) == ["some.ipynb"]
 
 
+def test_a_widget_leaves_its_text_alone(notebook, root):
+    view = "{'application/vnd.jupyter.widget-view+json': {'model_id': 'of this kernel'}, 'text/plain': 'a widget'}"
+    target = run_notebook(notebook(f"from IPython.display import display\ndisplay({view}, raw=True)"), root / "out" / "some.ipynb", {})
+    assert [output.data for output in nbformat.read(target, as_version=4).cells[-1].outputs] == [{"text/plain": "a widget"}]
+
+
 def test_an_unknown_parameter_is_named_with_the_known_ones(notebook, root):
     with pytest.raises(ParameterError, match="some.ipynb has no parameter kk: .* dataset, k"):
         run_notebook(notebook("k"), root / "out" / "some.ipynb", {"kk": 3})
