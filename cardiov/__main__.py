@@ -105,6 +105,10 @@ def score(arguments):
         raise ParameterError("a table is for reading: give --json or --csv with --output.")
     files = archive.find_files(arguments.files)
     settings = {"model": arguments.model, "fs": arguments.rate, "unit": arguments.unit}
+    if arguments.report:
+        from cardiov.sheet import write_report
+
+        write_report(files, arguments.report, **settings)
     bad = archive.write_scores(files, form, arguments.output, processes=arguments.processes, **settings)
     if bad:
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: mend those named above, or leave them out.")
@@ -258,6 +262,7 @@ def _add_score(add):
     form.add_argument("--json", action="store_true", help="a line of JSON for each file")
     form.add_argument("--csv", action="store_true", help="a line of CSV for each file")
     command.add_argument("--output", metavar="FILE", help="write there; started again, go on where it stopped")
+    command.add_argument("--report", metavar="HTML", help="draw the ECGs with their heat maps, too, into one page")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not say it")
     command.add_argument("--unit", help="mV or uV, for files that do not say it")

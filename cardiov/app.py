@@ -5,8 +5,6 @@ does as messages, and Python answers each by a message of HTML. An upload comes 
 by `cardiov.read_ecg`. Every visitor has a kernel of their own.
 """
 
-import base64
-import io
 import json
 import os
 import socket
@@ -16,11 +14,7 @@ import traceback
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
-
-import jinja2
-import numpy as np
 
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.mapping import LEVELS
@@ -74,15 +68,6 @@ OPTIONS = {
 UNEXPECTED = "Something went wrong that should not: the program's terminal says what, and another ECG can be tried."
 
 
-class _Shown(NamedTuple):
-    """What a page shows, for its heat maps."""
-
-    signal: np.ndarray  # (12, n) in mV, of the reported window
-    fs: float
-    start: float  # s
-    score: object
-
-
 class Page(anywidget.AnyWidget):
     """The page as a widget. Every message of the browser is answered, also where something goes wrong."""
 
@@ -93,9 +78,9 @@ class Page(anywidget.AnyWidget):
     files = traitlets.Int(FILES).tag(sync=True)
 
     def __init__(self):
-        from cardiov.scoring import NOT_A_DEVICE
+        from cardiov import sheet
 
-        super().__init__(form=_html("form", samples=list(SAMPLES), limit=LIMIT, notice=NOT_A_DEVICE))
+        super().__init__(form=sheet.html("app.html", "form", list(SAMPLES), LIMIT))
         self.shown = None
         self.on_msg(self._answer)
 
@@ -126,20 +111,19 @@ class Page(anywidget.AnyWidget):
         return self._scored(read_ecg(files, fs=message.get("fs"), unit=message.get("unit")))
 
     def _scored(self, ecg):
-        from cardiov import scoring
+        from cardiov import scoring, sheet
 
-        self.shown = None
-        score = scoring.score(ecg, heat=True)
-        window = score.windows[score.window]
-        first, last = (round(moment * ecg.fs) for moment in (window.start, window.start + window.seconds))
-        self.shown = _Shown(ecg.signal[:, first:last], ecg.fs, window.start, score)
-        return {"html": result(self.shown), "said": said(score)}
+        self.shown = None  # should this one not be scored
+        self.shown = sheet.shown(ecg, scoring.score(ecg, heat=True))
+        return {"html": result(self.shown), "said": said(self.shown.score)}
 
     def _heat(self, message, _):
+        from cardiov import sheet
+
         stage = message["stage"]
         if self.shown is None or stage not in range(8):
             raise ParameterError("there is no ECG to draw: choose one first.")
-        return {"picture": picture(self.shown, stage), "alt": words(self.shown, stage)}
+        return {"picture": sheet.picture(self.shown, stage), "alt": sheet.words(self.shown, stage)}
 
 
 def page() -> Page:
@@ -169,15 +153,6 @@ def check_upload(names, contents) -> None:
         raise SignalError(f"the upload has {size / 2**20:.1f} MiB: give at most {LIMIT} MiB, or cut the record.")
 
 
-# What is shown: the templates escape whatever comes from a file
-
-_TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-
-def _html(part, **values):
-    return str(getattr(_TEMPLATES.get_template("app.html").module, part)(**values))
-
-
 def said(score) -> str:
     """A score in one sentence, for those who hear the page."""
     warnings = {0: "no warnings", 1: "1 warning"}.get(len(score.warnings), f"{len(score.warnings)} warnings")
@@ -185,43 +160,12 @@ def said(score) -> str:
 
 
 def result(shown) -> str:
-    """HTML of a score and its ECG."""
-    from cardiov import scoring
-    from cardiov.plots import LEVEL_COLOURS
+    """HTML of a score and its ECG, which `cardiov.sheet.shown` gives."""
+    from cardiov import scoring, sheet
 
-    score = shown.score
-    return _html(
-        "result", score=score, levels=LEVELS, colours=LEVEL_COLOURS, seconds=score.windows[score.window].seconds,
-        picture=picture(shown), alt=words(shown), coverage=scoring.COVERAGE, notice=scoring.NOT_A_DEVICE,
-        data=scoring.load_model().metadata.get("data", "unknown data"),
-        json="data:application/json;charset=utf-8," + quote(json.dumps(score.as_dict(), indent=1)),
-    )  # fmt: skip
-
-
-def picture(shown, stage=0) -> str:
-    """The ECG on paper as the address of an image that holds it; from stage 1 on over this stage's heat."""
-    from cardiov.plots import ecg_paper
-
-    # without the record's name, which may be in any script or as long as it likes
-    title, heat = (f"{_span(shown)}, heat of stage {stage}", shown.score.heat[stage - 1]) if stage else (_span(shown), None)
-    drawn = io.BytesIO()
-    ecg_paper(shown.signal, shown.fs, title, heat=heat).savefig(drawn, format="svg")
-    return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue()).decode()
-
-
-def _span(shown):
-    return f"{shown.start:.1f} to {shown.start + shown.signal.shape[1] / shown.fs:.1f} s"
-
-
-def words(shown, stage=0) -> str:
-    """The picture in words."""
-    told = f"Twelve-lead ECG on paper, 25 mm/s and 10 mm/mV, {_span(shown)}"
-    if not stage:
-        return f"{told}."
-    heat = shown.score.heat[stage - 1]
-    if not heat.any():
-        return f"{told}; stage {stage} finds no evidence anywhere."
-    return f"{told}, shaded by the heat of stage {stage}, which is strongest at {shown.start + heat.argmax() / shown.score.rate:.1f} s."
+    data = scoring.load_model().metadata.get("data", "unknown data")
+    json_address = "data:application/json;charset=utf-8," + quote(json.dumps(shown.score.as_dict(), indent=1))
+    return sheet.html("app.html", "result", shown.score, sheet.picture(shown), sheet.words(shown), data, json_address)
 
 
 # The server

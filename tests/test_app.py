@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 
 pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 
-from cardiov import app, scoring
+from cardiov import app, scoring, sheet
 from cardiov.errors import ParameterError, SignalError
 from cardiov.mapping import LEVELS
 from cardiov.plots import LEVEL_COLOURS
@@ -39,7 +39,7 @@ HOSTILE = '<img src=x onerror="window.hacked = 1">'
 def scored(**changes):
     """What the page keeps of a scored ECG, and its HTML."""
     ecg = example("IMI ABQRS SR")
-    shown = app._Shown(ecg.signal, ecg.fs, 0.0, replace(scoring.score(ecg, heat=True), **changes))
+    shown = sheet.Shown(ecg.signal, ecg.fs, 0.0, replace(scoring.score(ecg, heat=True), **changes))
     return shown, app.result(shown)
 
 
@@ -99,11 +99,11 @@ def test_the_download_is_the_score():
 
 def test_heat_is_told_in_words_too():
     shown, _ = scored(heat=np.eye(7, 1000, 250, np.float32))
-    assert app.words(shown).endswith("0.0 to 10.0 s.")
-    assert app.words(shown, 1).endswith("strongest at 2.5 s.") and app.words(shown, 2).endswith("strongest at 2.5 s.")
-    assert app.picture(shown) != app.picture(shown, 1)
+    assert sheet.words(shown).endswith("0.0 to 10.0 s.")
+    assert sheet.words(shown, 1).endswith("strongest at 2.5 s.") and sheet.words(shown, 2).endswith("strongest at 2.5 s.")
+    assert sheet.picture(shown) != sheet.picture(shown, 1)
     shown = shown._replace(score=replace(shown.score, heat=np.zeros((7, 1000), np.float32)))
-    assert app.words(shown, 7).endswith("stage 7 finds no evidence anywhere.")
+    assert sheet.words(shown, 7).endswith("stage 7 finds no evidence anywhere.")
 
 
 def contrast(one, other):
