@@ -16,7 +16,7 @@ from cardiov.scoring import COVERAGE, NOT_A_DEVICE, load_model, score
 from cardiov.signals import read_ecg
 
 HERE = Path(__file__).parent
-MOST = 20  # ECGs of a report, each of which takes about a megabyte
+MOST = 10  # ECGs of a report, each of which takes some two megabytes
 STAGES = range(1, 8)
 # the templates escape whatever comes from a file
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -49,7 +49,7 @@ def picture(shown, stage=0, form="svg") -> str:
     # without the record's name, which may be in any script or as long as it likes
     title, heat = (f"{_span(shown)}, heat of stage {stage}", shown.score.heat[stage - 1]) if stage else (_span(shown), None)
     drawn = io.BytesIO()
-    ecg_paper(shown.signal, shown.fs, title, heat=heat).savefig(drawn, format=form, dpi=110)
+    ecg_paper(shown.signal, shown.fs, title, heat=heat).savefig(drawn, format=form, dpi=90)
     kind = {"svg": "svg+xml"}.get(form, form)
     return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode()}"
 
@@ -75,7 +75,7 @@ def write_report(files, path, model=None, fs=None, unit=None) -> None:
     Parameters
     ----------
     files : sequence of str
-        At most 20; why one could not be scored stands in the report.
+        At most 10; why one could not be scored stands in the report.
     path : path
         The file to write.
     model, fs, unit
@@ -97,7 +97,7 @@ def write_report(files, path, model=None, fs=None, unit=None) -> None:
         except CardioVError as error:
             bad.append(str(error))
     css = (HERE / "app.css").read_text(encoding="utf-8")
-    values = {"drawn": drawn, "bad": bad, "css": css, "stages": STAGES, "data": network.metadata.get("data")}
+    values = {"drawn": drawn, "bad": bad, "css": css, "data": network.metadata.get("data")}
     text = TEMPLATES.get_template("score_report.html").render(values)
     with replacing(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
