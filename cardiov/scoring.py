@@ -237,7 +237,7 @@ def _decoded(model, outputs):
         raise CheckpointError("a network trained by regression gives no probabilities: take ordinal weights.")
     ordered = objective in ("ordinal", "coral")
     probabilities = monotone_probabilities if ordered else OBJECTIVES[objective].probabilities
-    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy().clip(0, 1)  # no -1e-17
+    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy().clip(0, 1) + 0.0  # neither -1e-17 nor -0.0
 
 
 def _window(ecg, span, probabilities):
