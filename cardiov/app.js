@@ -47,10 +47,16 @@ function render({ model, el }) {
     busy("Reading …");
     const size = chosen.reduce((sum, file) => sum + file.size, 0);
     const most = model.get("files"), limit = model.get("limit");
-    if (chosen.length > most) return refuse(`${chosen.length} files are not one ECG: give the 1 to ${most} files of one.`);
-    // a message beyond the server's limit would cut the connection
-    if (size > limit) return refuse(`The upload has ${(size / 2 ** 20).toFixed(1)} MiB: give at most ${limit / 2 ** 20} MiB, or cut the record.`);
-    if (!part("fs").checkValidity()) return refuse("The sampling rate is not a number of Hz: correct it or leave it out.");
+    const mib = (bytes, digits) => `${(bytes / 2 ** 20).toFixed(digits)} MiB`;
+    if (chosen.length > most) {
+      return refuse(`${chosen.length} files are not one ECG: give the 1 to ${most} files of one.`);
+    }
+    if (size > limit) { // a message beyond the server's limit would cut the connection
+      return refuse(`The upload has ${mib(size, 1)}: give at most ${mib(limit, 0)}, or cut the record.`);
+    }
+    if (!part("fs").checkValidity()) {
+      return refuse("The sampling rate is not a number of Hz: correct it or leave it out.");
+    }
     const fs = part("fs").value === "" ? null : part("fs").valueAsNumber;
     const question = { ask: "files", names: chosen.map((file) => file.name), fs, unit: part("unit").value || null };
     try {

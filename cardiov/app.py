@@ -1,8 +1,8 @@
 """The page "Score my ECG": drop a file or pick a sample, and see what `cardiov.scoring` says about it.
 
-Voilà runs notebooks/app.ipynb, whose page is one widget: ``app.html`` is what it shows, ``app.js`` sends what the visitor
-does as messages, and Python answers each by a message of HTML. An upload comes as bytes in memory and is only ever read
-by `cardiov.read_ecg`. Every visitor has a kernel of their own.
+Voilà runs notebooks/app.ipynb, whose page is one widget: ``app.html`` is what it shows, ``app.js`` sends what the
+visitor does as messages, and Python answers each by a message of HTML. An upload comes as bytes in memory and is only
+ever read by `cardiov.read_ecg`. Every visitor has a kernel of their own.
 """
 
 import json
@@ -46,7 +46,8 @@ OPTIONS = {
             "allow_remote_access": False,  # under no other name than this machine's
             "ws_ping_timeout": 30000,  # ms, as long as the interval, or tornado complains of it
             "headers": {  # the browser fetches nothing from, and sends nothing to, any other server
-                "Content-Security-Policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; frame-ancestors 'none'"
+                "Content-Security-Policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; "
+                "frame-ancestors 'none'",
             },
         },
     },
@@ -89,7 +90,8 @@ class Page(anywidget.AnyWidget):
 
     def _answer(self, _, message, buffers):
         try:
-            answer = {"sample": self._sample, "files": self._files, "heat": self._heat}[message["ask"]](message, buffers)
+            reply = {"sample": self._sample, "files": self._files, "heat": self._heat}[message["ask"]]
+            answer = reply(message, buffers)
         except CardioVError as error:
             answer = {"error": str(error)}
         except Exception:  # of which the visitor would never hear
@@ -183,7 +185,8 @@ def serve(port=8866, browser=True) -> None:
     from voila.app import Voila
 
     _check_port(port)
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("JUPYTER_PATH")]))  # the template
+    # where Voilà finds the template
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("JUPYTER_PATH")]))
     app = Voila(
         config=Config(OPTIONS), config_file_paths=[], notebook_path=str(ROOT / "notebooks/app.ipynb"), port=port,
         open_browser=browser,

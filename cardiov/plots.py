@@ -99,7 +99,8 @@ def _shade_legend(axes, right):
 
 def _heat_cells(axes, cells, extent):
     # under the grid and faint, so that both the small squares and the trace can still be read
-    axes.imshow([cells], cmap=HEAT, vmin=0, vmax=1, alpha=0.7, extent=extent, aspect="auto", interpolation="none", zorder=-1)
+    look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "alpha": 0.7, "aspect": "auto", "interpolation": "none", "zorder": -1}
+    axes.imshow([cells], extent=extent, **look)
 
 
 # Statistics: sized for a journal's column (85 to 180 mm), the critical values told apart by colour and by line style

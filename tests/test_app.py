@@ -71,7 +71,8 @@ def test_every_bar_has_its_word_and_number():
     _, html = scored(probabilities=np.array([0.1234, 0.5, 0.3766, -0.0]))
     rows = [text(row) for row in re.findall(r"<tr>(.*?)</tr>", html, re.S)]
     assert rows == ["0 no risk 12.3 %", "1 low risk 50.0 %", "2 medium risk 37.7 %", "3 high risk 0.0 %"]
-    assert re.findall(r"width: (-?[\d.]+)%; background: (#\w+)", html)[:2] == [("12.3", LEVEL_COLOURS[0]), ("50.0", LEVEL_COLOURS[1])]
+    drawn = re.findall(r"width: (-?[\d.]+)%; background: (#\w+)", html)
+    assert drawn[:2] == [("12.3", LEVEL_COLOURS[0]), ("50.0", LEVEL_COLOURS[1])]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_a_port_that_is_taken_or_none_is_said():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(ParameterError, match=r"port \d+ cannot be used \(Address already in use\): give another by --port"):
+        with pytest.raises(ParameterError, match=r"port \d+ cannot be used \(Address already in use\): give another"):
             app._check_port(other.getsockname()[1])
     with pytest.raises(ParameterError, match="there is no port 70000"):
         app._check_port(70000)
@@ -313,7 +314,8 @@ def focused(page):
     """What has the focus: its place in the page, and how wide the line around it (or around what holds it) is."""
     return page.evaluate("""() => {
         const at = document.activeElement, style = getComputedStyle(at.closest('.drop') ?? at);
-        return [at.dataset.part || at.name || at.className, style.outlineStyle === 'none' ? 0 : parseFloat(style.outlineWidth)];
+        const width = style.outlineStyle === 'none' ? 0 : parseFloat(style.outlineWidth);
+        return [at.dataset.part || at.name || at.className, width];
     }""")
 
 
@@ -351,14 +353,13 @@ def test_a_sample_by_keyboard_alone(visit):
 def test_heat_is_switched_on_and_off_by_stage(page):
     choose(page, "premature ventricular beats")
     pictures = {}
-    for stage in (0, 1, 7, 0):
+    for stage in (1, 7, 0):
         page.check(f"[name=cardiov-heat][value='{stage}']")
         page.wait_for_selector(".cardiov:not([aria-busy])")
         caption = part(page, "caption").inner_text()
         assert caption == part(page, "picture").get_attribute("alt") and (f"stage {stage}" in caption) == (stage > 0)
-        pictures.setdefault(stage, []).append(part(page, "picture").evaluate("image => [image.naturalWidth > 0, image.src]"))
-    drawn = [shown for found in pictures.values() for shown in found]
-    assert all(there for there, _ in drawn) and len({source for _, source in drawn[:3]} | {drawn[3][1]}) >= 3
+        pictures[stage] = part(page, "picture").evaluate("image => [image.naturalWidth > 0, image.src]")
+    assert all(there for there, _ in pictures.values()) and len({source for _, source in pictures.values()}) == 3
 
 
 def test_the_whole_looks_as_it_should(page):
@@ -370,9 +371,10 @@ def test_the_whole_looks_as_it_should(page):
     page.screenshot(path=ROOT / "build/app/page.png", full_page=True)
     assert page.title() == "Score my ECG" and page.locator("h1").inner_text().startswith("Score my ECG")
     assert page.locator(".notice").inner_text() == scoring.NOT_A_DEVICE
-    assert part(page, "error").get_attribute("role") == "alert" and part(page, "status").get_attribute("aria-live") == "polite"
-    unnamed = page.evaluate("[...document.querySelectorAll('.cardiov input, .cardiov select')].filter(one => !one.labels.length).length")
-    assert unnamed == 0 and page.locator("img:not([alt])").count() == 0
+    assert part(page, "error").get_attribute("role") == "alert"
+    assert part(page, "status").get_attribute("aria-live") == "polite"
+    labels = page.locator(".cardiov input, .cardiov select").evaluate_all("inputs => inputs.map(one => one.labels.length)")
+    assert len(labels) == 12 and all(labels) and page.locator("img:not([alt])").count() == 0
 
 
 @pytest.mark.parametrize("width", [320, 390])
@@ -451,14 +453,18 @@ def test_what_is_too_large_is_not_even_sent(page):
     page.evaluate("""() => {
         const send = WebSocket.prototype.send;
         window.sent = [];
-        WebSocket.prototype.send = function (data) { window.sent.push(data.byteLength ?? data.length); send.call(this, data); };
+        WebSocket.prototype.send = function (data) {
+            window.sent.push(data.byteLength ?? data.length);
+            send.call(this, data);
+        };
     }""")  # fmt: skip
     upload(page, {"big.jpg": b"\xff" * 17 * 2**20})
     assert refused(page) == "The upload has 17.0 MiB: give at most 16 MiB, or cut the record."
-    assert page.evaluate("window.sent.length") == 0
+    assert page.evaluate("Math.max(0, ...window.sent)") < 2**16  # whatever else Voilà has to say
     upload(page, {"just.jpg": b"\xff" * 16 * 2**20})
     assert "just.jpg is no ECG file" in refused(page)
-    assert 16 * 2**20 < page.evaluate("Math.max(...window.sent)") < app.OPTIONS["Voila"]["tornado_settings"]["websocket_max_message_size"]
+    allowed = app.OPTIONS["Voila"]["tornado_settings"]["websocket_max_message_size"]
+    assert 16 * 2**20 < page.evaluate("Math.max(...window.sent)") < allowed
 
 
 def test_a_lost_electrode_is_a_warning(page, tmp_path):
@@ -484,7 +490,8 @@ def test_a_script_in_a_name_stays_text(page, tmp_path):
     files = wfdb(tmp_path)
     upload(page, {f"{HOSTILE}.csv": b"I,II\n1,2\n"})
     assert HOSTILE in refused(page)
-    upload(page, {f"{HOSTILE}.hea": files["own.hea"].replace(b"own ", b"<script>window.hacked=1</script> ", 1), "own.dat": files["own.dat"]})
+    header = files["own.hea"].replace(b"own ", b"<script>window.hacked=1</script> ", 1)
+    upload(page, {f"{HOSTILE}.hea": header, "own.dat": files["own.dat"]})
     page.wait_for_selector(".cardiov:not([aria-busy])")
     assert page.evaluate("window.hacked") is None
     assert page.locator(".cardiov script, .cardiov img[src=x]").count() == 0
@@ -519,8 +526,8 @@ def get(port, path, host="127.0.0.1", **headers):
 @pytest.mark.parametrize("path", [
     "/app.ipynb", "/notebooks/app.ipynb", "/README.md", "/voila/files/app.ipynb", "/voila/files/conftest.py",
     "/voila/files/../README.md", "/voila/files/%2e%2e/README.md", "/voila/files/params/demo/training.yaml",
-    "/voila/static/../../../../../README.md", "/voila/templates/cardiov/static/../../../../app.py", "/voila/tree", "/api/kernels",
-    "/api/contents", "//etc/passwd", "/voila/files//etc/passwd",
+    "/voila/static/../../../../../README.md", "/voila/templates/cardiov/static/../../../../app.py", "/voila/tree",
+    "/api/kernels", "/api/contents", "//etc/passwd", "/voila/files//etc/passwd",
 ])  # fmt: skip
 def test_no_file_is_served(port, path):
     status, content = get(port, path)

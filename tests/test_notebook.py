@@ -39,8 +39,9 @@ def test_parameters_reach_the_cells_and_progress_the_screen(notebook, root, caps
 
 
 def test_a_widget_leaves_its_text_alone(notebook, root):
-    view = "{'application/vnd.jupyter.widget-view+json': {'model_id': 'of this kernel'}, 'text/plain': 'a widget'}"
-    target = run_notebook(notebook(f"from IPython.display import display\ndisplay({view}, raw=True)"), root / "out" / "some.ipynb", {})
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "of this kernel"}, "text/plain": "a widget"}
+    source = notebook(f"from IPython.display import display\ndisplay({view}, raw=True)")
+    target = run_notebook(source, root / "out" / "some.ipynb", {})
     assert [output.data for output in nbformat.read(target, as_version=4).cells[-1].outputs] == [{"text/plain": "a widget"}]
 
 
