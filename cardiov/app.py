@@ -29,12 +29,12 @@ import traitlets
 HERE = Path(__file__).parent
 LIMIT = 16  # MiB, of an upload: an hour of twelve leads at 200 Hz
 FILES = 4  # of one ECG; WFDB has two
-SAMPLES = {  # name: what `cardiov.synthetic.example` takes
-    "normal": ("NORM SR", 0),
-    "atrial fibrillation": ("AFIB", 2),
-    "premature ventricular beats": ("BIGU SR", 4),
-    "left bundle branch block": ("CLBBB SR", 2),
-    "infarction of the anterior wall": ("AMI SR", 0),
+SAMPLES = {  # name: a case of `cardiov.synthetic.example`, of which the first patient is taken, however it is scored
+    "normal": "NORM SR",
+    "atrial fibrillation": "AFIB",
+    "premature ventricular beats": "PVC NDT SR",
+    "left bundle branch block": "CLBBB SR",
+    "infarction of the anterior wall": "AMI SR",
 }
 OPTIONS = {
     "Voila": {
@@ -102,7 +102,7 @@ class Page(anywidget.AnyWidget):
     def _sample(self, message, _):
         from cardiov.synthetic import example
 
-        ecg = example(*SAMPLES[message["name"]])
+        ecg = example(SAMPLES[message["name"]])
         return self._scored(replace(ecg, meta={**ecg.meta, "record": f"simulated: {message['name']}"}))
 
     def _files(self, message, buffers):

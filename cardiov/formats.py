@@ -44,8 +44,8 @@ class Recording:
         In ``units``; NaN where a sample is invalid.
     units : list of str
         Of each signal; empty where neither the file nor the caller says.
-    fs : float
-        Sampling rate in Hz.
+    fs : float or None
+        Sampling rate in Hz; None where neither the file nor the caller says.
     where : str
         How messages name the file.
     meta : dict
@@ -91,8 +91,7 @@ def read(source, fs=None, unit=None) -> Recording:
     Raises
     ------
     SignalError
-        If the file is absent, too large, damaged or of an unknown format; if ``fs`` or ``unit`` contradict it; or if
-        its rate is nowhere said.
+        If the file is absent, too large, damaged or of an unknown format, or if ``fs`` or ``unit`` contradict it.
     """
     recording = _read_files(source) if isinstance(source, Mapping) else _read_path(Path(source))
     return _settle(recording, fs, unit)
@@ -106,12 +105,10 @@ def _settle(recording, fs, unit):
         raise SignalError(f"the unit given for {where} is {unit!r}: give uV, mV or V.")
     if unit is not None and known - {MILLIVOLTS[unit.lower()]}:
         raise SignalError(f"{where} gives its signals in other units than the {unit} asked for: leave the unit out.")
-    if told is None and fs is None:
-        raise SignalError(f"{where} gives no sampling rate: give it, in Hz, or add a line '# fs: 500' to a CSV file.")
     if None not in (told, fs) and not math.isclose(told, fs, rel_tol=1e-3):
         raise SignalError(f"{where} is sampled at {told:g} Hz, not at the {fs:g} Hz asked for: leave the rate out.")
     units = [name or unit or "" for name in recording.units]
-    return replace(recording, fs=float(fs if told is None else told), units=units)
+    return replace(recording, fs=fs if told is None else told, units=units)
 
 
 def _read_path(path):
@@ -364,7 +361,8 @@ def _read_table(file):
     while (line := stream.readline()).startswith("#") or line.isspace():
         comments.append(line.strip())
     separator = max("\t;,", key=line.count)
-    names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    with _library(file.where, "CSV"):
+        names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
     if not 1 < len(names) <= MAX_SIGNALS:
         raise SignalError(f"{file.where} has {len(names)} columns: give a row of lead names, and a column a lead.")
     with _library(file.where, "CSV"):

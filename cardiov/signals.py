@@ -127,6 +127,8 @@ def as_ecg(recording) -> ECG:
     for lead in derived:
         signal[LEADS.index(lead)] = LIMB[lead][0] * signal[0] + LIMB[lead][1] * signal[1]
     told = (f"derived lead: {', '.join(derived)}",) if derived else ()
+    if recording.fs is None:
+        raise SignalError(f"{where} gives no sampling rate: give it, in Hz, or add a line '# fs: 500' to a CSV file.")
     fs = float(recording.fs)
     return ECG(signal, fs, recording.meta, recording.warnings + told + check_signal(signal, fs, where))
 
