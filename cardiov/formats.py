@@ -120,15 +120,16 @@ def _read_path(path):
 
 
 def _read_files(files):
-    headers = [name for name in files if name.lower().endswith(".hea")]
     for name, data in files.items():
         _refuse_large(len(data), name)
+    files = {name: bytes(data) for name, data in files.items()}
+    headers = [name for name in files if name.lower().endswith(".hea")]
     if len(headers) == 1:
         return _read_wfdb_files(headers[0], files)
     if headers or len(files) != 1:
         raise SignalError("one ECG at a time, please: give one file, or a WFDB header with its signal file.")
     (name, data), = files.items()
-    return _read_file(_File(bytes(data), name))
+    return _read_file(_File(data, name))
 
 
 def _read_file(file):
@@ -211,7 +212,7 @@ def _meta(record, comments=(), age=None, sex=None):
     return {
         "record": record,
         "age": None if age is None else float(age),
-        "sex": {"m": "male", "f": "female"}.get(sex[:1]),
+        "sex": {"m": "male", "male": "male", "f": "female", "female": "female"}.get(sex),
         "comments": list(comments),
     }
 
@@ -311,7 +312,7 @@ def _header_units(text, header):
     if len(lines[0]) < 3:
         raise SignalError(f"{header} gives no sampling rate: add it to its first line, as in 'name 12 500 5000'.")
     if re.match(r"0*(\d*)", lines[0][1])[1] != str(len(lines) - 1):  # of which wfdb would make lists
-        raise SignalError(f"{header} lists {len(lines) - 1} signals but declares more or fewer: fetch or export it again.")
+        raise SignalError(f"{header} lists {len(lines) - 1} signals, not as many as it says: fetch or export it again.")
     for file, *fields in lines[1:]:
         if re.search(r"[/\\:]|\.\.", file):
             raise SignalError(f"{header} points to {file!r:.80}: move it beside the header and name it without a path.")

@@ -444,6 +444,19 @@ def test_edf_with_signals_of_another_rate(tmp_path):
     np.testing.assert_allclose(read_ecg(tmp_path / "more.edf").signal, simulated_signal() / 1000, atol=1e-6)
 
 
+@pytest.mark.parametrize(("patient", "sex"), [("X F X X", "female"), ("X M X X", "male"), ("12 Miller", None)])
+def test_edf_gives_the_sex_where_it_is_one(tmp_path, patient, sex):
+    write_edf(tmp_path / "ecg.edf", simulated_signal())
+    data = (tmp_path / "ecg.edf").read_bytes()
+    assert read_ecg({"ecg.edf": data[:8] + patient.ljust(80).encode() + data[88:]}).meta["sex"] == sex
+
+
+def test_an_upload_may_be_a_view(tmp_path):
+    write_record(tmp_path)
+    views = {name: memoryview(data) for name, data in in_memory(tmp_path).items()}
+    np.testing.assert_array_equal(read_ecg(views).signal, read_ecg(tmp_path / "r").signal)
+
+
 def test_edf_in_pieces_is_refused(tmp_path):
     write_edf(tmp_path / "ecg.edf", simulated_signal())
     data = bytearray((tmp_path / "ecg.edf").read_bytes())
