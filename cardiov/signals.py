@@ -114,6 +114,8 @@ def ecg_from_leads(leads, fs, unit="mV", record="") -> ECG:
 def as_ecg(recording) -> ECG:
     """The twelve leads of a `cardiov.formats.Recording`; raises and warns as `read_ecg`."""
     where, place = recording.where, _places(recording.names, recording.where)
+    if recording.fs is None:
+        raise SignalError(f"{where} gives no sampling rate: give it, in Hz, or add a line '# fs: 500' to a CSV file.")
     shapes = {np.shape(recording.samples[i]) for i in place.values()}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
         raise SignalError(f"{where} has leads of different lengths: give leads that were recorded at the same time.")
@@ -127,8 +129,6 @@ def as_ecg(recording) -> ECG:
     for lead in derived:
         signal[LEADS.index(lead)] = LIMB[lead][0] * signal[0] + LIMB[lead][1] * signal[1]
     told = (f"derived lead: {', '.join(derived)}",) if derived else ()
-    if recording.fs is None:
-        raise SignalError(f"{where} gives no sampling rate: give it, in Hz, or add a line '# fs: 500' to a CSV file.")
     fs = float(recording.fs)
     return ECG(signal, fs, recording.meta, recording.warnings + told + check_signal(signal, fs, where))
 
