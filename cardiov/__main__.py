@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that ``--help`` does not wai
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -296,6 +297,9 @@ def main(argv=None) -> int:
         arguments.run(arguments)
     except CardioVError as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who reads the output, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return 1
     except OSError as error:
         from cardiov.results import is_full

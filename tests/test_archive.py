@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -145,3 +147,10 @@ def test_the_command_scores_all_it_can_and_says_what_it_could_not(files, capsys)
 def test_a_table_is_not_written_to_a_file(files, tmp_path, capsys):
     assert main(["score", "--output", str(tmp_path / "out"), *files]) == 1
     assert "--json or --csv" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_reader_of_the_output_that_has_had_enough_is_no_error(files):
+    command = [sys.executable, "-m", "cardiov", "score", "--json", *files[:2]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() == 1
