@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that ``--help`` does not wai
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,23 @@ def demo(arguments):
 
     make_demo(arguments.folder, patients=arguments.patients, seed=arguments.seed)
     print(f"{arguments.folder}: simulated ECGs of {arguments.patients:,} patients")
+
+
+def download(arguments):
+    """Download PTB-XL, or go on with a download; the folder appears when every file is verified."""
+    from cardiov.download import download as bring
+
+    source = arguments.source or os.environ.get("PTBXL_FROM") or None
+    records = bring(arguments.folder, arguments.version, source)
+    print(f"{arguments.folder}: PTB-XL {arguments.version}, {records:,} records, every file verified")
+
+
+def verify(arguments):
+    """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
+    from cardiov.download import verify as check
+
+    records = check(arguments.folder, arguments.memory, arguments.version)
+    print(f"{arguments.folder}: PTB-XL {arguments.version}, {records:,} records, every file verified")
 
 
 def prepare(arguments):
@@ -192,6 +210,8 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--patients", type=int, default=1000)
     command.add_argument("--seed", type=int, default=0)
 
+    _add_download(add)
+
     command = add(prepare, ("data", "folder in PTB-XL's layout"), ("cache", "where to write the cache"))
     command.add_argument("--rate", type=float, default=500, help="in Hz (default: 500)")
     _add_parameters(command, "YAML file whose rate is taken instead")
@@ -209,6 +229,17 @@ def command_line() -> argparse.ArgumentParser:
     add(report, ("dataset", "name under results/"))
     add(compare, ("dataset", "name under results/"))
     return parser
+
+
+def _add_download(add):
+    command = add(download, ("folder", "where to put it"))
+    command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1, the paper's")
+    command.add_argument("--from", dest="source", metavar="ADDRESS",
+                         help="another address than PhysioNet's: of the archive, if it ends in .zip, or of the files, if it "
+                         "ends in /; also taken from the environment variable PTBXL_FROM")  # fmt: skip
+
+    command = add(verify, ("folder", "the copy"), ("memory", "JSON file that remembers a verified copy's sizes and times"))
+    command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1")
 
 
 def _add_networks(add):
