@@ -27,15 +27,15 @@ def download(arguments):
 
     source = arguments.source or os.environ.get("PTBXL_FROM") or None
     records = bring(arguments.folder, arguments.version, source)
-    print(f"{arguments.folder}: PTB-XL {arguments.version}, {records:,} records, every file verified")
+    print(f"{arguments.folder}: {records:,} records, every file verified")
 
 
 def verify(arguments):
     """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
-    from cardiov.download import verify as check
+    from cardiov.digests import verify as check
 
     records = check(arguments.folder, arguments.memory, arguments.version)
-    print(f"{arguments.folder}: PTB-XL {arguments.version}, {records:,} records, every file verified")
+    print(f"{arguments.folder}: {records:,} records, every file verified")
 
 
 def prepare(arguments):

@@ -11,8 +11,9 @@ from email.utils import formatdate
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-KINDS = ("cut", "cut unsized", "short", "no range", "wrong range", "403", "404", "429", "503", "500", "wrong byte", "trickle",
-         "silent", "redirect", "loop", "new tag", "rude new tag", "gzip", "cut gzip", "login page", "bad length")  # fmt: skip
+KINDS = ("cut", "cut unsized", "short", "no range", "wrong range", "403", "404", "429", "503", "500", "wrong byte",
+         "trickle", "silent", "redirect", "loop", "new tag", "rude new tag", "gzip", "cut gzip", "login page",
+         "bad length")  # fmt: skip
 
 
 @dataclass
@@ -108,7 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _begin(self, tag, kind):
         """The byte that a Range asks for, if it holds for this tag (a rude server does not look)."""
         asked = self.headers.get("Range")
-        holds = kind == "rude new tag" or self.headers.get("If-Range", tag) == tag
+        condition = self.headers.get("If-Range")
+        holds = kind == "rude new tag" or condition is None or condition == tag and not tag.startswith("W/")
         return int(asked.removeprefix("bytes=").rstrip("-")) if asked and holds and kind != "no range" else 0
 
     def _headers(self, body, begin, tag, kind):
