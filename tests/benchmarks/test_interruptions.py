@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.slow, LINUX]
 
 SEED = 6
 KILLS = {"download": 8, "cache": 6, "training": 16, "notebooks": 14, "report": 6}
+SECONDS = 12  # of the download
 NAME = "ptbxl"
 PARAMS = "notebooks/params/interrupted"
 STEP = re.compile(r"-m cardiov (\w+)(?: notebooks/\S+ \S*/([\w.-]+)\.ipynb)?")
@@ -47,7 +48,7 @@ LEFT = 8192  # bytes of a full device that are free
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Where the data set is served, some seconds long, as an archive."""
+    """Where the data set is served as an archive, slowly."""
     folder = tmp_path_factory.mktemp("served") / "demo"
     make_demo(folder, patients=130)
     files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -57,7 +58,7 @@ def address(tmp_path_factory):
         for name, body in files.items():
             opened.writestr(f"ptb-xl/{name}", body)
     with serving({"/ptb-xl.zip": archive.getvalue()}) as served:
-        served.slowly = 5 * 2**14 / len(archive.getvalue())
+        served.slowly = SECONDS * 2**14 / len(archive.getvalue())
         yield f"{served.address}/ptb-xl.zip"
 
 
@@ -185,7 +186,10 @@ def random_moments(steps):
     for name, count in KILLS.items():
         of_stage = [i for i, (step, _) in enumerate(steps[:-1]) if stage(step) == name]
         lengths = np.array([steps[i + 1][1] - steps[i][1] for i in of_stage])
-        for at in rng.uniform(0, lengths.sum(), count):
+        drawn = np.sort(rng.uniform(0, lengths.sum(), count))
+        if name == "download":  # it goes on at its byte, so each comes so much after the one before
+            drawn = np.diff(drawn, prepend=0)
+        for at in drawn:
             i = np.searchsorted(lengths.cumsum(), at)
             moments.append((of_stage[i], float(at - lengths[:i].sum())))
     return sorted(moments)
