@@ -57,7 +57,7 @@ class Patience:
     window, rate : float
         A connection is also given up that has brought fewer than ``rate`` bytes a second over a window.
     clock, wait : callable
-        ``clock()``, and ``wait(stop, seconds)``, which returns at once when the event is set.
+        ``clock()``, and ``wait(stop, seconds)``, which returns true, and at once, when the event is set.
     """
 
     tries: int = 8
@@ -148,7 +148,8 @@ def _pause(address, failure, failures, patience, stop):
         seconds = failure.after
     if seconds > patience.longest_asked:
         raise DownloadError(f"{address} asks to be left alone for {seconds:,.0f} s ({failure}): {AGAIN}, after that.")
-    patience.wait(stop, seconds)
+    if patience.wait(stop, seconds):
+        raise Stopped
 
 
 def _attempt(session, address, path, patience, stop, limit, room, progress):

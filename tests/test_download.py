@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections import namedtuple
+from contextlib import suppress
 from email.utils import formatdate
 from pathlib import Path
 
@@ -40,9 +42,9 @@ def published(files):
     return {f"/files/{name}": body for name, body in files.items()} | {"/ptb-xl.zip": packed(files)}
 
 
-def packed(files, top=TOP):
+def packed(files, top=TOP, method=zipfile.ZIP_DEFLATED):
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+    with zipfile.ZipFile(archive, "w", method) as opened:
         for name, body in files.items():
             opened.writestr(top + name, body)
     return archive.getvalue()
@@ -185,6 +187,16 @@ def test_another_part_than_was_asked_for_is_not_taken(tmp_path, server, caplog, 
     assert tried(tmp_path / "ptbxl", source(server, "archive")) is None
     assert [asked and asked[:6] for _, asked, _ in server.log] == [None, "bytes=", None]
     assert "damaged" not in caplog.text
+
+
+def test_where_one_file_is_refused_the_other_connections_stop_too(tmp_path, server):
+    names = [f"/files/records500/00000/0000{k}_hr.{suffix}" for k in (1, 2, 3, 4) for suffix in ("dat", "hea")]
+    server.retry_after = None
+    server.faults |= {name: [("503", 0.0)] * 9 for name in names} | {"/files/LICENSE.txt": [("404", 0.0)]}
+    late = []
+    patience = {"tries": 10, "wait": lambda stop, seconds: stop.wait(5) or late.append(seconds)}
+    assert "LICENSE.txt is not to be had" in tried(tmp_path / "ptbxl", source(server, "files"), **patience)
+    assert late == [] and not any(asked.endswith(".dat") for asked in (path for path, _, kind in server.log if not kind))
 
 
 def test_what_is_here_of_another_address_is_not_gone_on_with(tmp_path, server, caplog):
@@ -331,6 +343,24 @@ def test_a_wrong_archive_is_fetched_twice_and_then_a_sentence(tmp_path, server, 
     assert len(server.log) == (1 if "holds no" in sentence else 2)
     server.files["/ptb-xl.zip"] = whole
     assert tried(tmp_path / "ptbxl", source(server, "archive")) is None
+
+
+def test_an_archive_that_is_packed_otherwise_is_refused(tmp_path, server):
+    server.files["/ptb-xl.zip"] = packed(wanted(server), method=zipfile.ZIP_BZIP2)
+    assert "packed in a way that zip files seldom are" in tried(tmp_path / "ptbxl", source(server, "archive"))
+
+
+def test_whichever_byte_of_an_archive_is_damaged_nothing_wrong_comes_out(tmp_path, server):
+    draw, whole, expected = random.Random(0), server.files["/ptb-xl.zip"], wanted(server)
+    positions = [*draw.sample(range(len(whole)), 60), *draw.sample(range(len(whole) - 2500, len(whole)), 150)]
+    for at in positions:
+        (tmp_path / "archive").write_bytes(whole[:at] + bytes([whole[at] ^ draw.randrange(1, 256)]) + whole[at + 1 :])
+        with suppress(DataSetError, *download.DAMAGES):
+            download._extract("here", tmp_path / "archive", tmp_path / "part")
+            assert contents(tmp_path / "part").items() >= expected.items()
+        if (tmp_path / "part").exists():
+            assert contents(tmp_path / "part").items() <= expected.items()
+            shutil.rmtree(tmp_path / "part")
 
 
 def test_an_archive_with_another_file_than_its_list_says_is_refused(tmp_path, server):
