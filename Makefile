@@ -2,6 +2,10 @@
 #
 # DATASET  demo (simulated, the default) or a folder in PTB-XL's layout; results are named after its last part. Where there
 #          is no such folder, a name alone, such as ptbxl-sample, makes of the results stored under it all that needs no signals
+#          ptbxl, where no such folder is, is PTB-XL, downloaded into data/ptbxl
+# VERSION  of PTB-XL, on the command line: 1.0.3, or 1.0.1, the paper's, as data/ptbxl-1.0.1
+# PTBXL    a copy of PTB-XL that DATASET=ptbxl takes instead; it is verified and only read
+# PTBXL_FROM  another address than PhysioNet's to download it from: an archive (.zip) or the files (/)
 # PARAMS   folder with training.yaml, search.yaml, experiments.yaml and analysis.yaml; notebooks/params/<name> or, where
 #          there is none, .../paper. Its settings.mk, where there is one, says SEEDS
 # SEEDS    with each of which every objective of Table 6 is trained; 0 if not said
@@ -12,6 +16,8 @@
 #          and on whose records notebook 16 tests the network
 
 DATASET ?= demo
+VERSION := 1.0.3
+PTBXL ?=
 LUDB ?=
 PORT ?= 8866
 PYTHON ?= python3
@@ -24,16 +30,22 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # Data set
 
-ifneq ($(words $(DATASET)),1)
-$(error DATASET="$(DATASET)" must be one folder without spaces in its path: rename or link the folder)
+ifneq ($(words $(DATASET))$(filter-out 0 1,$(words $(PTBXL))),1)
+$(error DATASET="$(DATASET)" and PTBXL="$(PTBXL)" must each be one folder without spaces in its path: rename or link the folder)
 endif
 DEMO := data/demo
 FOLDER := $(if $(filter demo demo/ $(DEMO) $(DEMO)/,$(DATASET)),$(DEMO),$(abspath $(DATASET)))
 NAME := $(notdir $(FOLDER))
+# not empty where it is PTB-XL itself, from PhysioNet or as a copy
+PUBLISHED_DATA := $(if $(filter ptbxl ptbxl/,$(DATASET)),$(if $(wildcard $(FOLDER)),,yes))$(filter data/ptbxl data/ptbxl/,$(DATASET))
+ifdef PUBLISHED_DATA
+NAME := ptbxl$(if $(filter-out 1.0.3,$(VERSION)),-$(VERSION))
+FOLDER := $(if $(PTBXL),$(abspath $(PTBXL)),data/$(NAME))
+endif
 RESULTS := results/$(NAME)
 # not empty where stored results are all there is
 STORED := $(wildcard $(RESULTS)/records.csv)
-STORED := $(if $(filter $(DEMO),$(FOLDER))$(findstring /,$(DATASET))$(wildcard $(FOLDER)),,$(STORED))
+STORED := $(if $(filter $(DEMO),$(FOLDER))$(PUBLISHED_DATA)$(findstring /,$(DATASET))$(wildcard $(FOLDER)),,$(STORED))
 DATA := $(if $(STORED),,$(FOLDER))
 TABLE := $(or $(STORED),$(DATA)/ptbxl_database.csv)
 PARAMS ?= $(patsubst %/,%,$(firstword $(wildcard notebooks/params/$(NAME)/ notebooks/params/paper/)))
@@ -45,9 +57,15 @@ SEEDS := 0
 -include $(PARAMS)/settings.mk
 
 ifneq ($(filter-out help setup test lab app bench notebooks clean,$(MAKECMDGOALS)),)
-ifeq ($(filter $(DEMO),$(DATA))$(STORED),)
+ifeq ($(filter 1.0.3 1.0.1,$(VERSION)),)
+$(error VERSION="$(VERSION)" is none of PTB-XL that this is made for: give 1.0.3 or 1.0.1)
+endif
+ifneq ($(if $(PUBLISHED_DATA),,$(filter command,$(origin VERSION) $(origin PTBXL))),)
+$(error VERSION and PTBXL say which PTB-XL is taken: give DATASET=ptbxl with them)
+endif
+ifeq ($(filter $(DEMO),$(DATA))$(STORED)$(if $(PTBXL),,$(PUBLISHED_DATA)),)
 ifeq ($(wildcard $(TABLE)),)
-$(error there is no $(TABLE): give DATASET=demo, a folder in the layout of PTB-XL or the name of stored results)
+$(error there is no $(TABLE): give DATASET=demo or ptbxl, a folder in the layout of PTB-XL or the name of stored results)
 endif
 # everything derived is labelled by the name alone
 ifneq ($(if $(findstring demo,$(NAME)),simulated),$(if $(wildcard $(DATA)/SIMULATED.txt),simulated))
@@ -185,6 +203,7 @@ clean:  ## delete demo data, stamps, caches and executed notebooks; results, fig
 help:  ## this list
 	@awk -F ':.*## ' '/^##@/ {print substr($$0, 5) ":"} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "DATASET=<folder in PTB-XL's layout> and PARAMS=<folder of parameters> choose other data than the demo;"
+	@echo "DATASET=ptbxl downloads PTB-XL (VERSION=1.0.1: the paper's version), or takes the copy that PTBXL=<folder> names."
 	@echo "DATASET=ptbxl-sample, where no such folder is, redoes the statistics of its stored results without signals."
 
 .PHONY: FORCE
@@ -205,6 +224,21 @@ $(DEMO)/ptbxl_database.csv: $(USES_DEMO) | $(READY)
 	$(PY) -m cardiov demo $(DEMO)
 	@touch $@
 
+ifdef PUBLISHED_DATA
+ifdef PTBXL
+# What is known of the copy is remembered, so it is read again only where a file has another size or time.
+VERIFIED := $(STAMPS)/verified
+$(VERIFIED): $(TABLE) $(STAMPS)/settings $(if $(NEWER),FORCE) | $(READY)
+	$(PY) -m cardiov verify $(DATA) $(BUILD)/verified.json --version $(VERSION)
+	@touch $@
+else
+$(TABLE): | $(READY)
+	$(PY) -m cardiov download $(DATA) --version $(VERSION)
+# the copy is whole when it appears, and no later failure unmakes it
+.PRECIOUS: $(TABLE)
+endif
+endif
+
 $(STAMPS)/settings: $(CHANGED)
 	@mkdir -p $(@D)
 	@echo "$(SETTINGS)" > $@
@@ -215,7 +249,7 @@ $(addprefix $(STAMPS)/,cache stressed explained studied): $(STAMPS)/settings req
 		$(TABLE) $(wildcard $(RESULTS)/search.csv $(RESULTS)/runs/*/*)
 	@touch $@
 else
-$(STAMPS)/cache: $(TABLE) $(USES_CACHE) $(TRAINING) $(STAMPS)/settings requirements.lock | $(READY)
+$(STAMPS)/cache: $(TABLE) $(USES_CACHE) $(TRAINING) $(STAMPS)/settings requirements.lock | $(READY) $(VERIFIED)
 	$(PY) -m cardiov prepare $(DATA) $(BUILD)/cache -f $(TRAINING)
 	@touch $@
 

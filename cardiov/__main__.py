@@ -21,6 +21,23 @@ def demo(arguments):
     print(f"{arguments.folder}: simulated ECGs of {arguments.patients:,} patients")
 
 
+def download(arguments):
+    """Download PTB-XL, or go on with a download; the folder appears when every file is verified."""
+    from cardiov.download import download as bring
+
+    source = arguments.source or os.environ.get("PTBXL_FROM") or None
+    records = bring(arguments.folder, arguments.version, source)
+    print(f"{arguments.folder}: {records:,} records, every file verified")
+
+
+def verify(arguments):
+    """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
+    from cardiov.digests import verify as check
+
+    records = check(arguments.folder, arguments.memory, arguments.version)
+    print(f"{arguments.folder}: {records:,} records, every file verified")
+
+
 def prepare(arguments):
     """Filter and resample a data set's signals, once, into a cache on disk."""
     from cardiov.ptbxl import prepare as prepare_signals
@@ -204,6 +221,8 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--patients", type=int, default=1000)
     command.add_argument("--seed", type=int, default=0)
 
+    _add_download(add)
+
     command = add(prepare, ("data", "folder in PTB-XL's layout"), ("cache", "where to write the cache"))
     command.add_argument("--rate", type=float, default=500, help="in Hz (default: 500)")
     _add_parameters(command, "YAML file whose rate is taken instead")
@@ -225,6 +244,17 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=8866, help="(default: 8866)")
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open it in a browser")
     return parser
+
+
+def _add_download(add):
+    command = add(download, ("folder", "where to put it"))
+    command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1, the paper's")
+    command.add_argument("--from", dest="source", metavar="ADDRESS",
+                         help="another address than PhysioNet's: of the archive, if it ends in .zip, or of the files, if it "
+                         "ends in /; also taken from the environment variable PTBXL_FROM")  # fmt: skip
+
+    command = add(verify, ("folder", "the copy"), ("memory", "JSON file that remembers a verified copy's sizes and times"))
+    command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1")
 
 
 def _add_networks(add):

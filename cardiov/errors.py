@@ -17,6 +17,10 @@ class DataSetError(CardioVError):
     """A data folder, its metadata or a signal cache that is missing, incomplete or inconsistent."""
 
 
+class DownloadError(DataSetError):
+    """A server that cannot be reached, or that fails time and again; it may serve later."""
+
+
 class CheckpointError(CardioVError):
     """A checkpoint or weights that are unreadable or belong to another configuration."""
 

@@ -1,6 +1,7 @@
 """Simulated records in all formats, and data sets in PTB-XL's layout, for the tests."""
 
 import binascii
+import hashlib
 import struct
 from pathlib import Path
 
@@ -57,6 +58,26 @@ def write_data_set(folder, records=4, **record):
     table = pd.DataFrame(rows)
     table.to_csv(Path(folder) / "ptbxl_database.csv", index=False)
     return table
+
+
+def published_files(folder):
+    """A small data set as PTB-XL is published, with files beside that nobody needs, written to a folder: {name: bytes}."""
+    write_data_set(folder)
+    for k in range(4):
+        write_record(Path(folder) / "records500/00000", f"{k + 1:05d}_hr", simulated_signal(seconds=2, seed=k))
+    for name in ("scp_statements.csv", "LICENSE.txt", "RECORDS", "example.py", "records100/00000/00001_lr.dat"):
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name} of the data set\n" * 20)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    (Path(folder) / "SHA256SUMS.txt").write_bytes(list_of_digests(files))
+    return files | {"SHA256SUMS.txt": list_of_digests(files)}
+
+
+def list_of_digests(files):
+    """The list that PhysioNet publishes of {name: bytes}."""
+    lines = [f"{hashlib.sha256(body).hexdigest()} {name}\n" for name, body in sorted(files.items())]
+    return "".join(lines).encode()
 
 
 def write_cinc(folder, signal, fs=500, leads=LEADS):

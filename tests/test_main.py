@@ -11,7 +11,8 @@ from cardiov import __main__ as command_line
 from cardiov import notebook, ptbxl, results
 from cardiov.results import ROOT
 
-COMMANDS = ("demo", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report", "compare", "app")
+COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report",
+            "compare", "score", "app")  # fmt: skip
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():
@@ -25,6 +26,9 @@ def test_help_lists_the_commands_without_waiting_for_torch():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["download", "ptbxl", "--version", "1.0.2"], "the version is '1.0.2': give 1.0.3 or 1.0.1"),
+        (["download", "ptbxl", "--from", "ftp://some/where"], "the address 'ftp://some/where' is neither"),
+        (["verify", "no/copy", "memory.json"], "no/copy/SHA256SUMS.txt cannot be read"),
         (["prepare", "no/folder", "cache"], "no/folder"),
         (["train", "--data", "d", "--cache", "no/cache", "--run-dir", "r"], "no/cache"),
         (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),

@@ -23,10 +23,12 @@ echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS" > environment
 case "$1 $2 $3" in
   "-m cardiov notebook") case "$*" in *"$FAIL_AT"*) exit 1;; esac ;;
 esac
-case "$1" in -c) exec python3 -c "$VERSION$2" ;; esac
+case "$1" in -c) exec python3 -c "$BEFORE$2" ;; esac
 case "$2 $3" in
   "venv --clear") rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
   "cardiov demo") mkdir -p "$4"; touch "$4/ptbxl_database.csv" "$4/SIMULATED.txt" ;;
+  "cardiov download") case "$FAIL_AT" in download) exit 1;; esac; mkdir -p "$4"; touch "$4/ptbxl_database.csv" ;;
+  "cardiov verify") case "$FAIL_AT" in verify) exit 1;; esac; touch "$5" ;;
   "cardiov prepare") mkdir -p "$5"; touch "$5/cache.json" ;;
   "cardiov notebook") mkdir -p "${5%/*}"; touch "$5"
     case "$*" in  # these train where a folder is given
@@ -257,6 +259,64 @@ def test_a_data_folder_gives_its_name_to_the_results(tree):
     assert "notebooks/params/paper/training.yaml" in done.stdout
 
 
+@pytest.mark.parametrize(("version", "name"), [("1.0.3", "ptbxl"), ("1.0.1", "ptbxl-1.0.1")])
+@pytest.mark.parametrize("stored", [False, True])
+def test_ptbxl_is_downloaded_where_it_is_not_and_then_used(tree, version, name, stored):
+    if stored:
+        stored_results(tree, name)
+    given = ["DATASET=ptbxl", *([f"VERSION={version}"] if version != "1.0.3" else [])]
+    steps, done = make(tree, "paper", *given, VERSION="7.8")  # of something else: what the environment says does not count
+    assert done.returncode == 0, done.stderr
+    assert set(steps) == ALL - {"demo"} | {"download"} and steps.index("download") < steps.index("prepare")
+    log = (tree / "log").read_text()
+    assert f"cardiov download data/{name} --version {version}\n" in log
+    assert f"cardiov prepare data/{name} build/{name}/cache -f notebooks/params/paper/training.yaml" in log
+    assert (tree / f"results/{name}/report.html").exists()
+    assert make(tree, "paper", *given)[0] == []
+    assert make(tree, "clean")[1].returncode == 0 and (tree / f"data/{name}/ptbxl_database.csv").exists()
+    shutil.rmtree(tree / "data" / name)
+    assert "download" in make(tree, "paper", *given)[0]
+
+
+def test_a_failed_download_is_gone_on_with_and_a_later_failure_keeps_it(tree):
+    steps, done = make(tree, "paper", "DATASET=ptbxl", FAIL_AT="download")
+    assert done.returncode != 0 and set(steps) <= {"download", "02_network"}
+    steps, done = make(tree, "paper", "DATASET=ptbxl", FAIL_AT="03_training")
+    assert done.returncode != 0 and "download" in steps
+    assert "download" not in make(tree, "paper", "DATASET=ptbxl")[0]
+
+
+def test_a_copy_of_ptbxl_is_verified_once_and_used_without_a_download(tree):
+    copy = real_data(tree, "read-only")
+    given = ["DATASET=ptbxl", f"PTBXL={copy}"]
+    steps, done = make(tree, "paper", *given, FAIL_AT="verify")
+    assert done.returncode != 0 and "prepare" not in steps
+    steps, done = make(tree, "paper", *given)
+    assert done.returncode == 0 and set(steps) | {"02_network"} == ALL - {"demo"} | {"verify"}
+    log = (tree / "log").read_text()
+    assert f"cardiov verify {copy} build/ptbxl/verified.json --version 1.0.3" in log and f"prepare {copy} build/ptbxl/cache" in log
+    assert (tree / "results/ptbxl/report.html").exists() and os.listdir(copy) == ["ptbxl_database.csv"]
+    assert make(tree, "paper", *given)[0] == []
+    touch(copy / "new-record.dat")
+    assert make(tree, "paper", *given)[0][:2] == ["verify", "prepare"]
+    make(tree, "clean")
+    assert (tree / "build/ptbxl/verified.json").exists()
+
+
+def test_a_folder_with_the_name_of_ptbxl_is_a_folder_like_any_other(tree):
+    real_data(tree).rename(tree / "ptbxl")
+    steps, _ = make(tree, "paper", "DATASET=ptbxl")
+    assert set(steps) == ALL - {"demo"} and f"prepare {tree}/ptbxl build" in (tree / "log").read_text()
+
+
+@pytest.mark.parametrize("variable", [{"PTBXL_FROM": "http://mirror/ptb-xl.zip"}, {}])
+def test_another_address_reaches_the_download(tree, variable):
+    stub = tree / "python-stub"
+    stub.write_text(STUB.replace("#!/bin/sh\n", '#!/bin/sh\necho "from: $PTBXL_FROM" >> addresses\n'))
+    make(tree, "paper", "DATASET=ptbxl", *([] if variable else ["PTBXL_FROM=http://mirror/ptb-xl.zip"]), **variable)
+    assert set((tree / "addresses").read_text().splitlines()) == {"from: http://mirror/ptb-xl.zip"}
+
+
 def ludb(tree, name="ludb"):
     (tree / name).mkdir()
     (tree / name / "1.hea").touch()
@@ -380,6 +440,11 @@ def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
         (["DATASET=elsewhere/some-ecgs"], "elsewhere/some-ecgs/ptbxl_database.csv"),
         (["DATASET=unknown"], "unknown/ptbxl_database.csv"),
         (["DATASET=a folder"], "without spaces"),
+        (["DATASET=ptbxl", "PTBXL=a folder"], "without spaces"),
+        (["DATASET=ptbxl", "PTBXL=no/copy"], "no/copy/ptbxl_database.csv"),
+        (["DATASET=ptbxl", "VERSION=1.0.2"], 'VERSION="1.0.2" is none of PTB-XL that this is made for: give 1.0.3 or 1.0.1'),
+        (["PTBXL=elsewhere"], "VERSION and PTBXL say which PTB-XL is taken: give DATASET=ptbxl with them"),
+        (["DATASET=some-ecgs", "VERSION=1.0.1"], "give DATASET=ptbxl with them"),
         (["LUDB=no/ludb"], "no/ludb/1.hea"),
         (["DATASET=some-ecgs", "LUDB=ludb"], "ludb is read by a network that is trained on the signals of some-ecgs"),
         (["PARAMS=notebooks/params/missing"], 'the folder "notebooks/params/missing" lacks'),
@@ -422,7 +487,7 @@ def test_a_conda_environment_is_never_cleared(tree):
 
 
 def test_an_old_python_is_refused(tree):
-    done = make(tree, "setup", VERSION="import sys; sys.version_info = (3, 9); sys.version = '3.9.1'\n")[1]
+    done = make(tree, "setup", BEFORE="import sys; sys.version_info = (3, 9); sys.version = '3.9.1'\n")[1]
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed" in done.stderr and not (tree / ".venv").exists()
 
