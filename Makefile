@@ -23,6 +23,18 @@ PORT ?= 8866
 PYTHON ?= python3
 VENV ?= .venv
 
+# Of `make paper`, one at a time is at work on a data set: it holds the lock and does all in a make of its own, which starts
+# when what another has made is there to be seen. The kernel frees the lock when all processes that were given it have ended.
+LOCKED := $(findstring n,$(firstword -$(MAKEFLAGS)))
+define LOCK
+import fcntl, sys
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Another make is at work on $(NAME): this one waits until it has ended.", file=sys.stderr)
+    fcntl.flock(9, fcntl.LOCK_EX)
+endef
+
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -88,7 +100,7 @@ endif
 
 # A notebook takes seconds to start, so several run at once; each computes on one core, or they would fight.
 ifdef STORED
-MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN) $(if $(filter output-sync,$(.FEATURES)),--output-sync)
+MAKEFLAGS += $(if $(LOCKED),-j$(shell getconf _NPROCESSORS_ONLN)) $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 export OMP_NUM_THREADS := 1
 KEPT := The signals of $(NAME) are not here, so the training (notebooks 03 and 10 and the further runs), the stressed \
 	predictions, the heat maps and the drawn ECGs (in notebooks 01, 08 and 09: Figs. 3, 4, 5a and 5b) stay as they were \
@@ -167,7 +179,15 @@ NOTEBOOK = $(PY) -m cardiov notebook $< $@ -p dataset $(NAME)
 ##@ Main targets
 
 .PHONY: paper
-paper: $(STAMPS)/compared  ## everything: environment, data, training, notebooks, report and its comparison
+paper: $(if $(LOCKED),$(STAMPS)/compared)  ## everything: environment, data, training, notebooks, report and its comparison
+ifndef LOCKED
+paper: export LOCK := $(LOCK)
+paper:
+	@mkdir -p build
+	@exec 9> build/$(NAME).lock && $(PYTHON) -c "$$LOCK" \
+		&& { find build/$(NAME) $(RESULTS) figures/$(NAME) -name '.*.tmp' -delete 2>/dev/null || true; } \
+		&& $(MAKE) LOCKED=yes paper
+endif
 
 .PHONY: test
 test: $(READY) $(DEMO)/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold

@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that ``--help`` does not wai
 """
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -334,9 +335,12 @@ def main(argv=None) -> int:
     except OSError as error:
         from cardiov.results import is_full
 
-        if not is_full(error, Path.cwd()):
+        if is_full(error, Path.cwd()):
+            print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)
+        elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            print(f"{error}: give permission for that, or another place, and run the command again.", file=sys.stderr)
+        else:
             raise
-        print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)
         return 1
     return 0
 

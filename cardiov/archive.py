@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.mapping import LEVELS
+from cardiov.results import storing
 from cardiov.scoring import NOT_A_DEVICE, Score, load_model, model_name, score_all
 from cardiov.signals import read_ecg
 
@@ -177,26 +178,31 @@ def write_scores(files, form="table", output=None, model=None, fs=None, unit=Non
         If `output` holds something else than results of this form and these weights.
     CheckpointError, SignalError
         As `score_files`.
+    StorageError
+        If there is no space, or no permission, to write `output`.
     """
     head, text = FORMS[form]
     done = set() if output is None else _resume(Path(output), form, model_name(load_model(model)))
-    left, bad = [file for file in files if file not in done], 0
+    left = [file for file in files if file not in done]
     outcomes = score_files(left, model, fs, unit, processes)
-    stream = sys.stdout if output is None else open(output, "a", encoding="utf-8")
-    try:
-        if output is None or stream.tell() == 0:
-            stream.write(head)
-        bar = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(left), unit=" files", disable=None)
-        for file, outcome in bar:
-            if isinstance(outcome, CardioVError):
-                bad += 1
-                tqdm.write(str(outcome), file=sys.stderr)
-            else:
-                stream.write(text(file, outcome))
-                stream.flush()
-    finally:
-        if output is not None:
-            stream.close()
+    outcomes = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(left), unit=" files", disable=None)
+    if output is None:
+        return _write(outcomes, sys.stdout, head, text)
+    with storing(Path(output)), open(output, "a", encoding="utf-8") as stream:
+        return _write(outcomes, stream, "" if stream.tell() else head, text)
+
+
+def _write(outcomes, stream, head, text):
+    """Write each result, and name the files that gave none; their number."""
+    bad = 0
+    stream.write(head)
+    for file, outcome in outcomes:
+        if isinstance(outcome, CardioVError):
+            bad += 1
+            tqdm.write(str(outcome), file=sys.stderr)
+        else:
+            stream.write(text(file, outcome))
+            stream.flush()
     return bad
 
 

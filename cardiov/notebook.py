@@ -42,13 +42,14 @@ def run_notebook(source, target, parameters: dict) -> Path:
     source, target = Path(source), Path(target)
     _check_parameters(source, parameters)
     failed = target.with_suffix(".failed.ipynb")
-    failed.unlink(missing_ok=True)
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
+        failed.unlink(missing_ok=True)
         executed = Path(scratch) / source.name
         try:
             _execute(source, executed, parameters)
         except NotebookError as error:
-            shutil.copyfile(executed, failed)
+            with replacing(failed) as kept:
+                shutil.copyfile(executed, kept)
             raise NotebookError(f"{str(error).rstrip('.')} (what has run is kept in {shown(failed)}).") from error
         temporary.write_text(nbformat.writes(_cleaned(nbformat.read(executed, as_version=4))) + "\n", encoding="utf-8")
     return target

@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -70,20 +71,55 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        If the device is full.
+        As `storing`.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            if temporary.exists():  # where nothing can be written, nothing can be unlinked either
+                temporary.unlink()
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Say in one sentence what a full device, or a folder that cannot be written, means for a file.
+
+    Raises
+    ------
+    StorageError
+        If what goes wrong in the block comes of either.
+    """
+    try:
+        yield
     except Exception as error:
-        if not is_full(error, path.parent):
-            raise
-        raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+        if is_full(error, folder):
+            raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
+        if not os.access(folder, os.W_OK):
+            raise StorageError(
+                f"{shown(path)} cannot be written, for {shown(folder)} is read-only: give permission to write there and run "
+                "the command again."
+            ) from error
+        raise
+
+
+def check_writable(*folders: Path) -> None:
+    """Make folders, and find out that nothing can be written there before hours are spent on it.
+
+    Raises
+    ------
+    StorageError
+        As `storing`.
+    """
+    for folder in folders:
+        with storing(folder / "*"):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.evaluation import CLASSES, metrics
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.ptbxl import cache_at, read_metadata
-from cardiov.results import build_dir, existing, provenance, replacing, results_dir, save_table
+from cardiov.results import build_dir, check_writable, existing, provenance, replacing, results_dir, save_table
 from cardiov.training import TrainingConfig, fit, source_digest
 
 SPACES = {
@@ -188,6 +188,7 @@ def search(settings, data, dataset):
     DataSetError
         If the validation split lacks a critical value, which leaves the mean AUC undefined.
     """
+    check_writable(_provenance_path(dataset).parent)
     cache = cache_at(data, build_dir(dataset), settings.rate)
     metadata = read_metadata(data).loc[cache.ecg_ids]
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")

@@ -8,6 +8,7 @@ the idea of McSharry et al. 2003 (IEEE Trans Biomed Eng 50:289) and, for the dip
 """
 
 import os
+import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,6 +27,7 @@ from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError, StorageError
+from cardiov.results import locked
 from cardiov.signals import ECG, LEADS
 
 MARKER = "SIMULATED.txt"  # only a folder that has it is ever replaced
@@ -674,16 +676,19 @@ def make_demo(folder, patients=1000, seed=0, workers=None):
         If it cannot be written.
     """
     folder = Path(folder).absolute()
+    prefix = f".{folder.name}-"
     if folder.exists() and not (folder / MARKER).exists() and (folder.is_file() or any(folder.iterdir())):
         raise DataSetError(f"{folder} holds something else than demo data and is left alone: give another folder.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-            new = Path(temporary, "new")
-            _write_all(new, patients, seed, workers)
-            if folder.exists():
-                os.replace(folder, Path(temporary, "old"))
-            os.replace(new, folder)
+        with locked(folder):
+            for left in folder.parent.glob(f"{prefix}*"):
+                shutil.rmtree(left)  # by a process that was killed
+            with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
+                new = Path(temporary, "new")
+                _write_all(new, patients, seed, workers)
+                if folder.exists():
+                    os.replace(folder, Path(temporary, "old"))
+                os.replace(new, folder)
     except OSError as error:
         raise StorageError(
             f"the demo data cannot be written to {folder} ({error.strerror}): mend that or give another folder."

@@ -40,7 +40,7 @@ from cardiov.augmentation import augment, random_crop
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.ordinal import OBJECTIVES, decode_outputs
-from cardiov.results import locked, provenance, replacing
+from cardiov.results import check_writable, locked, provenance, replacing
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 # the code that decides a run, given its signals and labels
@@ -153,6 +153,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     ------
     CheckpointError
         If the checkpoint found is of another configuration, data set or code.
+    StorageError
+        If there is no space, or no permission, to write in either folder.
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
     if config.label_rule == "highest-risk":
@@ -160,6 +162,7 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     identity = _identity(config, cache, metadata)
     if _finished(identity, weights_dir, run_dir):
         return pd.read_csv(run_dir / "history.csv")
+    check_writable(weights_dir, run_dir)
     started, about = time.time(), provenance()
     trainer = _Trainer(config, cache, metadata, weights_dir / "checkpoint.pt", identity)
     model, history = trainer.run()

@@ -1,6 +1,8 @@
 """Many files scored: order, bad files, several processes, interruptions, and what is written."""
 
 import csv
+import errno
+import io
 import json
 import os
 import subprocess
@@ -107,6 +109,32 @@ def test_an_interrupted_run_goes_on_where_it_stopped(files, tmp_path, monkeypatc
     assert "r2" in capsys.readouterr().err
     seen.clear()
     assert write_scores(files, form, output) == 1 and seen == [files[2]]  # a bad file is tried again
+
+
+def test_a_full_device_is_one_sentence_and_what_is_missing_is_scored_later(files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(archive, "open", lambda *_, **__: Full(tmp_path / "out", 700), raising=False)
+    command = ["score", "--csv", "--output", str(tmp_path / "out"), *files]
+    assert main(command) == 1
+    assert f"no space left to write {tmp_path / 'out'}: free some space" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "out").stat().st_size == 700  # within a line
+    monkeypatch.undo()
+    assert main(command) == 1 and "1 of 5" in capsys.readouterr().err  # the bad file
+    write_scores(files, "csv", tmp_path / "whole")
+    assert (tmp_path / "out").read_text() == (tmp_path / "whole").read_text()
+
+
+class Full(io.TextIOWrapper):
+    """A file on a device with so many bytes left."""
+
+    def __init__(self, path, size):
+        super().__init__(path.open("ab"), write_through=True)
+        self.size = size
+
+    def write(self, text):
+        super().write(text[: self.size])
+        self.size -= len(text)
+        if self.size < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("content", ["", "file,crit", '{"file'])

@@ -53,7 +53,7 @@ def test_unknown_training_parameters_are_named_with_the_known_ones(tmp_path, cap
     assert "training.yaml sets epoch: correct it to one of" in capsys.readouterr().err
 
 
-def test_a_full_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, capsys):
+def test_a_full_or_read_only_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, capsys):
     def fail(number):
         def prepare(*_, **__):
             raise OSError(number, "for some reason")
@@ -63,6 +63,8 @@ def test_a_full_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, c
 
     assert fail(errno.ENOSPC) == 1
     assert "no space left" in capsys.readouterr().err
+    assert fail(errno.EROFS) == 1
+    assert capsys.readouterr().err == "[Errno 30] for some reason: give permission for that, or another place, and run the command again.\n"
     with pytest.raises(OSError):
         fail(errno.EIO)
 

@@ -1,6 +1,7 @@
 """The Makefile's graph: the real rules are run in a stand-in tree, where a stub of the package only notes its steps."""
 
 import ast
+import fcntl
 import os
 import re
 import shutil
@@ -517,3 +518,52 @@ def test_help_names_every_target(tree):
     text = make(tree, "help")[1].stdout
     assert all(f"make {target} " in text for target in ("paper", "test", "setup", "lab", "app", "bench", "notebooks", "clean"))
     assert make(tree)[1].stdout == text
+
+
+SENTENCE = "Another make is at work on demo: this one waits until it has ended."
+
+
+def log(tree):
+    return (tree / "log").read_text() if (tree / "log").exists() else ""
+
+
+def started(tree):
+    environment = {"PATH": os.environ["PATH"], "FAIL_AT": "nowhere"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([MAKE, "PYTHON=./python-stub", "paper"], cwd=tree, env=environment, **pipes)
+
+
+def test_of_two_makes_at_once_one_waits_and_finds_all_done(tree):
+    makes = [started(tree) for _ in range(2)]
+    told = [(*one.communicate(), one.returncode) for one in makes]
+    steps = [_step(line.split()) for line in (tree / "log").read_text().splitlines() if line.startswith("-m cardiov")]
+    assert sorted(steps) == sorted(ALL)
+    assert [code for *_, code in told] == [0, 0]
+    assert sorted(error for _, error, _ in told) == ["", f"{SENTENCE}\n"]
+
+
+def test_a_make_waits_for_what_a_killed_one_has_left_running(tree):
+    make(tree, "setup")
+    (tree / "build").mkdir()
+    with open(tree / "build/demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        left = subprocess.Popen(["sleep", "60"], stdout=lock)
+    one = started(tree)
+    assert one.stderr.readline() == f"{SENTENCE}\n"
+    assert make(tree, "-n", "paper")[1].returncode == 0  # which only looks, and need not wait
+    assert "-m cardiov demo" not in log(tree)
+    left.kill(), left.wait()
+    assert one.wait() == 0 and "-m cardiov compare demo" in log(tree)
+
+
+def test_what_killed_runs_have_left_half_written_is_removed(tree):
+    left = [tree / name for name in ("results/demo/runs/best-0/.history.csv.12.tmp", "figures/demo/.roc.png.12.tmp",
+                                     "build/demo/runs/ordinal-0/.checkpoint.pt.12.tmp")]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (tree / "results/other").mkdir()
+    other = tree / "results/other/.table.csv.12.tmp"
+    other.touch()
+    make(tree, "paper")
+    assert not any(path.exists() for path in left) and other.exists()

@@ -1,9 +1,12 @@
 """Running notebooks: the target is there only when every cell has run."""
 
+import errno
+
 import nbformat
 import pytest
 
-from cardiov.errors import NotebookError, ParameterError
+from cardiov import notebook as runner
+from cardiov.errors import NotebookError, ParameterError, StorageError
 from cardiov.notebook import run_notebook
 
 PARAMETERS = 'dataset = "demo"\nk = 1'
@@ -66,6 +69,19 @@ def test_an_older_target_survives_a_killed_kernel(notebook, root):
         run_notebook(notebook("import os\nos.kill(os.getpid(), 9)"), target, {})
     assert target.read_text() == "old"
     assert left(root) == ["some.failed.ipynb", "some.ipynb"]
+
+
+def test_a_full_device_is_one_sentence_and_leaves_no_notebook(notebook, root, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(runner, "_cleaned", fill)
+    with pytest.raises(StorageError, match="no space left to write out/some.ipynb: free some space and run"):
+        run_notebook(notebook("k"), root / "out" / "some.ipynb", {})
+    monkeypatch.setattr(runner.shutil, "copyfile", fill)
+    with pytest.raises(StorageError, match="no space left to write out/some.failed.ipynb"):
+        run_notebook(notebook("1 / 0"), root / "out" / "some.ipynb", {})
+    assert left(root) == []
 
 
 @pytest.mark.parametrize("content", [None, "no notebook"])

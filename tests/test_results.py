@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 from types import SimpleNamespace
 
@@ -64,6 +65,29 @@ def test_a_full_device_is_one_sentence(root):
     with pytest.raises(StorageError, match="no space left to write results/x.csv: free"):
         with results.replacing(root / "results/x.csv"):
             raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_read_only_folder_is_one_sentence(root, monkeypatch):
+    monkeypatch.setattr(results.os, "access", lambda folder, mode: False)  # root may write anywhere else
+    for error in (OSError(errno.EROFS, "Read-only file system"), RuntimeError("cannot be opened")):  # the latter is torch's
+        with pytest.raises(StorageError, match="results/new/x.csv cannot be written, for results is read-only: give permission"):
+            with results.storing(root / "results/new/x.csv"):
+                raise error
+
+
+def test_a_folder_is_tried_before_the_work(root, monkeypatch):
+    results.check_writable(root / "results/new/run")
+    assert list((root / "results/new").rglob("*")) == [root / "results/new/run"]
+    monkeypatch.setattr(results.tempfile, "TemporaryFile", raising(errno.ENOSPC))
+    with pytest.raises(StorageError, match="no space left"):
+        results.check_writable(root / "results/new/run")
+
+
+def raising(code):
+    def fail(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    return fail
 
 
 def test_a_full_device_is_known_behind_other_errors(root, monkeypatch):

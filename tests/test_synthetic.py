@@ -228,7 +228,7 @@ def test_a_foreign_folder_is_never_replaced(tmp_path):
 def test_too_few_patients_is_a_clear_error(tmp_path):
     with pytest.raises(ParameterError, match="120 or more"):
         make_demo(tmp_path / "demo", patients=20)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.lock"]
 
 
 def test_failure_to_write_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -238,10 +238,10 @@ def test_failure_to_write_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "_write_all", full)
     with pytest.raises(StorageError, match="No space left"):
         make_demo(tmp_path / "demo", patients=120)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.lock"]
 
 
-def test_an_earlier_demo_set_is_replaced(tmp_path, monkeypatch):
+def test_an_earlier_demo_set_and_what_a_killed_run_has_left_are_replaced(tmp_path, monkeypatch):
     def write(folder, *_):
         folder.mkdir()
         (folder / synthetic.MARKER).write_text("new")
@@ -249,9 +249,11 @@ def test_an_earlier_demo_set_is_replaced(tmp_path, monkeypatch):
     old = Path(tmp_path, "demo")
     old.mkdir()
     (old / synthetic.MARKER).write_text("old")
+    (tmp_path / ".demo-of-a-killed-run" / "new").mkdir(parents=True)
     monkeypatch.setattr(synthetic, "_write_all", write)
     make_demo(old)
-    assert (old / synthetic.MARKER).read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["demo"]
+    assert (old / synthetic.MARKER).read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "demo.lock"]
 
 
 def test_an_example_is_one_marked_ecg_of_its_findings():

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -12,8 +13,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cardiov import training
-from cardiov.errors import CheckpointError, ParameterError
+from cardiov import results, training
+from cardiov.errors import CheckpointError, ParameterError, StorageError
 from cardiov.model import CardioV
 from cardiov.ptbxl import Cache
 from cardiov.ordinal import OBJECTIVES
@@ -208,9 +209,36 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(data, tmp_path, phase, 
     script = KILLED.format(**places, phase=phase, epoch=epoch, changes=changes)
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "weights" / "checkpoint.pt").exists() and not (tmp_path / "run").exists()
+    assert (tmp_path / "weights" / "checkpoint.pt").exists() and not any((tmp_path / "run").iterdir())
     config = replace(CONFIG, **changes)
     pd.testing.assert_frame_equal(run(config, data, tmp_path), run(config, data, tmp_path / "whole"), check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "weights.safetensors", "history.csv", "predictions.csv", "provenance.json"])
+def test_a_run_goes_on_when_a_full_device_has_space_again(data, tmp_path, monkeypatch, name):
+    def replace_unless_full(source, target, replace=os.replace):
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results.os, "replace", replace_unless_full)
+        with pytest.raises(StorageError, match=f"no space left to write .*{name}: free some space and run the command again"):
+            run(CONFIG, data, tmp_path)
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert not left & {name, "provenance.json"} and not any(other.endswith(".tmp") for other in left)
+    pd.testing.assert_frame_equal(run(CONFIG, data, tmp_path), run(CONFIG, data, tmp_path / "whole"), check_exact=True)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(data, tmp_path, monkeypatch):
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(training, "_Trainer", None)
+    monkeypatch.setattr(results.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(results.os, "access", lambda *_: False)
+    with pytest.raises(StorageError, match=r"weights/\* cannot be written, for .*weights is read-only: give permission"):
+        run(CONFIG, data, tmp_path)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path, monkeypatch):
