@@ -98,7 +98,7 @@ WEIGHTS := $(BUILD)/runs/ordinal-0/weights.safetensors
 SHIPPED := $(BUILD)/shipped.safetensors
 PUBLISHED := $(RUN)/99_published.ipynb
 
-# What each step stands on. errors.py, notebook.py and __main__.py only carry messages and commands, no numbers.
+# What each step stands on. errors.py, devices.py, notebook.py and __main__.py only carry messages and commands, no numbers.
 module = $(1:%=cardiov/%)
 LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py formats.py)
 NETWORK := $(call module,model.py ordinal.py)
