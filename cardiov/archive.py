@@ -135,12 +135,12 @@ def _score_together(files, model, fs, unit):
     with devices.together():
         distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
-        chunks = [rank or [files[start : start + size] for start in range(0, len(files), size)]]
+        given = [None if rank else [files[start : start + size] for start in range(0, len(files), size)]]
         with devices.together():
-            distributed.broadcast_object_list(chunks)
-        processes = distributed.get_world_size()
-        for start in range(0, len(chunks[0]), processes):
-            mine = chunks[0][start + rank : start + rank + 1]  # none, where the files end
+            distributed.broadcast_object_list(given)
+        chunks, processes = given[0], distributed.get_world_size()
+        for start in range(0, len(chunks), processes):
+            mine = chunks[start + rank : start + rank + 1]  # none, where the files end
             outcomes = [outcome for chunk in mine for outcome in _score_chunk(chunk, model, fs, unit)]
             told = None if rank else [None] * processes
             with devices.together():

@@ -304,13 +304,13 @@ class _Trainer:
         optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=self.config.weight_decay, fused=True)
         state = {"model": model, "optimizer": optimizer, "scheduler": self._scheduler(optimizer, rate, epochs)}
         best, start = {"loss": float("inf")}, 0
+        wrapped, optimizer = self.fabric.setup(model, optimizer)  # before a checkpoint is loaded, as it sets the precision
         if saved:
             for name, part in state.items():
                 part.load_state_dict(saved[name])
             best, start = saved["best"], saved["epoch"] + 1
         targets = _targets(self.metadata, objective)
         loss_of = F.binary_cross_entropy_with_logits if objective == STATEMENTS else OBJECTIVES[objective].loss
-        wrapped, optimizer = self.fabric.setup(model, optimizer)
         if self.config.average:
             state["averaged"] = self._averaged(model, saved)
         for epoch in range(start, epochs):

@@ -11,7 +11,10 @@ from cardiov import __main__ as command_line
 from cardiov import notebook, ptbxl, results
 from cardiov.results import ROOT
 
-COMMANDS = ("demo", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report", "compare", "app")
+COMMANDS = (
+    *("demo", "prepare", "train", "stress", "explain", "external", "launch", "review", "notebook", "report", "compare"),
+    "app",
+)
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():
