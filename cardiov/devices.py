@@ -59,7 +59,7 @@ def launch(processes: int, command: list[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # on more, sums are rounded in another way
     logging.disable(logging.ERROR)  # of what is lost, the sentence below tells
     config = LaunchConfig(1, 1, processes, run_id="cardiov", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
     try:

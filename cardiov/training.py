@@ -31,7 +31,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
@@ -98,7 +98,7 @@ class TrainingConfig:
 
 
 class _SideBySide(DDPStrategy):
-    """Processes with a plain network each: `_Trainer._add_up` adds up what they found, however many pieces each had."""
+    """Processes with a plain network each: `_Trainer` adds up what they found, however many pieces each had."""
 
     def setup_module(self, module):
         return module
@@ -385,7 +385,7 @@ class _Trainer:
         """One optimiser step on a batch, in pieces of micro_batch, of which this process takes its share."""
         optimizer.zero_grad()
         pieces = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
-        total = 0.0
+        total, gradients = 0.0, []
         for i, piece in self._share(model, pieces):
             if launched():  # whichever process has it, a piece has the same random numbers
                 torch.manual_seed(_seed(*place, i))
@@ -393,7 +393,13 @@ class _Trainer:
             loss = loss_of(outputs, targets[piece].to(outputs.device)) * (len(piece) / len(rows))
             self.fabric.backward(loss)
             total += loss.item()
-        total = self._add_up(model, total)
+            if self.fabric.world_size > 1:
+                gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+                optimizer.zero_grad()
+        if self.fabric.world_size > 1:
+            with together():
+                self._add_gradients(model, gradients, len(pieces))
+                total = self._add_averages(model, total)
         optimizer.step()
         return total
 
@@ -414,18 +420,31 @@ class _Trainer:
                 norm.running_mean *= 1 - norm.momentum
                 norm.running_var *= 1 - norm.momentum
 
-    def _add_up(self, model, total):
-        """Gradients and batch norm's averages, in place, and the loss, each the sum over all processes."""
-        if self.fabric.world_size == 1:
-            return total
-        for parameter in model.parameters():
-            if parameter.grad is None:  # more processes than pieces
-                parameter.grad = torch.zeros_like(parameter)
+    def _add_gradients(self, model, gradients, pieces):
+        """Give every process the sum of all pieces' gradients, added in their order, as one process adds them.
+
+        In another order they are rounded differently, which a training in single precision blows up to another network.
+        Each process adds up its share of the parameters and then has the others' sums.
+        """
+        world, parameters = self.fabric.world_size, list(model.parameters())
+        most, size = -(-pieces // world), sum(parameter.numel() for parameter in parameters)
+        laid = parameters[0].new_zeros(most, world * -(-size // world))  # zeros where a process has a piece less
+        for row, gradient in zip(laid, gradients, strict=False):
+            row[:size] = gradient
+        shares = laid.view(most, world, -1).transpose(0, 1).contiguous()  # (process that adds it, piece, share)
+        found = torch.empty_like(shares)
+        distributed.all_to_all_single(found, shares)  # (process that it comes from, piece, share)
+        own = functools.reduce(torch.add, found.transpose(0, 1).flatten(0, 1))
+        added = laid.new_empty(laid.shape[1])
+        distributed.all_gather_into_tensor(added, own)
+        for parameter, part in zip(parameters, added[:size].split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _add_averages(self, model, total):
+        """Sum batch norm's averages over the processes, in place, and the loss, which is returned."""
         loss = torch.tensor(total, device=self.fabric.device)
-        parts = [*(parameter.grad for parameter in model.parameters()), *model.buffers(), loss]
-        flat = torch.cat([part.flatten() for part in parts])
-        with together():
-            flat = self.fabric.all_reduce(flat, reduce_op="sum")
+        parts = [*model.buffers(), loss]
+        flat = self.fabric.all_reduce(torch.cat([part.flatten() for part in parts]), reduce_op="sum")
         for part, added in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
             part.copy_(added.view_as(part))
         return loss.item()

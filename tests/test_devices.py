@@ -19,10 +19,10 @@ from cardiov.ptbxl import prepare
 from cardiov.results import ROOT
 from cardiov.synthetic import make_demo
 
-TOLERANCE = 1e-5  # of logits, in double precision, fixed before the runs
+TOLERANCE = 1e-4  # of logits, in single precision, fixed before the runs; gradients added in another order give 0.4
 SETTINGS = {
-    "rate": 100, "precision": "64-true", "batch_size": 16, "micro_batch": 6, "pretrain_epochs": 3, "finetune_epochs": 5,
-    "model": {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.2},
+    "rate": 100, "batch_size": 16, "micro_batch": 4, "pretrain_epochs": 4, "finetune_epochs": 6, "learning_rate": 0.003,
+    "model": {"stem_width": 16, "widths": [16, 16, 16, 32, 32, 64, 64], "depths": [1] * 7, "dropout": 0.1},
 }  # fmt: skip
 BOUND = 90  # s: half a minute until what does not end is ended, and the rest for a slow machine
 
@@ -74,7 +74,7 @@ def finish(processes, training, folder):
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="finds the workers in /proc")
 def test_a_lost_process_ends_the_training_and_any_number_goes_on(training, tmp_path):
     undisturbed, told = finish(2, training, tmp_path / "undisturbed")
-    assert "classification epoch 1/3" in told
+    assert "classification epoch 1/4" in told
     for lost in (0, 1):
         folder = tmp_path / f"lost-{lost}"
         job = start("launch", 2, *training, folder)
@@ -86,7 +86,7 @@ def test_a_lost_process_ends_the_training_and_any_number_goes_on(training, tmp_p
         folder = tmp_path / f"{lost}-{processes}"
         shutil.copytree(tmp_path / f"lost-{lost}", folder)
         outputs, told = finish(processes, training, folder)
-        assert "classification epoch 1/3" not in told and "ordinal epoch 5/5" in told  # it has gone on
+        assert "classification epoch 1/4" not in told and "ordinal epoch 6/6" in told  # it has gone on
         assert np.abs(outputs - undisturbed).to_numpy().max() < TOLERANCE
     assert undisturbed.std().min() > 1e-3
 

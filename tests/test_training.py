@@ -231,9 +231,9 @@ def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path, monkey
         run(CONFIG, data, tmp_path)
 
 
-# Tolerances of logits between numbers of processes, which add up gradients in another order. They were fixed before the
-# runs. In single precision Adam blows rounding up to whole steps in biases whose true gradient is zero.
-IN_DOUBLE, IN_SINGLE = 1e-5, 0.05
+# Tolerances of logits between numbers of processes, fixed before the runs. The same gradients are added in the same order;
+# what differs is the rounding of batch norm's averages.
+IN_DOUBLE, IN_SINGLE = 1e-5, 1e-4
 SPLIT = replace(CONFIG, micro_batch=6)  # pieces of 6, 5 and 5 records
 TOGETHER = {  # name: configuration, tolerance
     "plain": (replace(SPLIT, **DOUBLE, model=TINY | {"dropout": 0.0}), IN_DOUBLE),
@@ -313,7 +313,7 @@ from test_training import CONFIG, fit, open_data, training
 from cardiov import devices
 training.PATIENCE = timedelta(seconds=3)
 if devices.rank():
-    training._Trainer._add_up = lambda *_: time.sleep(100)
+    training._Trainer._add_gradients = lambda *_: time.sleep(100)
 fit(CONFIG, *open_data({data!r}), {folder!r}, {folder!r})
 """
 
