@@ -271,7 +271,8 @@ def trained_together(tmp_path_factory):
         assert done.returncode == 0, done.stderr[-2000:]
         assert ("a batch has 3 pieces" in done.stdout) == (processes == 4)
         tables |= {(processes, name): pd.read_csv(folder / name / "run" / "predictions.csv") for name in TOGETHER}
-        tables |= {(processes, f"{name} history"): pd.read_csv(folder / name / "run" / "history.csv") for name in TOGETHER}
+        for name in TOGETHER:
+            tables[processes, f"{name} history"] = pd.read_csv(folder / name / "run" / "history.csv")
     return tables
 
 
