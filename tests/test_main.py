@@ -12,7 +12,7 @@ from cardiov import notebook, ptbxl, results
 from cardiov.results import ROOT
 
 COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report",
-            "compare", "score", "app")  # fmt: skip
+            "compare", "score", "launch", "app")  # fmt: skip
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():
