@@ -9,6 +9,7 @@
 # PARAMS   folder with training.yaml, search.yaml, experiments.yaml and analysis.yaml; notebooks/params/<name> or, where
 #          there is none, .../paper. Its settings.mk, where there is one, says SEEDS
 # SEEDS    with each of which every objective of Table 6 is trained; 0 if not said
+# PROCESSES  that train each objective of Table 6 together, such as one for each GPU; one if not said
 # PYTHON   interpreter that makes the environment (3.11 or newer)
 # VENV     the environment; conda users give VENV=$CONDA_PREFIX
 # PORT     of the page that `make app` opens
@@ -128,7 +129,7 @@ WEIGHTS := $(BUILD)/runs/ordinal-0/weights.safetensors
 SHIPPED := $(BUILD)/shipped.safetensors
 PUBLISHED := $(RUN)/99_published.ipynb
 
-# What each step stands on. errors.py, notebook.py and __main__.py only carry messages and commands, no numbers.
+# What each step stands on. errors.py, devices.py, notebook.py and __main__.py only carry messages and commands, no numbers.
 module = $(1:%=cardiov/%)
 LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py formats.py)
 NETWORK := $(call module,model.py ordinal.py)
@@ -294,9 +295,13 @@ $(STAMPS)/external: $(SHIPPED) $(USES_EXTERNAL) | $(READY)
 	@echo "$(LUDB)" > $@
 endif
 
+# What this has trained, the notebook finds finished.
+TOGETHER = $(PY) -m cardiov launch $(PROCESSES) train --data $(DATA) --cache $(BUILD)/cache -f $(TRAINING) \
+	--objective $(1) --seed $(2) --weights-dir $(BUILD)/runs/$(1)-$(2) --run-dir $(RESULTS)/runs/$(1)-$(2)
 define training_step
 $(RUN)/03_training-$(1)-$(2).ipynb: notebooks/03_training.ipynb $(STAMPS)/cache $(USES_03) \
 		$(call missing,$(RESULTS)/runs/$(1)-$(2)/predictions.csv) | $(READY)
+	$(if $(and $(DATA),$(PROCESSES)),$(call TOGETHER,$(1),$(2)))
 	$$(NOTEBOOK) -p objective $(1) --seed $(2) -p data "$(DATA)" -f $(TRAINING)
 endef
 $(foreach objective,$(OBJECTIVES),$(foreach seed,$(SEEDS),$(eval $(call training_step,$(objective),$(seed)))))

@@ -7,10 +7,12 @@ import argparse
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 
 import yaml
 
+from cardiov import devices
 from cardiov.errors import CardioVError, ParameterError, SignalError
 
 
@@ -50,7 +52,7 @@ def prepare(arguments):
 
 
 def train(arguments):
-    """Train one network; under torchrun, on several processes."""
+    """Train one network."""
     from dataclasses import fields
 
     from cardiov.ptbxl import open_cache, read_metadata
@@ -64,7 +66,14 @@ def train(arguments):
     config = TrainingConfig(**parameters | {"objective": arguments.objective, "seed": arguments.seed})
     cache = open_cache(arguments.cache)
     metadata = read_metadata(arguments.data).loc[cache.ecg_ids]
-    fit(config, cache, metadata, arguments.run_dir, arguments.run_dir)
+    fit(config, cache, metadata, arguments.weights_dir or arguments.run_dir, arguments.run_dir)
+
+
+def launch(arguments):
+    """Train, or score files, in several processes together, each on a GPU of its own where there are GPUs."""
+    command = [arguments.what, *arguments.arguments]
+    command_line().parse_args(command)  # so that what is wrong is said once
+    devices.launch(arguments.processes, command)
 
 
 def study(arguments):
@@ -122,8 +131,11 @@ def score(arguments):
     form = "json" if arguments.json else "csv" if arguments.csv else "table"
     if arguments.output and form == "table":
         raise ParameterError("a table is for reading: give --json or --csv with --output.")
-    files = archive.find_files(arguments.files)
     settings = {"model": arguments.model, "fs": arguments.rate, "unit": arguments.unit}
+    if devices.rank():
+        archive.help_score(**settings)
+        return
+    files = archive.find_files(arguments.files)
     if arguments.report:
         from cardiov.sheet import write_report
 
@@ -231,6 +243,11 @@ def command_line() -> argparse.ArgumentParser:
     _add_networks(add)
     _add_score(add)
 
+    command = add(launch)
+    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
+    command.add_argument("what", choices=["train", "score"])
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
+
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
     command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
@@ -264,6 +281,7 @@ def _add_networks(add):
     command.add_argument("--data", required=True, help="folder in PTB-XL's layout")
     command.add_argument("--cache", required=True, help="made by prepare")
     command.add_argument("--run-dir", required=True, help="gets weights, predictions, history and provenance")
+    command.add_argument("--weights-dir", help="gets the weights, and while training the checkpoint, instead")
     command.add_argument("--objective", default="ordinal",
                          help="ordinal (default), classification, regression, coral, corn, sord or emd")  # fmt: skip
     command.add_argument("--seed", type=int, default=0)
@@ -324,9 +342,13 @@ def _add_parameters(command, meaning):
 def main(argv=None) -> int:
     """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
     arguments = command_line().parse_args(argv)
+    if devices.launched():
+        devices.end_with_launcher()
     try:
         arguments.run(arguments)
     except CardioVError as error:
+        if devices.rank():  # mostly the first process says the same, and its end ends this one
+            time.sleep(1)
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:  # who reads the output, such as head, has had enough

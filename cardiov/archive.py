@@ -1,4 +1,8 @@
-"""Score many ECG files: on all cores, bad files reported and skipped, results written as they come, resumable."""
+"""Score many ECG files: on all cores, bad files reported and skipped, results written as they come, resumable.
+
+In processes that `cardiov.devices.launch` has started, the first gives out chunks of files and writes; each of the others
+is in `help_score`.
+"""
 
 import csv
 import io
@@ -8,13 +12,16 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from datetime import timedelta
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from torch import distributed
 from tqdm.auto import tqdm
 
+from cardiov import devices
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.mapping import LEVELS
 from cardiov.results import storing
@@ -22,6 +29,8 @@ from cardiov.scoring import NOT_A_DEVICE, Score, load_model, model_name, score_a
 from cardiov.signals import read_ecg
 
 CHUNK = 32  # files that a process takes at once
+CHUNK_GPU = 256  # and with a GPU
+PATIENCE = timedelta(hours=1)  # as `devices.PATIENCE`, but a chunk of records of a day takes long
 FEW = 64  # files that are done before further processes would have started
 TOGETHER = 20_000_000  # samples, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
@@ -50,7 +59,7 @@ def find_files(paths) -> list[str]:
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files in their order, on several cores where they are many.
+    """Score files in their order, on several cores where they are many, or in all processes that were launched.
 
     Parameters
     ----------
@@ -74,7 +83,12 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
         If the weights cannot be read.
     SignalError
         If a process was killed, as where memory is short.
+    WorkerError
+        If one of the launched processes was.
     """
+    if devices.launched():
+        yield from _score_together(files, model, fs, unit)
+        return
     load_model(model)  # before any process starts, which then has it too, and so that its error comes once
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     task = partial(_score_chunk, model=model, fs=fs, unit=unit)
@@ -93,6 +107,48 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def help_score(model=None, fs=None, unit=None) -> None:
+    """Score what the first of the launched processes gives out; it calls `write_scores` meanwhile.
+
+    Parameters
+    ----------
+    model, fs, unit
+        As in `score_files`.
+
+    Raises
+    ------
+    CheckpointError, WorkerError
+        As `score_files`.
+    """
+    for _ in _score_together(None, model, fs, unit):
+        pass
+
+
+def _score_together(files, model, fs, unit):
+    """Outcomes of the files, in the first process; the others yield nothing, and need not know the files."""
+    rank, size = devices.rank(), CHUNK
+    network = load_model(model)
+    if torch.cuda.is_available():
+        size, torch.backends.cudnn.allow_tf32 = CHUNK_GPU, False  # single precision, as on a CPU
+        network.to(f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}")
+    with devices.together():
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        given = [None if rank else [files[start : start + size] for start in range(0, len(files), size)]]
+        with devices.together():
+            distributed.broadcast_object_list(given)
+        chunks, processes = given[0], distributed.get_world_size()
+        for start in range(0, len(chunks), processes):
+            mine = chunks[start + rank : start + rank + 1]  # none, where the files end
+            outcomes = [outcome for chunk in mine for outcome in _score_chunk(chunk, model, fs, unit)]
+            told = None if rank else [None] * processes
+            with devices.together():
+                distributed.gather_object(outcomes, told)
+            yield from (outcome for part in told or () for outcome in part)
+    finally:
+        distributed.destroy_process_group()
 
 
 def _score_chunk(files, model, fs, unit):
@@ -176,7 +232,7 @@ def write_scores(files, form="table", output=None, model=None, fs=None, unit=Non
     ------
     ParameterError
         If `output` holds something else than results of this form and these weights.
-    CheckpointError, SignalError
+    CheckpointError, SignalError, WorkerError
         As `score_files`.
     StorageError
         If there is no space, or no permission, to write `output`.

@@ -33,6 +33,10 @@ class StorageError(CardioVError):
     """No space, or no permission, to write what was asked for."""
 
 
+class WorkerError(CardioVError):
+    """One of several processes that train or score together was lost."""
+
+
 class NotebookError(CardioVError):
     """A notebook that could not be run to its end."""
 

@@ -26,6 +26,7 @@ NOT_A_DEVICE = "Research software, not a medical device: it must not guide the c
 WINDOW = 10.0  # s, the records of PTB-XL
 COVERAGE = 0.9  # of the prediction set
 BATCH = 16  # windows at once; more no longer fit into a core's cache
+BATCH_GPU = 256
 EXAMPLES = (("NORM", "SR"), ("CRBBB", "1AVB", "SBRAD"), ("AFIB", "CLBBB", "LVH"), ("AMI", "IMI", "3AVB"))
 
 
@@ -213,10 +214,11 @@ def _prepared(ecg, span, rate):
 def _probabilities(model, windows):
     """Probabilities (4,) of each prepared window, in their order; those of equal length are asked in batches."""
     found, waiting = {}, defaultdict(list)
+    batch = BATCH if model.head.weight.device.type == "cpu" else BATCH_GPU
     for row, window in enumerate(windows):
         alike = waiting[window.shape[1]]
         alike.append((row, window))
-        if len(alike) == BATCH:
+        if len(alike) == batch:
             found |= _ask(model, waiting.pop(window.shape[1]))
     for alike in waiting.values():
         found |= _ask(model, alike)
@@ -226,7 +228,7 @@ def _probabilities(model, windows):
 def _ask(model, alike):
     rows, windows = zip(*alike, strict=True)
     with torch.inference_mode():
-        outputs = model(torch.from_numpy(np.stack(windows)))  # (B, 12, n) -> (B, m)
+        outputs = model(torch.from_numpy(np.stack(windows)).to(model.head.weight.device)).cpu()  # (B, 12, n) -> (B, m)
     return dict(zip(rows, _decoded(model, outputs.double()), strict=True))
 
 

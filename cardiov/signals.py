@@ -239,12 +239,20 @@ def bandpass(signal, fs) -> np.ndarray:
     return scipy.fft.idst(spectrum * _gain(n, float(fs)), type=2, overwrite_x=True)
 
 
+@lru_cache(maxsize=8)
+def _taps(up, down):
+    """The low-pass that `scipy.signal.resample_poly` designs, at every call, by default."""
+    largest = max(up, down)
+    return scipy.signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0)).astype(np.float32)
+
+
 def resample(signal, fs, rate) -> np.ndarray:
     """Resample (..., n) from ``fs`` to ``rate``, both in Hz, by a polyphase filter; (..., ceil(n * rate / fs))."""
     ratio = (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
     if ratio == 1:
         return signal
-    return scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    up, down = ratio.numerator, ratio.denominator
+    return scipy.signal.resample_poly(signal, up, down, axis=-1, padtype="line", window=_taps(up, down))
 
 
 def prepare_signal(signal, fs, rate) -> np.ndarray:

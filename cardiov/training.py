@@ -2,7 +2,8 @@
 
 Defaults are the paper's settings where it states them, else the authors' code's (reproduction.md): Adam at 0.001 with
 weight decay 0.001, batches of 256, 10 epochs of cross-entropy and 12 of the objective, the learning rate times 0.3
-when the validation loss stops improving. Lightning Fabric carries precision, device and number of processes.
+when the validation loss stops improving. Lightning Fabric carries precision, device and number of processes: each of
+these takes every so many-th piece of a batch, whole, so that batch norm sees the same records however many they are.
 
 Where it differs from the authors' code: batches are shuffled, the network is trained on logits in both steps (theirs
 has a sigmoid inside), the plateau schedule really sees the validation loss, and the weights kept are those of the
@@ -27,16 +28,17 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
-from torch.distributed.nn.functional import all_reduce
+from torch import distributed, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from cardiov import mapping
 from cardiov.augmentation import augment, random_crop
+from cardiov.devices import PATIENCE, launched, together
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.ordinal import OBJECTIVES, decode_outputs
@@ -63,7 +65,7 @@ class TrainingConfig:
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
     finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
     batch_size: int = 256  # records an optimiser step, over all processes
-    micro_batch: int = 32  # records at once on one process; gradients are accumulated up to batch_size
+    micro_batch: int = 32  # records at once, which is what batch norm sees; gradients are accumulated up to batch_size
     learning_rate: float = 1e-3
     finetune_rate: float = 0.0  # learning rate of the last step; 0 for the same
     weight_decay: float = 1e-3  # of Adam, as in the authors' code; the paper says "weight normalization"
@@ -95,34 +97,23 @@ class TrainingConfig:
         return [step for step in steps if step[1]]
 
 
-class SynchronisedBatchNorm(nn.BatchNorm2d):
-    """Batch norm over the batches of all processes, on any device (torch's own works on GPUs alone).
+class _SideBySide(DDPStrategy):
+    """Processes with a plain network each: `_Trainer` adds up what they found, however many pieces each had."""
 
-    Every process must hold as many records as every other.
-    """
-
-    def forward(self, x):  # (B, C, 1, L)
-        if not self.training:
-            return super().forward(x)
-        x32 = x.to(torch.promote_types(x.dtype, torch.float32))
-        world = torch.distributed.get_world_size()
-        moments = torch.stack([x32.mean((0, 2, 3)), x32.square().mean((0, 2, 3))])  # (2, C)
-        mean, square = all_reduce(moments) / world
-        variance = square - mean.square()
-        n = x.numel() / x.shape[1] * world
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * n / (n - 1), self.momentum)
-            self.num_batches_tracked += 1
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (x32 * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(x.dtype)
+    def setup_module(self, module):
+        return module
 
 
 def make_fabric(precision="32-true"):
-    """Fabric on the processes that torchrun has started, or on one; a GPU is taken where there is one."""
+    """Fabric on the processes that were launched (`cardiov.devices`), or on one; a GPU is taken where there is one."""
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
-    strategy = "ddp" if devices * nodes > 1 else "auto"
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise ParameterError(
+            f"{devices} processes cannot share the GPUs of this machine, {torch.cuda.device_count()}, in training: start as "
+            "many as there are GPUs."
+        )
+    strategy = _SideBySide(timeout=PATIENCE) if devices * nodes > 1 else "auto"
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
@@ -155,6 +146,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
         If the checkpoint found is of another configuration, data set or code.
     StorageError
         If there is no space, or no permission, to write in either folder.
+    WorkerError
+        If another process of this training is lost.
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
     if config.label_rule == "highest-risk":
@@ -170,7 +163,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     if trainer.fabric.is_global_zero:
         about = {"run": identity, "seconds": round(time.time() - started, 1), **about}
         _write_run(about, model, history, predictions, weights_dir, run_dir)
-    trainer.fabric.barrier()
+    with together():
+        trainer.fabric.barrier()
     return history
 
 
@@ -266,6 +260,9 @@ class _Trainer:
         validation = np.flatnonzero(metadata["split"] == "validation")
         self.rows = {"train": _training_rows(metadata, config), "validation": validation}
         self.fabric = make_fabric(config.precision)
+        pieces = -(-config.batch_size // config.micro_batch)
+        if self.fabric.world_size > pieces:
+            self.fabric.print(f"a batch has {pieces} pieces (of micro_batch), so further processes have no share in its steps")
         self.history, self.body = [], None  # body: the state dictionary that the next phase starts from
 
     def run(self):
@@ -284,12 +281,15 @@ class _Trainer:
         path = self.checkpoint.parent.parent / "statements" / f"{self._statements_key(phase)}.safetensors"
         # one process of a run takes the lock for all: the others must not wait for it, for they train together
         with locked(path) if self.fabric.is_global_zero else nullcontext():
-            if not self.fabric.broadcast(path.exists()):
+            with together():
+                known = self.fabric.broadcast(path.exists())
+            if not known:
                 self._train_phase(phase, saved)
                 if self.fabric.is_global_zero:
                     with replacing(path) as temporary:
                         save_file(self.body, temporary, {"history": json.dumps(self.history)})
-        self.fabric.barrier()
+        with together():
+            self.fabric.barrier()
         with safe_open(path, framework="pt") as file:
             self.history = json.loads(file.metadata()["history"])
             self.body = {name: file.get_tensor(name) for name in file.keys()}
@@ -307,13 +307,13 @@ class _Trainer:
         optimizer = torch.optim.Adam(model.parameters(), rate, weight_decay=self.config.weight_decay, fused=True)
         state = {"model": model, "optimizer": optimizer, "scheduler": self._scheduler(optimizer, rate, epochs)}
         best, start = {"loss": float("inf")}, 0
+        wrapped, optimizer = self.fabric.setup(model, optimizer)  # before a checkpoint is loaded, as it sets the precision
         if saved:
             for name, part in state.items():
                 part.load_state_dict(saved[name])
             best, start = saved["best"], saved["epoch"] + 1
         targets = _targets(self.metadata, objective)
         loss_of = F.binary_cross_entropy_with_logits if objective == STATEMENTS else OBJECTIVES[objective].loss
-        wrapped, optimizer = self.fabric.setup(model, optimizer)
         if self.config.average:
             state["averaged"] = self._averaged(model, saved)
         for epoch in range(start, epochs):
@@ -351,10 +351,6 @@ class _Trainer:
         model = CardioV(CardioVConfig(**self.config.model, **head))
         if self.body:
             model.load_state_dict(self.body, strict=False)
-        if self.fabric.world_size > 1:
-            for module in model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.__class__ = SynchronisedBatchNorm
         return model.to(self.fabric.device)
 
     def _scheduler(self, optimizer, rate, epochs):
@@ -371,37 +367,90 @@ class _Trainer:
         return max(1, len(self.rows["train"]) // self.config.batch_size)
 
     def _epoch(self, step, state, phase, epoch):
-        config, fabric = self.config, self.fabric
+        config, place = self.config, (self.config.seed, phase, epoch)
         # seeded anew for each epoch, so that a resumed run goes on as if it had not been killed
-        order = np.random.default_rng([config.seed, phase, epoch]).permutation(self.rows["train"])
-        torch.manual_seed(_seed(config.seed, phase, epoch, fabric.global_rank))  # dropout and augmentation
+        order = np.random.default_rng(place).permutation(self.rows["train"])
+        torch.manual_seed(_seed(*place, 0))  # dropout and augmentation
         state["model"].train()
         total = 0.0
-        bar = tqdm(range(self._steps()), desc=f"epoch {epoch + 1}", leave=False, disable=not fabric.is_global_zero)
+        bar = tqdm(range(self._steps()), f"epoch {epoch + 1}", leave=False, disable=not self.fabric.is_global_zero)
         for i in bar:
-            batch = order[i * config.batch_size : (i + 1) * config.batch_size]
-            loss = step(batch[fabric.global_rank :: fabric.world_size])
+            loss = step(order[i * config.batch_size : (i + 1) * config.batch_size], (*place, i))
             if config.average:
                 state["averaged"].update_parameters(state["model"])
             if config.schedule == "one-cycle":
                 state["scheduler"].step()
             total += loss
             bar.set_postfix(loss=f"{loss:.3f}")
-        return self._mean(total / self._steps())
+        return float(np.float32(total / self._steps()))
 
-    def _step(self, model, optimizer, targets, loss_of, rows):
-        """One optimiser step on this process's share of a batch, in pieces of micro_batch."""
+    def _step(self, model, optimizer, targets, loss_of, rows, place):
+        """One optimiser step on a batch, in pieces of micro_batch, of which this process takes its share."""
         optimizer.zero_grad()
         pieces = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
-        total = 0.0
-        for i, piece in enumerate(pieces):
-            with self.fabric.no_backward_sync(model, enabled=i < len(pieces) - 1):
-                outputs = model(self._varied(piece))
-                loss = loss_of(outputs, targets[piece].to(outputs.device)) * (len(piece) / len(rows))
-                self.fabric.backward(loss)
+        total, gradients = 0.0, []
+        for i, piece in self._share(model, pieces):
+            if launched():  # whichever process has it, a piece has the same random numbers
+                torch.manual_seed(_seed(*place, i))
+            outputs = model(self._varied(piece))
+            loss = loss_of(outputs, targets[piece].to(outputs.device)) * (len(piece) / len(rows))
+            self.fabric.backward(loss)
             total += loss.item()
+            if self.fabric.world_size > 1:
+                gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+                optimizer.zero_grad()
+        if self.fabric.world_size > 1:
+            with together():
+                self._add_gradients(model, gradients, len(pieces))
+                total = self._add_averages(model, total)
         optimizer.step()
         return total
+
+    def _share(self, model, pieces):
+        """Every so many-th piece of a batch, with its number; at the others batch norm's averages fade as if they came by.
+
+        All processes but the first start a batch with averages of zero. As these are linear in what each piece adds,
+        their sum over the processes is what one process would have.
+        """
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        for buffer in [] if self.fabric.is_global_zero else model.buffers():
+            buffer.zero_()
+        for i, piece in enumerate(pieces):
+            if i % self.fabric.world_size == self.fabric.global_rank:
+                yield i, piece
+                continue
+            for norm in norms:
+                norm.running_mean *= 1 - norm.momentum
+                norm.running_var *= 1 - norm.momentum
+
+    def _add_gradients(self, model, gradients, pieces):
+        """Give every process the sum of all pieces' gradients, added in their order, as one process adds them.
+
+        In another order they are rounded differently, which a training in single precision blows up to another network.
+        Each process adds up its share of the parameters and then has the others' sums.
+        """
+        world, parameters = self.fabric.world_size, list(model.parameters())
+        most, size = -(-pieces // world), sum(parameter.numel() for parameter in parameters)
+        laid = parameters[0].new_zeros(most, world * -(-size // world))  # zeros where a process has a piece less
+        for row, gradient in zip(laid, gradients, strict=False):
+            row[:size] = gradient
+        shares = laid.view(most, world, -1).transpose(0, 1).contiguous()  # (process that adds it, piece, share)
+        found = torch.empty_like(shares)
+        distributed.all_to_all_single(found, shares)  # (process that it comes from, piece, share)
+        own = functools.reduce(torch.add, found.transpose(0, 1).flatten(0, 1))
+        added = laid.new_empty(laid.shape[1])
+        distributed.all_gather_into_tensor(added, own)
+        for parameter, part in zip(parameters, added[:size].split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def _add_averages(self, model, total):
+        """Sum batch norm's averages over the processes, in place, and the loss, which is returned."""
+        loss = torch.tensor(total, device=self.fabric.device)
+        parts = [*model.buffers(), loss]
+        flat = self.fabric.all_reduce(torch.cat([part.flatten() for part in parts]), reduce_op="sum")
+        for part, added in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
+            part.copy_(added.view_as(part))
+        return loss.item()
 
     def _varied(self, rows):
         """Training signals of these records, (B, 12, n), cropped and augmented."""
@@ -433,21 +482,22 @@ class _Trainer:
         return model.eval()
 
     def _validate(self, model, targets, loss_of):
-        """Mean loss on the validation records; every process sees all of them."""
+        """Mean loss on the validation records, of which every process takes its share."""
         rows, total = self.rows["validation"], 0.0
+        parts = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
         with torch.inference_mode():
-            for part in np.array_split(rows, -(-len(rows) // self.config.micro_batch)):
+            for part in parts[self.fabric.global_rank :: self.fabric.world_size]:
                 with self.fabric.autocast():
                     outputs = model(self._read(part).to(model.head.weight))
                 outputs = outputs.to(model.head.weight)
                 total += loss_of(outputs, targets[part].to(outputs.device)).item() * len(part)
+        if self.fabric.world_size > 1:
+            with together():
+                total = self.fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum").item()
         return total / len(rows)
 
     def _read(self, rows):
         return torch.from_numpy(self.cache.read(rows)).to(self.fabric.device)  # (B, 12, n)
-
-    def _mean(self, value):
-        return float(self.fabric.all_reduce(torch.tensor(value), reduce_op="mean"))
 
     def _save(self, phase, epoch, state, best):
         if not self.fabric.is_global_zero:

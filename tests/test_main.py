@@ -11,8 +11,8 @@ from cardiov import __main__ as command_line
 from cardiov import notebook, ptbxl, results
 from cardiov.results import ROOT
 
-COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report", "compare",
-            "app")  # fmt: skip
+COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report",
+            "compare", "score", "launch", "app")  # fmt: skip
 
 
 def test_help_lists_the_commands_without_waiting_for_torch():

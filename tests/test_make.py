@@ -123,6 +123,19 @@ def test_the_further_runs_which_take_all_cores_wait_for_the_other_trainings(tree
     assert steps[-1] == "study" and set(steps[:-1]) == {"demo", "prepare", "10_search"} | TRAININGS
 
 
+def test_several_processes_train_before_the_notebook_which_finds_it_done(tree):
+    steps, done = make(tree, "paper", "PROCESSES=8")
+    assert done.returncode == 0, done.stderr
+    trained = [i for i, step in enumerate(steps) if step == "launch"]
+    assert {steps[i + 1] for i in trained} == TRAININGS and len(trained) == 3
+    assert sorted(step for step in steps if step != "launch") == sorted(ALL)
+    text = (tree / "log").read_text()
+    assert (
+        "launch 8 train --data data/demo --cache build/demo/cache -f notebooks/params/demo/training.yaml --objective ordinal "
+        "--seed 0 --weights-dir build/demo/runs/ordinal-0 --run-dir results/demo/runs/ordinal-0\n"
+    ) in text
+
+
 def test_nothing_runs_when_nothing_changed(tree):
     make(tree, "paper")
     steps, done = make(tree, "paper")
@@ -186,7 +199,7 @@ def stands_on(path):
     found, todo = set(), imported(path)
     while todo:
         module = todo.pop()
-        if module not in found and module not in ("errors", "results"):
+        if module not in found and module not in ("errors", "results", "devices"):
             found.add(module)
             todo |= imported(ROOT / "cardiov" / f"{module}.py")
     return found

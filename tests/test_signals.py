@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -282,3 +283,12 @@ def test_ludb_reads_right(tmp_path):
     np.testing.assert_allclose(ecg.signal, reference.p_signal.T, atol=1e-6)
     assert (ecg.meta["age"], ecg.meta["sex"], ecg.fs, ecg.warnings) == (51.0, "female", 500.0, ())
     assert "Left ventricular hypertrophy." in ecg.meta["comments"]
+
+
+@pytest.mark.parametrize("fs", [250, 257, 500, 1000])
+def test_resampling_is_scipys(fs):
+    signal = (simulated_signal(fs=fs) / 1000).astype(np.float32)
+    ratio = Fraction(100, fs)
+    expected = scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    np.testing.assert_array_equal(resample(signal, fs, 100), expected)
+    assert resample(signal, fs, 100).dtype == np.float32

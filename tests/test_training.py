@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.nn import functional as F
 
-from cardiov import results, training
+from cardiov import devices, results, training
 from cardiov.errors import CheckpointError, ParameterError, StorageError
 from cardiov.model import CardioV
 from cardiov.ptbxl import Cache
@@ -25,6 +25,7 @@ BEYOND = {  # the paper: everything that is off by default
     "statements_epochs": 2, "crop": 0.4, "augment": {"amplitude": 0.1, "noise": 0.01}, "average": 0.9, "settle": 32,
     "windows": 3, "schedule": "one-cycle", "finetune_rate": 0.0005,
 }  # fmt: skip
+DOUBLE = {"precision": "64-true"}
 CONFIG = TrainingConfig(pretrain_epochs=1, finetune_epochs=2, batch_size=16, micro_batch=16, model=TINY)
 
 
@@ -36,7 +37,12 @@ def make_data(folder, n=96, samples=64):
     values = np.arange(n) % 4
     waves = np.sin(np.arange(samples) / 3 + rng.uniform(0, 6, (n, 12, 1))) * (1 + values)[:, None, None]
     np.save(folder / "signals.npy", (waves * 300 + rng.normal(0, 50, waves.shape)).astype("<i2"))
-    cache = Cache(folder, 100, np.arange(n) + 1, waves.shape, "made-up", {})
+    return open_data(folder, n, samples)
+
+
+def open_data(folder, n=96, samples=64):
+    values = np.arange(n) % 4
+    cache = Cache(Path(folder), 100, np.arange(n) + 1, (n, 12, samples), "made-up", {})
     split = np.where(np.arange(n) < n - 32, "train", np.where(np.arange(n) < n - 16, "validation", "test"))
     columns = {"patient_id": np.arange(n) // 2, "split": split, "critical_value": values}
     columns["critical_value_highest_risk"] = np.minimum(values + 1, 3)
@@ -203,7 +209,7 @@ training.fit(config, *make_data(folder / "data"), folder / "weights", folder / "
 """
 
 
-@pytest.mark.parametrize(("phase", "epoch", "changes"), [(0, 0, {}), (1, 0, {}), (0, 0, BEYOND), (2, 0, BEYOND)])
+@pytest.mark.parametrize(("phase", "epoch", "changes"), [(0, 0, {}), (1, 0, {}), (0, 0, BEYOND), (2, 0, BEYOND), (0, 0, DOUBLE)])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(data, tmp_path, phase, epoch, changes):
     places = {"tests": str(Path(__file__).parent), "folder": str(tmp_path)}
     script = KILLED.format(**places, phase=phase, epoch=epoch, changes=changes)
@@ -253,39 +259,121 @@ def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path, monkey
         run(CONFIG, data, tmp_path)
 
 
-TWO = """
+# Tolerances of logits between numbers of processes, fixed before the runs. The same gradients are added in the same order;
+# what differs is the rounding of batch norm's averages.
+IN_DOUBLE, IN_SINGLE = 1e-5, 1e-4
+SPLIT = replace(CONFIG, micro_batch=6)  # pieces of 6, 5 and 5 records
+TOGETHER = {  # name: configuration, tolerance
+    "plain": (replace(SPLIT, **DOUBLE, model=TINY | {"dropout": 0.0}), IN_DOUBLE),
+    "dropout": (replace(SPLIT, **DOUBLE), IN_DOUBLE),
+    "beyond": (replace(SPLIT, **DOUBLE, **BEYOND), IN_DOUBLE),
+    "single": (SPLIT, IN_SINGLE),
+}
+LAUNCHED = """
 import sys
-from dataclasses import replace
 from pathlib import Path
-import torch
 sys.path.insert(0, {tests!r})
-from test_training import CONFIG, TINY, make_data
-from cardiov.training import fit
+from test_training import TOGETHER, fit, open_data, torch
 torch.set_num_threads(1)
 folder = Path({folder!r})
-# double precision: in single, Adam blows rounding up to whole steps in biases whose true gradient is zero
-config = replace(CONFIG, statements_epochs={statements}, precision="64-true", micro_batch={micro}, model=TINY | {{"dropout": 0.0}})
-fit(config, *make_data(Path({data!r})), folder / "weights", folder / "run")
+for name, (config, _) in TOGETHER.items():
+    fit(config, *open_data({data!r}), folder / name / "weights", folder / name / "run")
 """
 
 
-@pytest.mark.parametrize("statements", [0, 1])
-def test_two_processes_train_the_same_network_as_one(tmp_path, statements):
-    make_data(tmp_path / "data")
-    tables = []
-    for processes, micro in ((1, 16), (2, 8)):
-        folder = tmp_path / str(processes)
-        script = tmp_path / f"{processes}.py"
-        places = {"tests": str(Path(__file__).parent), "folder": str(folder), "data": str(tmp_path / "data")}
-        text = TWO.format(**places, micro=micro, statements=statements)
-        script.write_text(text)
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        done = subprocess.run([sys.executable, *launch, script], capture_output=True, text=True, env=os.environ, timeout=120)
+def launch(processes, script, text, **places):
+    script.write_text(text.format(tests=str(Path(__file__).parent), **places))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def trained_together(tmp_path_factory):
+    """Tables of predictions by (number of processes, configuration); 4 are one more than a batch has pieces."""
+    root = tmp_path_factory.mktemp("together")
+    make_data(root / "data")
+    tables = {}
+    for processes in (1, 2, 4):
+        folder = root / str(processes)
+        done = launch(processes, root / f"{processes}.py", LAUNCHED, folder=str(folder), data=str(root / "data"))
         assert done.returncode == 0, done.stderr[-2000:]
-        tables.append(pd.read_csv(folder / "run" / "predictions.csv"))
-    one, two = (table.filter(like="output_") for table in tables)
-    assert np.abs(one - two).to_numpy().max() < 1e-5
+        assert ("a batch has 3 pieces" in done.stdout) == (processes == 4)
+        tables |= {(processes, name): pd.read_csv(folder / name / "run" / "predictions.csv") for name in TOGETHER}
+        for name in TOGETHER:
+            tables[processes, f"{name} history"] = pd.read_csv(folder / name / "run" / "history.csv")
+    return tables
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("processes", [2, 4])
+def test_any_number_of_processes_trains_the_same_network(trained_together, name, processes):
+    tolerance = TOGETHER[name][1]
+    one, many = (trained_together[n, name].filter(like="output_") for n in (1, processes))
+    assert np.abs(one - many).to_numpy().max() < tolerance
     assert one.std().min() > 1e-3  # and not because all predictions are alike
+    one, many = (trained_together[n, f"{name} history"].filter(like="loss") for n in (1, processes))
+    assert np.abs(one - many).to_numpy().max() < tolerance
+
+
+@pytest.mark.slow
+def test_a_launched_training_without_random_numbers_is_the_plain_one(trained_together, data, tmp_path):
+    config, tolerance = TOGETHER["plain"]
+    difference = run(config, data, tmp_path) - trained_together[2, "plain"].drop(columns="split")
+    assert np.abs(difference.filter(like="output_")).to_numpy().max() < tolerance
+
+
+def test_two_processes_train_the_same_network_as_one(data, tmp_path):
+    make_data(tmp_path / "data")
+    text = LAUNCHED.replace("in TOGETHER.items()", "in [('plain', TOGETHER['plain'])]")
+    done = launch(2, tmp_path / "two.py", text, folder=str(tmp_path), data=str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = pd.read_csv(tmp_path / "plain" / "run" / "predictions.csv").filter(like="output_")
+    one = run(TOGETHER["plain"][0], data, tmp_path / "one").filter(like="output_")
+    assert np.abs(one - two).to_numpy().max() < IN_DOUBLE and one.std().min() > 1e-3
+
+
+STUCK = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import CONFIG, fit, open_data, training
+from cardiov import devices
+training.PATIENCE = timedelta(seconds=3)
+if devices.rank():
+    training._Trainer._add_gradients = lambda *_: time.sleep(100)
+fit(CONFIG, *open_data({data!r}), {folder!r}, {folder!r})
+"""
+
+
+def test_a_process_that_does_not_answer_is_not_waited_for(tmp_path):
+    make_data(tmp_path / "data")
+    places = {"tests": str(Path(__file__).parent), "folder": str(tmp_path), "data": str(tmp_path / "data")}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    where |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", devices.LAUNCHED: "here"}
+    command = [sys.executable, "-c", STUCK.format(**places)]
+    jobs = []
+    for rank in ("0", "1"):
+        environment = {**os.environ, **where, "RANK": rank, "LOCAL_RANK": rank}
+        jobs.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    try:
+        told = jobs[0].communicate(timeout=90)[1]
+        assert jobs[0].returncode == 1 and jobs[1].poll() is None
+    finally:
+        jobs[1].kill()
+        jobs[1].communicate()
+    assert "WorkerError: another process was lost, or did not answer" in told and "run the same command again" in told
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ParameterError, match="2 processes cannot share the GPUs of this machine, 1,"):
+        training.make_fabric()
 
 
 def test_comments_and_docstrings_do_not_count_as_code(tmp_path, monkeypatch):
@@ -301,18 +389,6 @@ def test_comments_and_docstrings_do_not_count_as_code(tmp_path, monkeypatch):
         (tmp_path / "module.py").write_text(text)
         digests[name] = training.source_digest()
     assert digests["a"] == digests["b"] != digests["c"]
-
-
-def test_synchronised_batch_norm_on_one_process_is_torchs_own(monkeypatch):
-    monkeypatch.setattr(training, "all_reduce", lambda moments: moments)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
-    torch.manual_seed(0)
-    ours, theirs = training.SynchronisedBatchNorm(5), torch.nn.BatchNorm2d(5)
-    x = torch.randn(4, 5, 1, 7) + 2
-    assert torch.allclose(ours(x), theirs(x), atol=1e-5)
-    assert torch.allclose(ours.running_var, theirs.running_var, atol=1e-5)
-    assert torch.allclose(ours.running_mean, theirs.running_mean, atol=1e-6)
-    assert torch.allclose(ours.eval()(x), F.batch_norm(x, ours.running_mean, ours.running_var), atol=1e-5)
 
 
 def test_mixed_precision_trains_too(data, tmp_path):

@@ -74,13 +74,15 @@ def run(code, *arguments):
 
 @pytest.fixture(scope="module")
 def record():
-    """Adds to results/scale/full_size.json."""
-    told = {"records": RECORDS, "signals": "simulated"}
+    """Adds to results/scale/full_size.json, which a part of the tests may also be run for."""
+    path = ROOT / "results/scale/full_size.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told |= {"records": RECORDS, "signals": "simulated"}
 
     def add(**values):
         told.update(values)
         print(values)
-        with replacing(ROOT / "results/scale/full_size.json") as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
     return add
