@@ -25,7 +25,7 @@ import pytest
 import yaml
 from fault_server import serving
 
-from cardiov.results import ROOT, git, replacing
+from cardiov.results import ROOT, git, processor, replacing
 from cardiov.synthetic import make_demo
 
 MAKE = shutil.which("make")
@@ -167,13 +167,14 @@ def whole(tmp_path_factory, address):
 
 @pytest.fixture(scope="module")
 def record():
-    """Adds to results/scale/interruptions.json."""
-    told = {"seed": SEED, "records": "simulated", "differences_that_count_for_none": "times and seconds"}
+    """Adds to results/scale/interruptions.json what a test has found; it may be run alone."""
+    path = ROOT / "results/scale/interruptions.json"
 
     def add(**values):
-        told.update(values)
+        told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        told |= {"seed": SEED, "records": "simulated", "not_compared": "times and seconds", "processor": processor()} | values
         print(f"\n{values}")
-        with replacing(ROOT / "results/scale/interruptions.json") as temporary:
+        with replacing(path) as temporary:
             temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
     return add
