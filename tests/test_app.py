@@ -23,7 +23,6 @@ pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 
 from cardiov import app, scoring, sheet
 from cardiov.errors import ParameterError, SignalError
-from cardiov.mapping import LEVELS
 from cardiov.plots import LEVEL_COLOURS
 from cardiov.results import ROOT
 from cardiov.signals import LEADS, read_ecg

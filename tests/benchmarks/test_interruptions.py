@@ -16,7 +16,6 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
