@@ -13,6 +13,7 @@
 # PYTHON   interpreter that makes the environment (3.11 or newer)
 # VENV     the environment; conda users give VENV=$CONDA_PREFIX
 # PORT     of the page that `make app` opens
+# BENCH    file or folder of benchmarks that `make bench` runs, all if not said
 # LUDB     folder of the Lobachevsky University Database, on whose marked waves notebook 09 then measures real heat maps,
 #          and on whose records notebook 16 tests the network
 
@@ -21,6 +22,7 @@ VERSION := 1.0.3
 PTBXL ?=
 LUDB ?=
 PORT ?= 8866
+BENCH ?= tests/benchmarks
 PYTHON ?= python3
 VENV ?= .venv
 
@@ -133,7 +135,7 @@ PUBLISHED := $(RUN)/99_published.ipynb
 module = $(1:%=cardiov/%)
 LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py formats.py)
 NETWORK := $(call module,model.py ordinal.py)
-FIT := $(call module,training.py augmentation.py evaluation.py) $(NETWORK) $(LABELS)
+FIT := $(call module,training.py augmentation.py accelerator.py evaluation.py) $(NETWORK) $(LABELS)
 SHOWN := $(call module,plots.py results.py mapping.py critical_values.csv signals.py formats.py)
 USES_DEMO := $(call module,synthetic.py signals.py formats.py mapping.py critical_values.csv)
 USES_CACHE := $(call module,signals.py formats.py ptbxl.py)
@@ -210,7 +212,7 @@ app: $(READY)  ## the page "Score my ECG" in the browser; PORT=8866
 
 .PHONY: bench
 bench: $(READY)  ## speed and memory, as ratios
-	$(PY) -m pytest -s -m "slow or not slow" tests/benchmarks
+	$(PY) -m pytest -s -m "slow or not slow" $(BENCH)
 
 .PHONY: notebooks
 notebooks: $(READY) $(DEMO)/ptbxl_database.csv  ## execute the notebooks again in place, for the outputs that nbval checks

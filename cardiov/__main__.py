@@ -91,6 +91,15 @@ def ship(arguments):
     print(arguments.path)
 
 
+def cost(_):
+    """Write the page on what full size costs, from what the benchmark of a GPU has measured."""
+    from cardiov.cost import PAGE, write_page
+    from cardiov.results import shown
+
+    write_page()
+    print(shown(PAGE))
+
+
 def stress(arguments):
     """Predict the test records again, disturbed (notebook 08)."""
     from cardiov.model import CardioV
@@ -290,6 +299,8 @@ def _add_networks(add):
     _add_parameters(command, "YAML file such as notebooks/params/demo/experiments.yaml")
 
     add(ship, ("dataset", "name under results/"), ("path", "safetensors file to write; the card goes beside it"))
+
+    add(cost)
 
     command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
     _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")

@@ -94,6 +94,8 @@ def together():
     try:
         yield
     except RuntimeError as error:  # gloo's and NCCL's
+        if type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):  # this process's own
+            raise
         reason = str(error).splitlines()[0]
         raise WorkerError(f"another process was lost, or did not answer ({reason}): {AGAIN}.") from error
 

@@ -18,7 +18,7 @@ from cardiov.evaluation import exact_share
 from cardiov.ordinal import objective_of
 from cardiov.ptbxl import Version
 from cardiov.results import replacing, results_dir, shown
-from cardiov.signals import prepare_signal, read_ecg, whole_microvolts
+from cardiov.signals import prepare_signal, read_ecg
 
 VERSION = "1.0.1"
 LUDB = Version(
@@ -171,10 +171,10 @@ class _Signals:
     ecg_ids: np.ndarray
     rate: float
 
-    def read(self, rows):
+    def stored(self, rows):
         ecgs = [read_ecg(self.folder / str(ecg_id)) for ecg_id in self.ecg_ids[rows]]
         signals = np.stack([prepare_signal(ecg.signal, ecg.fs, self.rate) for ecg in ecgs])  # (B, 12, n) in mV
-        return whole_microvolts(signals)
+        return np.rint(signals * np.float32(1000)).astype(np.int16)  # µV
 
 
 def write_external(table, path) -> Path:

@@ -186,12 +186,16 @@ class Cache:
     warnings: dict[int, list[str]]
 
     def read(self, rows) -> np.ndarray:
-        """Signals of the given rows (positions in ``ecg_ids``): float32 (len(rows), 12, n) in mV.
+        """Signals of the given rows (positions in ``ecg_ids``): float32 (len(rows), 12, n) in mV."""
+        return np.multiply(self.stored(rows), 1e-3, dtype=np.float32)
+
+    def stored(self, rows) -> np.ndarray:
+        """The same as they are stored: int16 of 1 µV.
 
         The file is mapped for the length of the call only, so that resident memory never grows with the data set.
         """
         signals = np.load(self.folder / SIGNALS, mmap_mode="r")
-        return np.multiply(signals[np.asarray(rows)], 1e-3, dtype=np.float32)
+        return signals[np.asarray(rows)]
 
 
 def open_cache(cache_dir) -> Cache:

@@ -37,6 +37,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from cardiov import mapping
+from cardiov.accelerator import compile_for, signals_of
 from cardiov.augmentation import augment, random_crop
 from cardiov.devices import PATIENCE, launched, together
 from cardiov.errors import CheckpointError, ParameterError
@@ -46,7 +47,7 @@ from cardiov.results import check_writable, locked, provenance, replacing
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 # the code that decides a run, given its signals and labels
-SOURCES = ("model.py", "ordinal.py", "training.py", "augmentation.py")
+SOURCES = ("model.py", "ordinal.py", "training.py", "augmentation.py", "accelerator.py")
 MOMENTUM = nn.BatchNorm2d(1).momentum
 STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
 # fields that the auxiliary task does not depend on
@@ -114,6 +115,9 @@ def make_fabric(precision="32-true"):
             "many as there are GPUs."
         )
     strategy = _SideBySide(timeout=PATIENCE) if devices * nodes > 1 else "auto"
+    torch.backends.cudnn.allow_tf32 = False  # single precision is what it says; speed comes from "bf16-mixed"
+    torch.backends.cudnn.deterministic = True  # equal runs give equal networks on a GPU too
+    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # else NCCL ends a process where `together` would tell why
     fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
@@ -162,6 +166,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     predictions = predict(trainer.fabric, model, cache, metadata, config)
     if trainer.fabric.is_global_zero:
         about = {"run": identity, "seconds": round(time.time() - started, 1), **about}
+        if trainer.fabric.device.type == "cuda":
+            about["gpu"] = torch.cuda.get_device_name(trainer.fabric.device)
         _write_run(about, model, history, predictions, weights_dir, run_dir)
     with together():
         trainer.fabric.barrier()
@@ -181,9 +187,10 @@ def predict(fabric, model, cache, metadata, config):
     rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
     model.eval()
     outputs = []
+    parts = np.array_split(rows, -(-len(rows) // config.micro_batch))
     with torch.inference_mode(), fabric.autocast():
-        for part in np.array_split(rows, -(-len(rows) // config.micro_batch)):
-            x = torch.from_numpy(cache.read(part)).to(model.head.weight)  # (B, 12, n)
+        for x in signals_of(cache, parts, fabric.device):
+            x = x.to(model.head.weight)  # (B, 12, n)
             windows = _windows(x, round(config.crop * cache.rate), config.windows)
             outputs.append(torch.stack([model(window).float() for window in windows]).mean(0).cpu())
     return tabulate(metadata.iloc[rows], torch.cat(outputs), config.objective)
@@ -351,7 +358,7 @@ class _Trainer:
         model = CardioV(CardioVConfig(**self.config.model, **head))
         if self.body:
             model.load_state_dict(self.body, strict=False)
-        return model.to(self.fabric.device)
+        return compile_for(model.to(self.fabric.device), self.fabric.device)
 
     def _scheduler(self, optimizer, rate, epochs):
         config = self.config
@@ -372,39 +379,49 @@ class _Trainer:
         order = np.random.default_rng(place).permutation(self.rows["train"])
         torch.manual_seed(_seed(*place, 0))  # dropout and augmentation
         state["model"].train()
-        total = 0.0
-        bar = tqdm(range(self._steps()), f"epoch {epoch + 1}", leave=False, disable=not self.fabric.is_global_zero)
-        for i in bar:
-            loss = step(order[i * config.batch_size : (i + 1) * config.batch_size], (*place, i))
+        losses, size = [], config.batch_size
+        batches = [self._pieces(order[i * size : (i + 1) * size]) for i in range(self._steps())]
+        signals = self._signals(piece for pieces in batches for piece in self._own(pieces))
+        bar = tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=not self.fabric.is_global_zero)
+        for i, pieces in enumerate(bar):
+            losses.append(step(pieces, signals, (*place, i)))
             if config.average:
                 state["averaged"].update_parameters(state["model"])
             if config.schedule == "one-cycle":
                 state["scheduler"].step()
-            total += loss
-            bar.set_postfix(loss=f"{loss:.3f}")
-        return float(np.float32(total / self._steps()))
+            bar.set_postfix(loss=f"{losses[max(0, i - 1)]:.3f}")  # a GPU is still busy with the last one
+        return torch.stack(losses).mean().item()
 
-    def _step(self, model, optimizer, targets, loss_of, rows, place):
-        """One optimiser step on a batch, in pieces of micro_batch, of which this process takes its share."""
+    def _step(self, model, optimizer, targets, loss_of, pieces, signals, place):
+        """One optimiser step on a batch, of whose pieces this process takes its share; their mean loss, on the device."""
         optimizer.zero_grad()
-        pieces = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
-        total, gradients = 0.0, []
+        records = sum(map(len, pieces))
+        total, gradients = torch.zeros((), device=self.fabric.device), []
         for i, piece in self._share(model, pieces):
             if launched():  # whichever process has it, a piece has the same random numbers
                 torch.manual_seed(_seed(*place, i))
-            outputs = model(self._varied(piece))
-            loss = loss_of(outputs, targets[piece].to(outputs.device)) * (len(piece) / len(rows))
+            outputs = model(self._varied(next(signals)))
+            loss = loss_of(outputs, targets[piece].to(outputs.device, non_blocking=True)) * (len(piece) / records)
             self.fabric.backward(loss)
-            total += loss.item()
+            total += loss.detach()
             if self.fabric.world_size > 1:
                 gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
                 optimizer.zero_grad()
         if self.fabric.world_size > 1:
             with together():
                 self._add_gradients(model, gradients, len(pieces))
-                total = self._add_averages(model, total)
+                self._add_averages(model, total)
         optimizer.step()
         return total
+
+    def _pieces(self, rows):
+        return np.array_split(rows, -(-len(rows) // self.config.micro_batch))
+
+    def _own(self, pieces):
+        return pieces[self.fabric.global_rank :: self.fabric.world_size]
+
+    def _signals(self, pieces):
+        return signals_of(self.cache, pieces, self.fabric.device)
 
     def _share(self, model, pieces):
         """Every so many-th piece of a batch, with its number; at the others batch norm's averages fade as if they came by.
@@ -444,17 +461,15 @@ class _Trainer:
             parameter.grad = part.view_as(parameter)
 
     def _add_averages(self, model, total):
-        """Sum batch norm's averages over the processes, in place, and the loss, which is returned."""
-        loss = torch.tensor(total, device=self.fabric.device)
-        parts = [*model.buffers(), loss]
+        """Sum batch norm's averages and the loss over the processes, in place."""
+        parts = [*model.buffers(), total]
         flat = self.fabric.all_reduce(torch.cat([part.flatten() for part in parts]), reduce_op="sum")
         for part, added in zip(parts, flat.split([part.numel() for part in parts]), strict=True):
             part.copy_(added.view_as(part))
-        return loss.item()
 
-    def _varied(self, rows):
-        """Training signals of these records, (B, 12, n), cropped and augmented."""
-        x, rate = self._read(rows), self.cache.rate
+    def _varied(self, x):
+        """Training signals (B, 12, n), cropped and augmented."""
+        rate = self.cache.rate
         if self.config.crop:
             x = random_crop(x, round(self.config.crop * rate))
         return augment(x, rate, self.config.augment)
@@ -473,10 +488,10 @@ class _Trainer:
             norm.train()
         rows = np.random.default_rng(self.config.seed).permutation(self.rows["train"])[: self.config.settle]
         with torch.no_grad(), self.fabric.autocast():
-            for i, part in enumerate(np.array_split(rows, -(-len(rows) // self.config.micro_batch))):
+            for i, x in enumerate(self._signals(self._pieces(rows))):
                 for norm in norms:
                     norm.momentum = 1 / (i + 1)  # the mean over all parts
-                model(self._read(part).to(model.head.weight))
+                model(x.to(model.head.weight))
         for norm in norms:
             norm.momentum = MOMENTUM
         return model.eval()
@@ -484,20 +499,17 @@ class _Trainer:
     def _validate(self, model, targets, loss_of):
         """Mean loss on the validation records, of which every process takes its share."""
         rows, total = self.rows["validation"], 0.0
-        parts = np.array_split(rows, -(-len(rows) // self.config.micro_batch))
+        parts = self._own(self._pieces(rows))
         with torch.inference_mode():
-            for part in parts[self.fabric.global_rank :: self.fabric.world_size]:
+            for part, x in zip(parts, self._signals(parts), strict=True):
                 with self.fabric.autocast():
-                    outputs = model(self._read(part).to(model.head.weight))
+                    outputs = model(x.to(model.head.weight))
                 outputs = outputs.to(model.head.weight)
                 total += loss_of(outputs, targets[part].to(outputs.device)).item() * len(part)
         if self.fabric.world_size > 1:
             with together():
                 total = self.fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum").item()
         return total / len(rows)
-
-    def _read(self, rows):
-        return torch.from_numpy(self.cache.read(rows)).to(self.fabric.device)  # (B, 12, n)
 
     def _save(self, phase, epoch, state, best):
         if not self.fabric.is_global_zero:

@@ -11,6 +11,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from cardiov import comparison, notebook, report, results
 
 
+@pytest.fixture(scope="session", autouse=True)
+def on_the_processor(request):
+    """Tests run on the processor, whose rounding their tolerances are for; benchmarks take a GPU where there is one."""
+    if not all("benchmarks" in item.path.parts for item in request.session.items):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """An empty stand-in for the repository, with the committed lists of published figures and tolerances."""

@@ -10,11 +10,14 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from ecg_files import simulated_signal, write_record
 
+from cardiov import devices
 from cardiov.__main__ import main
 from cardiov.archive import CHUNK
+from cardiov.errors import WorkerError
 from cardiov.ptbxl import prepare
 from cardiov.results import ROOT
 from cardiov.synthetic import make_demo
@@ -155,3 +158,12 @@ def test_what_cannot_be_launched_is_said_once(tmp_path, capfd):
     job = start("launch", 2, "score", "--json", "--output", tmp_path / "out", tmp_path / "x.hea")
     error = job.communicate(timeout=120)[1]
     assert job.returncode == 1 and error.count("\n") == 1 and "holds something else" in error
+
+
+def test_what_this_process_lacks_is_not_laid_on_the_others():
+    with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
+        with devices.together():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(WorkerError, match="another process was lost"):
+        with devices.together():
+            raise RuntimeError("Connection closed by peer")

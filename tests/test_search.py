@@ -104,9 +104,9 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def searched(data, tmp_path_factory):
     """A tiny search, with the folder of its runs and the rows whose signals it read."""
-    folder, rows, read = tmp_path_factory.mktemp("search"), set(), Cache.read
+    folder, rows, read = tmp_path_factory.mktemp("search"), set(), Cache.stored
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cache, "read", lambda cache, these: rows.update(these) or read(cache, these))
+        patch.setattr(Cache, "stored", lambda cache, these: rows.update(these) or read(cache, these))
         return search.train_models(SETTINGS, *data, folder), folder, rows
 
 
