@@ -1,4 +1,6 @@
+import copy
 import logging
+import shutil
 import threading
 from unittest import mock
 
@@ -93,6 +95,24 @@ def test_the_network_stays_on_a_gpu_as_far_as_that_can_be_told_without_one():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         assert {value.device.type for state in optimizer.state.values() for value in state.values()} == {"cuda"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("clang")), reason="torch's compiler needs one for C")
+def test_a_compiled_network_computes_the_same():
+    """On the processor, for want of a GPU; in double precision, so that only a wrong computation would differ."""
+    torch.manual_seed(0)
+    config = CardioVConfig(stem_width=16, widths=(16, 32, 64), depths=(1, 2, 1), dropout=0.0)
+    written, x = CardioV(config).double(), torch.randn(4, 12, 500, dtype=torch.float64)
+    compiled = copy.deepcopy(written)
+    compiled.compile()
+    found = []
+    for model in (written, compiled):
+        logits = model.train()(x)
+        F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()
+        found.append([logits, *(parameter.grad for parameter in model.parameters()), *model.buffers(), model.eval()(x[:3])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
 class Stream:

@@ -61,8 +61,8 @@ def peaks():
     source = torch.ones(size, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     times = 20 if GPU else 1
-    product = median_seconds(lambda: [a @ b for _ in range(times)]) / times
-    copy = median_seconds(lambda: [target.copy_(source) for _ in range(times)]) / times
+    product = min(seconds(lambda: [a @ b for _ in range(times)]) for _ in range(5)) / times
+    copy = min(seconds(lambda: [target.copy_(source) for _ in range(times)]) for _ in range(5)) / times
     return {"matrix_flops": 2 * n**3 / product, "memory_bytes": 2 * size / copy}
 
 
@@ -165,6 +165,27 @@ def test_training(data, record, peaks, tmp_path, monkeypatch, micro):
         **({"most_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if GPU else {}),
     }})  # fmt: skip
     assert ours / theirs >= (TARGET if GPU and micro == max(MICRO) else 1)
+
+
+def test_where_the_time_goes(record):
+    """Shares of a training step's time, of the kernels (on a GPU) or operations that take most."""
+    model = compile_for(CardioV().to(DEVICE).train(), DEVICE)
+    x, y = torch.randn(MICRO[-1], 12, cost.SAMPLES, device=DEVICE), torch.ones(MICRO[-1], 3, device=DEVICE)
+
+    def step():
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            logits = model(x)
+        F.binary_cross_entropy_with_logits(logits.float(), y).backward()
+        if GPU:
+            torch.cuda.synchronize()
+
+    training.make_fabric(CONFIG.precision)  # sets how convolutions are computed
+    step()
+    with torch.profiler.profile() as profile:
+        step()
+    taken = {event.key: getattr(event, f"self_{'device' if GPU else 'cpu'}_time_total") for event in profile.key_averages()}
+    most = sorted(taken, key=taken.get, reverse=True)[:12]
+    record(shares_of_a_step={name[:100]: round(taken[name] / sum(taken.values()), 3) for name in most})
 
 
 def test_scoring_from_the_cache(data, record, peaks):
