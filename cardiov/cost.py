@@ -1,6 +1,6 @@
 """What the whole of PTB-XL, or an archive of 800,000 ECGs, takes in time, disk and money, on one GPU and on eight.
 
-Speeds are those that ``tests/benchmarks/test_accelerator.py`` has measured (``results/scale/devices``). While it has not
+Speeds are those that ``tests/benchmarks/test_device_speed.py`` has measured (``results/scale/devices``). While it has not
 run on a GPU, the GPU's share is a forecast between two bounds: the project's aim, and what a card's published rates allow.
 """
 
@@ -131,7 +131,7 @@ def read_devices() -> list[dict]:
     """
     devices = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DEVICES.glob("*.json"))]
     if not devices:
-        raise DataSetError(f"{shown(DEVICES)} holds no measurement: run tests/benchmarks/test_accelerator.py.")
+        raise DataSetError(f"{shown(DEVICES)} holds no measurement: run tests/benchmarks/test_device_speed.py.")
     return sorted(devices, key=lambda told: (not told["gpu"], -_best(told)["records_per_second"]))
 
 

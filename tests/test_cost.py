@@ -82,7 +82,7 @@ def test_without_a_gpu_the_page_says_forecast(devices):
 
 
 def test_nothing_measured_is_said(devices):
-    with pytest.raises(DataSetError, match="holds no measurement: run tests/benchmarks/test_accelerator.py"):
+    with pytest.raises(DataSetError, match="holds no measurement: run tests/benchmarks/test_device_speed.py"):
         cost.page()
 
 

@@ -1,7 +1,7 @@
 """The paper's network on a GPU, at the size of PTB-XL: training and scoring against the textbook's in float32, in one run.
 
 Of both, the whole path is taken: signals from the cache to the loss, or to the table of predictions. Without a GPU it measures
-this processor in the same way, on few records. `make bench BENCH=tests/benchmarks/test_accelerator.py` runs it alone.
+this processor in the same way, on few records. `make bench BENCH=tests/benchmarks/test_device_speed.py` runs it alone.
 Signals and labels are random numbers.
 """
 
