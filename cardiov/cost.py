@@ -24,6 +24,7 @@ from cardiov.study import read_runs
 DEVICES = ROOT / "results/scale/devices"
 PAGE = ROOT / "results/scale/cost.md"
 PARAMETERS = ROOT / "notebooks/params/paper"
+MEASURED = {"training", "scoring", "preparing"}  # of a device
 SAMPLES = 5000  # 10 s at 500 Hz
 TRAINED = 17_441  # records of folds 1 to 8 in the paper's version of PTB-XL
 # What a GPU computes in any case; the rest can be done in passing, on values that are on the chip already.
@@ -127,16 +128,17 @@ def read_devices() -> list[dict]:
     Raises
     ------
     DataSetError
-        If it has measured nothing.
+        If it has measured no device wholly.
     """
     devices = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DEVICES.glob("*.json"))]
-    if not devices:
-        raise DataSetError(f"{shown(DEVICES)} holds no measurement: run tests/benchmarks/test_device_speed.py.")
-    return sorted(devices, key=lambda told: (not told["gpu"], -_best(told)["records_per_second"]))
+    whole = [told for told in devices if MEASURED <= {name.split("_")[0] for name in told}]
+    if not whole:
+        raise DataSetError(f"{shown(DEVICES)} holds no whole measurement: run tests/benchmarks/test_device_speed.py.")
+    return sorted(whole, key=lambda told: (not told["gpu"], -_best(told)["records_per_second"]))
 
 
 def _best(told):
-    """The training with as many records at once as fitted."""
+    """The fastest training, among those with different numbers of records at once."""
     return max((part for name, part in told.items() if name.startswith("training_")), key=lambda part: part["records_per_second"])
 
 

@@ -82,7 +82,10 @@ def test_without_a_gpu_the_page_says_forecast(devices):
 
 
 def test_nothing_measured_is_said(devices):
-    with pytest.raises(DataSetError, match="holds no measurement: run tests/benchmarks/test_device_speed.py"):
+    with pytest.raises(DataSetError, match="holds no whole measurement: run tests/benchmarks/test_device_speed.py"):
+        cost.page()
+    devices(a={"device": "Some GPU", "gpu": True, "training_32": MEASURED["training_32"]})
+    with pytest.raises(DataSetError, match="holds no whole measurement"):
         cost.page()
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +93,21 @@ def test_a_lost_process_ends_the_training_and_any_number_goes_on(training, tmp_p
         assert "classification epoch 1/4" not in told and "ordinal epoch 6/6" in told  # it has gone on
         assert np.abs(outputs - undisturbed).to_numpy().max() < TOLERANCE
     assert undisturbed.std().min() > 1e-3
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_two_processes_of_one(training, tmp_path):
+    """Each machine is a torchrun of its own here, and both share this one's network and files."""
+    with socket.create_server(("localhost", 0)) as free:
+        place = f"localhost:{free.getsockname()[1]}"
+    machine = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
+               "--rdzv-id=two", f"--rdzv-endpoint={place}", "-m", "cardiov", *map(str, training), str(tmp_path / "two")]  # fmt: skip
+    machines = [subprocess.Popen(machine, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for job in machines:
+        assert job.communicate(timeout=240) and job.returncode == 0
+    two = pd.read_csv(tmp_path / "two/predictions.csv").filter(like="output_")
+    one, _ = finish(2, training, tmp_path / "one")
+    assert np.abs(one - two).to_numpy().max() < TOLERANCE and two.std().min() > 1e-3
 
 
 @pytest.fixture(scope="module")

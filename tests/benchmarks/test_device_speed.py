@@ -83,9 +83,10 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def record(peaks):
-    """Adds to results/scale/devices/<device>.json."""
+    """Adds to results/scale/devices/<device>.json, which a part of the tests may also be run for."""
     path = cost.DEVICES / f"{re.sub('[^a-z0-9]+', '-', NAME.lower()).strip('-')}.json"
-    told = {"device": NAME, "gpu": GPU, "cores": os.cpu_count(), "processor": processor(), "torch": torch.__version__, **peaks}
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told |= {"device": NAME, "gpu": GPU, "cores": os.cpu_count(), "processor": processor(), "torch": torch.__version__, **peaks}
 
     def add(**values):
         told.update(values)
@@ -118,16 +119,14 @@ def our_epochs(data, micro, folder, monkeypatch):
 
 
 def as_torch_comes():
-    """For the textbook, what `training.make_fabric` takes back; and the fastest convolutions, which are looked for here."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.deterministic = False
+    """The textbook may round to TF32, as torch does by default, and takes the fastest convolutions, which are looked for."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=True)
 
 
 def textbook_batches(data, micro, batches):
     """The textbook's training, as one would write it: float32, each piece read when it is due."""
     cache, metadata = data
     model = Textbook().to(DEVICE).train()
-    as_torch_comes()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     order = np.random.default_rng(0).permutation(TRAIN)
     labels = torch.tensor(metadata["critical_value"].to_numpy()[:, None] > np.arange(3)).float()  # Table 4
@@ -149,7 +148,8 @@ def textbook_batches(data, micro, batches):
 def test_training(data, record, peaks, tmp_path, monkeypatch, micro):
     batches = 8 if GPU else TRAIN // BATCH
     try:
-        theirs = batches * BATCH / median_seconds(textbook_batches(data, micro, batches))
+        with as_torch_comes():
+            theirs = batches * BATCH / median_seconds(textbook_batches(data, micro, batches))
     except torch.OutOfMemoryError:
         pytest.skip(f"{micro} records at once do not fit into the memory of {NAME}")
     if GPU:
@@ -195,8 +195,7 @@ def test_scoring_from_the_cache(data, record, peaks):
     textbook = Textbook().to(DEVICE).eval()
 
     def plain():
-        as_torch_comes()
-        with torch.inference_mode():
+        with as_torch_comes(), torch.inference_mode():
             for part in np.array_split(rows, -(-len(rows) // micro)):
                 textbook(torch.from_numpy(cache.read(part)).to(DEVICE)).cpu()
 
