@@ -4,6 +4,7 @@ Speeds are those that ``tests/benchmarks/test_device_speed.py`` has measured (``
 run on a GPU, the GPU's share is a forecast between two bounds: the project's aim, and what a card's published rates allow.
 """
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -54,6 +55,7 @@ class _Traffic(TorchDispatchMode):
         return result
 
 
+@functools.cache
 def network_work(samples: int = SAMPLES, batch: int = 256) -> dict[str, dict[str, float]]:
     """What the paper's network asks of a device for one record, in bfloat16.
 

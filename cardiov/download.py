@@ -36,7 +36,7 @@ from cardiov.digests import (
     unverified,
 )
 from cardiov.errors import DataSetError, DownloadError, ParameterError, StorageError
-from cardiov.fetch import Patience, fetch, forget
+from cardiov.fetch import Patience, fetch, forget, size_of
 from cardiov.results import locked, replacing
 
 log = logging.getLogger(__name__)
@@ -163,12 +163,12 @@ def _from_archive(address, part, archive, patience):
 
 
 def _fetch_archive(address, archive, patience):
-    begun = _size(archive)
+    begun = size_of(archive)
 
     def room(to_come):
         if not bar.total:
-            whole = ARCHIVE_BYTES if to_come is None else to_come + _size(archive)
-            _room(archive, whole - _size(archive) + whole * KEPT_BYTES / ARCHIVE_BYTES, address)
+            whole = ARCHIVE_BYTES if to_come is None else to_come + size_of(archive)
+            _room(archive, whole - size_of(archive) + whole * KEPT_BYTES / ARCHIVE_BYTES, address)
 
     def progress(here, size):
         bar.total = size
@@ -176,10 +176,6 @@ def _fetch_archive(address, archive, patience):
 
     with requests.Session() as session, tqdm(initial=begun, unit="B", unit_scale=True, desc="downloading") as bar:
         fetch(session, address, archive, patience, threading.Event(), 4 * ARCHIVE_BYTES, room, progress)
-
-
-def _size(path):
-    return path.stat().st_size if path.exists() else 0
 
 
 def _extract(address, archive, part):

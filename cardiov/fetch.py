@@ -123,13 +123,13 @@ def fetch(session, address, path, patience, stop, limit, room=lambda to_come: No
     Stopped
         If ``stop`` is set.
     """
-    failures, reached = 0, _size(path)
+    failures, reached = 0, size_of(path)
     while not _read(path, address).whole:
         try:
             _attempt(session, address, path, patience, stop, limit, room, progress)
         except _Failure as failure:
-            if _size(path) >= reached + patience.step:
-                failures, reached = failures if failure.slow else 0, _size(path)
+            if size_of(path) >= reached + patience.step:
+                failures, reached = failures if failure.slow else 0, size_of(path)
             failures += 1
             if failures == patience.tries:
                 raise DownloadError(f"{address} failed {failures} times ({failure}): {AGAIN}.") from failure
@@ -154,7 +154,7 @@ def _pause(address, failure, failures, patience, stop):
 
 def _attempt(session, address, path, patience, stop, limit, room, progress):
     about = _read(path, address)
-    offset = _size(path) if about.size else 0  # what is compressed, or of unknown size, begins anew
+    offset = size_of(path) if about.size else 0  # what is compressed, or of unknown size, begins anew
     if about.size and offset == about.size:  # killed just before that was noted
         return _write_about(path, about, whole=True)
     try:
@@ -242,7 +242,8 @@ def _receive(raw, about, offset, path, patience, stop, limit, progress):
         raise _Failure("it cuts the connection")
 
 
-def _size(path):
+def size_of(path) -> int:
+    """Bytes of a file, none if it is not there."""
     return path.stat().st_size if path.exists() else 0
 
 
@@ -254,7 +255,7 @@ def _read(path, address):
     """What is known of the file at `path`, if it is of this address and has not been changed since."""
     try:
         about = _About(**json.loads(_beside(path).read_text(encoding="utf-8")))
-        usable = about.address == address and (not about.whole or _size(path) == about.size)
+        usable = about.address == address and (not about.whole or size_of(path) == about.size)
     except (OSError, ValueError, TypeError):
         usable = False
     return about if usable else _About(address)
@@ -263,6 +264,6 @@ def _read(path, address):
 def _write_about(path, about, whole=False):
     known = asdict(about)
     if whole:
-        known |= {"size": _size(path), "whole": True}
+        known |= {"size": size_of(path), "whole": True}
     with replacing(_beside(path)) as temporary:
         temporary.write_text(json.dumps(known), encoding="utf-8")

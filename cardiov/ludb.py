@@ -16,7 +16,7 @@ from cardiov import mapping, training
 from cardiov.errors import DataSetError, StatementError
 from cardiov.evaluation import exact_share
 from cardiov.ordinal import objective_of
-from cardiov.ptbxl import Version
+from cardiov.ptbxl import Version, to_microvolts
 from cardiov.results import replacing, results_dir, shown
 from cardiov.signals import prepare_signal, read_ecg
 
@@ -174,7 +174,7 @@ class _Signals:
     def stored(self, rows):
         ecgs = [read_ecg(self.folder / str(ecg_id)) for ecg_id in self.ecg_ids[rows]]
         signals = np.stack([prepare_signal(ecg.signal, ecg.fs, self.rate) for ecg in ecgs])  # (B, 12, n) in mV
-        return np.rint(signals * np.float32(1000)).astype(np.int16)  # µV
+        return to_microvolts(signals)[0]
 
 
 def write_external(table, path) -> Path:

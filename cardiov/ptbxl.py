@@ -423,7 +423,7 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
                     f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s: "
                     "leave it out of the metadata or cut it to that length."
                 )
-            quantised, clipped = _to_microvolts(signal)
+            quantised, clipped = to_microvolts(signal)
             if clipped:
                 warnings = (*warnings, f"clipped samples: {clipped}")
             file.seek(offset + row * quantised.nbytes)
@@ -432,8 +432,8 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
     return done
 
 
-def _to_microvolts(signal):
-    """int16 of 1 µV, and how many samples lay beyond ±32.767 mV."""
+def to_microvolts(signal) -> tuple[np.ndarray, int]:
+    """A signal in mV as a cache stores it, int16 of 1 µV, and how many samples lay beyond ±32.767 mV."""
     microvolts = np.rint(signal * np.float32(1000))
     limit = 32767
     clipped = int(np.count_nonzero(np.abs(microvolts) > limit))

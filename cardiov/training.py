@@ -187,13 +187,18 @@ def predict(fabric, model, cache, metadata, config):
     rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
     model.eval()
     outputs = []
-    parts = np.array_split(rows, -(-len(rows) // config.micro_batch))
+    parts = _pieces(rows, config.micro_batch)
     with torch.inference_mode(), fabric.autocast():
         for x in signals_of(cache, parts, fabric.device):
             x = x.to(model.head.weight)  # (B, 12, n)
             windows = _windows(x, round(config.crop * cache.rate), config.windows)
             outputs.append(torch.stack([model(window).float() for window in windows]).mean(0).cpu())
     return tabulate(metadata.iloc[rows], torch.cat(outputs), config.objective)
+
+
+def _pieces(rows, size):
+    """Rows cut into as few pieces of at most `size` as there can be, as even as they can be."""
+    return np.array_split(rows, -(-len(rows) // size))
 
 
 def _windows(x, length, count):
@@ -380,7 +385,7 @@ class _Trainer:
         torch.manual_seed(_seed(*place, 0))  # dropout and augmentation
         state["model"].train()
         losses, size = [], config.batch_size
-        batches = [self._pieces(order[i * size : (i + 1) * size]) for i in range(self._steps())]
+        batches = [_pieces(order[i * size : (i + 1) * size], config.micro_batch) for i in range(self._steps())]
         signals = self._signals(piece for pieces in batches for piece in self._own(pieces))
         bar = tqdm(batches, f"epoch {epoch + 1}", leave=False, disable=not self.fabric.is_global_zero)
         for i, pieces in enumerate(bar):
@@ -413,9 +418,6 @@ class _Trainer:
                 self._add_averages(model, total)
         optimizer.step()
         return total
-
-    def _pieces(self, rows):
-        return np.array_split(rows, -(-len(rows) // self.config.micro_batch))
 
     def _own(self, pieces):
         return pieces[self.fabric.global_rank :: self.fabric.world_size]
@@ -488,7 +490,7 @@ class _Trainer:
             norm.train()
         rows = np.random.default_rng(self.config.seed).permutation(self.rows["train"])[: self.config.settle]
         with torch.no_grad(), self.fabric.autocast():
-            for i, x in enumerate(self._signals(self._pieces(rows))):
+            for i, x in enumerate(self._signals(_pieces(rows, self.config.micro_batch))):
                 for norm in norms:
                     norm.momentum = 1 / (i + 1)  # the mean over all parts
                 model(x.to(model.head.weight))
@@ -499,7 +501,7 @@ class _Trainer:
     def _validate(self, model, targets, loss_of):
         """Mean loss on the validation records, of which every process takes its share."""
         rows, total = self.rows["validation"], 0.0
-        parts = self._own(self._pieces(rows))
+        parts = self._own(_pieces(rows, self.config.micro_batch))
         with torch.inference_mode():
             for part, x in zip(parts, self._signals(parts), strict=True):
                 with self.fabric.autocast():
