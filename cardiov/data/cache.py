@@ -146,7 +146,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
 
 
 def cache_at(folder, build, rate) -> Cache:
-    """A data set's signals at this rate: ``build/cache`` where it has it, else a cache of their own beside it.
+    """A data set's signals at this rate, in the folder of its caches.
 
     Parameters
     ----------
@@ -159,11 +159,7 @@ def cache_at(folder, build, rate) -> Cache:
     -------
     Cache
     """
-    try:
-        usable = open_cache(build / "cache").rate == rate
-    except DataSetError:
-        usable = False
-    return prepare(folder, build / ("cache" if usable else f"cache-{rate:g}"), rate)
+    return prepare(folder, build / f"cache-{rate:g}", rate)
 
 
 def _records(folder):

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import check_writable, replacing
+from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
 from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
 from cardiov.training.config import VERSION, TrainingConfig
@@ -169,7 +170,22 @@ def _draw(rng, space, settings):
 # Training
 
 
-def search(settings, data, dataset):
+def read_search(path) -> Settings:
+    """The settings of a search, from a YAML file with the fields of `Settings`.
+
+    Raises
+    ------
+    ParameterError
+        If a field is missing or unknown.
+    """
+    settings = read_parameters(path, {field.name for field in fields(Settings)})
+    try:
+        return Settings(**settings)
+    except TypeError as error:
+        raise ParameterError(f"{path} is incomplete ({error}): add what is missing.") from error
+
+
+def search_networks(settings, data, dataset):
     """Sample, train and validate all networks of a search, or finish one that was interrupted.
 
     Each network leaves its run in ``build/<dataset>/search``, where it is found again by its configuration; what comes
@@ -184,6 +200,11 @@ def search(settings, data, dataset):
     dataset : str
         Names the folders of the results.
 
+    Returns
+    -------
+    list of Path
+        What was written.
+
     Raises
     ------
     ParameterError
@@ -197,9 +218,9 @@ def search(settings, data, dataset):
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
     about = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
-    save_table(models, dataset, "search")
     with replacing(search_provenance_path(dataset)) as temporary:
         temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    return [save_table(models, dataset, "search"), search_provenance_path(dataset)]
 
 
 def train_models(settings, cache, metadata, folder):
