@@ -140,10 +140,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_networks(add)
     _add_score(add)
 
-    command = add(launch)
-    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
-    command.add_argument("what", choices=["train", "score"])
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
+    _add_launch(add)
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
@@ -155,10 +152,14 @@ def command_line() -> argparse.ArgumentParser:
     add(report, ("dataset", "name under results/"))
     add(compare, ("dataset", "name under results/"))
 
+    _add_app(add)
+    return parser
+
+
+def _add_app(add):
     command = add(app)
     command.add_argument("--port", type=int, default=8866, help="(default: 8866)")
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open it in a browser")
-    return parser
 
 
 def _add_download(add):
@@ -170,6 +171,13 @@ def _add_download(add):
 
     command = add(verify, ("folder", "the copy"), ("memory", "JSON file that remembers a verified copy's sizes and times"))
     command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1")
+
+
+def _add_launch(add):
+    command = add(launch)
+    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
+    command.add_argument("what", choices=["train", "score"])
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
 
 
 def _add_networks(add):

@@ -61,7 +61,7 @@ OF_SIGNALS = {"demo", "prepare", "stress", "explain", "study", "ship"}
 def tree(tmp_path):
     """The repository's files, empty where only their age counts, with stubs for the interpreter and the environment."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for pattern in ("cardiov/**/*.[chjm]*", "cardiov/**/*.py", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "*.lock", "*.toml"):
+    for pattern in ("cardiov/**/[!_]*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "*.lock", "*.toml"):
         for path in ROOT.glob(pattern):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
