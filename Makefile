@@ -131,38 +131,41 @@ WEIGHTS := $(BUILD)/runs/ordinal-0/weights.safetensors
 SHIPPED := $(BUILD)/shipped.safetensors
 PUBLISHED := $(RUN)/99_published.ipynb
 
-# What each step stands on. errors.py, devices.py, notebook.py and __main__.py only carry messages and commands, no numbers.
+# What each step stands on: wings and root files. errors.py, processes.py, paper/ and __main__.py only carry messages and
+# commands, no numbers.
 module = $(1:%=cardiov/%)
-LABELS := $(call module,ptbxl.py mapping.py critical_values.csv signals.py formats.py)
-NETWORK := $(call module,model.py ordinal.py)
-FIT := $(call module,training.py augmentation.py accelerator.py evaluation.py) $(NETWORK) $(LABELS)
-SHOWN := $(call module,plots.py results.py mapping.py critical_values.csv signals.py formats.py)
-USES_DEMO := $(call module,synthetic.py signals.py formats.py mapping.py critical_values.csv)
-USES_CACHE := $(call module,signals.py formats.py ptbxl.py)
+wing = $(wildcard $(1:%=cardiov/%/*.*))
+MAPPING := $(call module,mapping.py critical_values.csv)
+LABELS := $(MAPPING) $(call module,data/ptbxl.py data/cache.py) $(call wing,ecg)
+NETWORK := $(call module,model.py kernels.py ordinal.py objectives.py)
+FIT := $(call wing,training analysis) $(call module,scoring/calibration.py) $(NETWORK) $(LABELS)
+SHOWN := $(call wing,plots store ecg) $(MAPPING)
+USES_DEMO := $(call wing,data/demo ecg) $(MAPPING)
+USES_CACHE := $(LABELS)
 USES_03 := $(FIT) $(SHOWN) $(TRAINING)
 USES_01 := $(LABELS) $(SHOWN)
 USES_02 := $(NETWORK) $(SHOWN)
-USES_STRESS := $(call module,stress.py synthetic.py results.py) $(FIT) $(TRAINING)
-USES_EXPLAIN := $(call module,explain.py evaluation.py results.py) $(NETWORK) $(LABELS) $(TRAINING)
-USES_04 := $(call module,evaluation.py ordinal.py) $(SHOWN) $(ANALYSIS)
+USES_STRESS := $(call module,experiments/stress.py) $(call wing,store) $(FIT) $(TRAINING)
+USES_EXPLAIN := $(call module,experiments/heat.py experiments/waves.py) $(call wing,scoring analysis store) $(NETWORK) $(LABELS) $(TRAINING)
+USES_04 := $(call wing,analysis) $(call module,scoring/calibration.py ordinal.py) $(SHOWN) $(ANALYSIS)
 USES_05 := $(USES_04)
 USES_06 := $(USES_04)
-USES_07 := $(call module,review.py ptbxl.py) $(USES_04) results/published.csv $(filter-out %/simulated-reader.csv,$(wildcard $(RESULTS)/reviews/*.csv))
-USES_08 := $(call module,stress.py synthetic.py) $(FIT) $(USES_04)
-USES_09 := $(call module,explain.py ptbxl.py model.py) $(USES_04)
-USES_10 := $(call module,search.py) $(FIT) $(SHOWN) $(SEARCH)
-USES_STUDY := $(call module,study.py results.py) $(FIT)
-USES_SHIP := $(call module,shipping.py model_card.md calibration.py) $(USES_STUDY)
-USES_EXTERNAL := $(call module,ludb.py ludb_statements.csv results.py) $(FIT)
+USES_07 := $(call module,experiments/review.py data/ptbxl.py) $(USES_04) results/published.csv $(filter-out %/simulated-reader.csv,$(wildcard $(RESULTS)/reviews/*.csv))
+USES_08 := $(call module,experiments/stress.py) $(FIT) $(USES_04)
+USES_09 := $(USES_EXPLAIN) $(USES_04)
+USES_10 := $(call module,experiments/search.py) $(FIT) $(SHOWN) $(SEARCH)
+USES_STUDY := $(call module,experiments/runs.py) $(call wing,store) $(FIT)
+USES_SHIP := $(call module,experiments/shipping.py experiments/model_card.md) $(USES_STUDY)
+USES_EXTERNAL := $(call module,experiments/external.py data/ludb.py data/ludb_statements.csv) $(call wing,store) $(FIT)
 USES_11 := $(USES_SHIP) $(USES_04)
 USES_12 := $(USES_04)
 USES_13 := $(USES_11)
 USES_14 := $(USES_04)
-USES_15 := $(call module,scaling.py) $(USES_04)
+USES_15 := $(USES_04)
 USES_16 := $(USES_EXTERNAL) $(USES_11) $(if $(LUDB),$(STAMPS)/external) $(wildcard $(RESULTS)/external_ludb.csv)
-USES_99 := $(call module,comparison.py results.py) results/published.csv results/tolerances.csv
-USES_REPORT := $(call module,report.py report.html comparison.py results.py)
-USES_COMPARE := $(call module,comparison.py results.py) results/tolerances.csv
+USES_99 := $(call module,paper/published.py data/ptbxl.py) results/published.csv results/tolerances.csv
+USES_REPORT := $(call module,paper/report.py paper/report.html paper/published.py)
+USES_COMPARE := $(call module,paper/published.py) results/tolerances.csv
 
 # A step also runs when what it left is gone, a record is newer than the cache, or the stamps are of another data folder
 # or other parameters.

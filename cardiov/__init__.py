@@ -9,11 +9,11 @@ _HOME = {
     "class_probabilities": "ordinal",
     "CardioVConfig": "model",
     "CardioV": "model",
-    "ECG": "signals",
-    "read_ecg": "signals",
-    "ecg_from_leads": "signals",
-    "score": "scoring",
-    "Score": "scoring",
+    "ECG": "ecg.leads",
+    "read_ecg": "ecg.leads",
+    "ecg_from_leads": "ecg.leads",
+    "score": "scoring.record",
+    "Score": "scoring.record",
 }
 __all__ = list(_HOME)
 

@@ -10,15 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
-from cardiov import devices
+from cardiov import processes
 from cardiov.errors import CardioVError, ParameterError, SignalError
+from cardiov.paper.steps import compare, explain, external, notebook, report, ship, stress, study, verify
+from cardiov.store.parameters import read_parameters
 
 
 def demo(arguments):
     """Simulate the demo data set."""
-    from cardiov.synthetic import make_demo
+    from cardiov.data.demo.dataset import make_demo
 
     make_demo(arguments.folder, patients=arguments.patients, seed=arguments.seed)
     print(f"{arguments.folder}: simulated ECGs of {arguments.patients:,} patients")
@@ -26,24 +26,16 @@ def demo(arguments):
 
 def download(arguments):
     """Download PTB-XL, or go on with a download; the folder appears when every file is verified."""
-    from cardiov.download import download as bring
+    from cardiov.data.download import download as bring
 
     source = arguments.source or os.environ.get("PTBXL_FROM") or None
     records = bring(arguments.folder, arguments.version, source)
     print(f"{arguments.folder}: {records:,} records, every file verified")
 
 
-def verify(arguments):
-    """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
-    from cardiov.digests import verify as check
-
-    records = check(arguments.folder, arguments.memory, arguments.version)
-    print(f"{arguments.folder}: {records:,} records, every file verified")
-
-
 def prepare(arguments):
     """Filter and resample a data set's signals, once, into a cache on disk."""
-    from cardiov.ptbxl import prepare as prepare_signals
+    from cardiov.data.cache import prepare as prepare_signals
 
     rate = read_parameters(arguments.parameters).get("rate", arguments.rate)
     cache = prepare_signals(arguments.data, arguments.cache, rate=rate)
@@ -55,8 +47,10 @@ def train(arguments):
     """Train one network."""
     from dataclasses import fields
 
-    from cardiov.ptbxl import open_cache, read_metadata
-    from cardiov.training import TrainingConfig, fit
+    from cardiov.data.cache import open_cache
+    from cardiov.data.ptbxl import read_metadata
+    from cardiov.training.config import TrainingConfig
+    from cardiov.training.run import fit
 
     parameters = read_parameters(arguments.parameters)
     parameters.pop("rate", None)  # of the cache
@@ -73,80 +67,23 @@ def launch(arguments):
     """Train, or score files, in several processes together, each on a GPU of its own where there are GPUs."""
     command = [arguments.what, *arguments.arguments]
     command_line().parse_args(command)  # so that what is wrong is said once
-    devices.launch(arguments.processes, command)
-
-
-def study(arguments):
-    """Train all runs of a file of experiments that are not finished."""
-    from cardiov.study import train_runs
-
-    train_runs(read_parameters(arguments.parameters), arguments.data, arguments.dataset)
-
-
-def ship(arguments):
-    """Write the network that fold 9 chose, with its preprocessing, and its model card."""
-    from cardiov.shipping import ship as write
-
-    write(arguments.dataset, Path(arguments.path))
-    print(arguments.path)
-
-
-def cost(_):
-    """Write the page on what full size costs, from what the benchmark of a GPU has measured."""
-    from cardiov.cost import PAGE, write_page
-    from cardiov.results import shown
-
-    write_page()
-    print(shown(PAGE))
-
-
-def stress(arguments):
-    """Predict the test records again, disturbed (notebook 08)."""
-    from cardiov.model import CardioV
-    from cardiov.ordinal import objective_of
-    from cardiov.stress import stressed_predictions, write_stressed
-
-    parameters = read_parameters(arguments.parameters)
-    model = CardioV.from_pretrained(arguments.weights)
-    settings = {"rate": parameters.get("rate", 500), "precision": parameters.get("precision", "32-true")}
-    table = stressed_predictions(model, arguments.data, **settings, objective=objective_of(model))
-    print(write_stressed(table, arguments.run_dir))
-
-
-def explain(arguments):
-    """Grad-CAM of a run's test records, measured against true waves, into the run's folder."""
-    from cardiov.explain import write_heat
-
-    rate = read_parameters(arguments.parameters).get("rate", 500)
-    write_heat(arguments.data, arguments.weights, arguments.run_dir, rate, arguments.ludb)
-
-
-def external(arguments):
-    """Predict LUDB's records, which no network here is trained on (notebook 16)."""
-    from cardiov.ludb import predict, write_external
-    from cardiov.model import CardioV
-
-    model = CardioV.from_pretrained(arguments.weights)
-    rate = model.metadata.get("preprocessing", {}).get("rate", arguments.rate)
-    if rate is None:
-        raise ParameterError(f"{arguments.weights} does not say its sampling rate: give it by --rate, in Hz.")
-    print(write_external(predict(model, arguments.ludb, rate), arguments.table))
+    processes.launch(arguments.processes, command)
 
 
 def score(arguments):
     """Estimate the critical value of ECGs."""
-    from cardiov import archive
+    from cardiov.scoring import archive
 
     form = "json" if arguments.json else "csv" if arguments.csv else "table"
     if arguments.output and form == "table":
         raise ParameterError("a table is for reading: give --json or --csv with --output.")
     settings = {"model": arguments.model, "fs": arguments.rate, "unit": arguments.unit}
-    if devices.rank():
+    if processes.rank():
         archive.help_score(**settings)
         return
     files = archive.find_files(arguments.files)
     if arguments.report:
-        from cardiov.sheet import write_report
+        from cardiov.app.sheet import write_report
 
         write_report(files, arguments.report, **settings)
     bad = archive.write_scores(files, form, arguments.output, processes=arguments.processes, **settings)
@@ -154,20 +91,9 @@ def score(arguments):
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: mend those named above, or leave them out.")
 
 
-def notebook(arguments):
-    """Execute a notebook by papermill; the target appears only when it has run to its end."""
-    from cardiov.notebook import run_notebook
-
-    parameters = read_parameters(arguments.parameters) | dict(arguments.parameter)
-    if arguments.seed is not None:
-        parameters["seed"] = arguments.seed
-    print(f"{arguments.source} -> {arguments.target}", file=sys.stderr, flush=True)
-    run_notebook(arguments.source, arguments.target, parameters)
-
-
 def review_export(arguments):
     """Write the wrongly predicted records as a packet that hides label and prediction."""
-    from cardiov.review import export
+    from cardiov.experiments.review import export
 
     cases = export(arguments.dataset, arguments.data, arguments.packet, arguments.key, arguments.run_name,
                    arguments.split, arguments.seed)  # fmt: skip
@@ -176,55 +102,17 @@ def review_export(arguments):
 
 def review_import(arguments):
     """Check a filled sheet and take it into the results."""
-    from cardiov.results import shown
-    from cardiov.review import import_sheet
+    from cardiov.experiments.review import import_sheet
+    from cardiov.store.files import shown
 
     print(shown(import_sheet(arguments.sheet, arguments.key, arguments.reader)))
 
 
-def report(arguments):
-    """Write a data set's tables and figures into one page."""
-    from cardiov.report import update_readme, write_report
-    from cardiov.results import shown
-
-    print(f"report: {shown(write_report(arguments.dataset))}")
-    update_readme()
-
-
-def compare(arguments):
-    """Compare a data set's tables with the committed ones."""
-    from cardiov.comparison import compare_with_committed, verdict
-
-    cells = compare_with_committed(arguments.dataset)
-    if cells is not None and len(cells):
-        print(cells.sort_values("within").head(30).to_string(index=False, max_colwidth=40))
-    print(verdict(arguments.dataset, cells))
-
-
 def app(arguments):
     """Open the page on which ECGs are scored, on this machine's own address."""
-    from cardiov.app import serve
+    from cardiov.app.page import serve
 
     serve(arguments.port, arguments.browser)
-
-
-def read_parameters(path) -> dict:
-    """Parameters from a YAML file; none without a path.
-
-    Raises
-    ------
-    ParameterError
-        If the file is missing or holds no names with values.
-    """
-    if path is None:
-        return {}
-    try:
-        parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ParameterError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}): correct it.") from error
-    if not isinstance(parameters, dict):
-        raise ParameterError(f"{path} holds no parameters: write one name and value a line, such as 'seed: 0'.")
-    return parameters
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -252,10 +140,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_networks(add)
     _add_score(add)
 
-    command = add(launch)
-    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
-    command.add_argument("what", choices=["train", "score"])
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
+    _add_launch(add)
 
     command = add(notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     _add_parameters(command, "YAML file of parameters")
@@ -267,10 +152,14 @@ def command_line() -> argparse.ArgumentParser:
     add(report, ("dataset", "name under results/"))
     add(compare, ("dataset", "name under results/"))
 
+    _add_app(add)
+    return parser
+
+
+def _add_app(add):
     command = add(app)
     command.add_argument("--port", type=int, default=8866, help="(default: 8866)")
     command.add_argument("--no-browser", dest="browser", action="store_false", help="do not open it in a browser")
-    return parser
 
 
 def _add_download(add):
@@ -282,6 +171,13 @@ def _add_download(add):
 
     command = add(verify, ("folder", "the copy"), ("memory", "JSON file that remembers a verified copy's sizes and times"))
     command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1")
+
+
+def _add_launch(add):
+    command = add(launch)
+    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
+    command.add_argument("what", choices=["train", "score"])
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
 
 
 def _add_networks(add):
@@ -299,8 +195,6 @@ def _add_networks(add):
     _add_parameters(command, "YAML file such as notebooks/params/demo/experiments.yaml")
 
     add(ship, ("dataset", "name under results/"), ("path", "safetensors file to write; the card goes beside it"))
-
-    add(cost)
 
     command = add(stress, ("data", "folder in PTB-XL's layout"), ("weights", "of train"), ("run_dir", "gets stress.csv"))
     _add_parameters(command, "the YAML file that the run was trained with: its rate and precision are taken")
@@ -353,12 +247,12 @@ def _add_parameters(command, meaning):
 def main(argv=None) -> int:
     """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
     arguments = command_line().parse_args(argv)
-    if devices.launched():
-        devices.end_with_launcher()
+    if processes.launched():
+        processes.end_with_launcher()
     try:
         arguments.run(arguments)
     except CardioVError as error:
-        if devices.rank():  # mostly the first process says the same, and its end ends this one
+        if processes.rank():  # mostly the first process says the same, and its end ends this one
             time.sleep(1)
         print(error, file=sys.stderr)
         return 1
@@ -366,7 +260,7 @@ def main(argv=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return 1
     except OSError as error:
-        from cardiov.results import is_full
+        from cardiov.store.files import is_full
 
         if is_full(error, Path.cwd()):
             print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)

@@ -5,10 +5,9 @@ Wei et al. 2022 (Table 2, CC BY 4.0); kind, superclass and category follow the `
 (Wagner et al. 2020, CC BY 4.0), and the descriptions are worded after it.
 """
 
+import csv
 from functools import cache
 from pathlib import Path
-
-import pandas as pd
 
 from cardiov.errors import ParameterError, StatementError
 
@@ -17,22 +16,35 @@ RULES = ("most-likely", "highest-risk")
 TABLE = Path(__file__).with_name("critical_values.csv")
 
 
-def statements() -> pd.DataFrame:
+def statements():
     """Table 2: the 71 SCP-ECG statements and their critical values.
 
     Returns
     -------
-    DataFrame
+    pandas.DataFrame
         Indexed by ``statement``, with ``description``, ``kind`` ("diagnostic", "form" or "rhythm", joined by "+" where
         several apply), ``superclass`` (NORM, MI, STTC, CD, HYP, or "" for statements that are not diagnostic),
         ``scp_category`` and ``critical_value`` (0 to 3).
     """
+    import pandas as pd  # half a second, which scoring an ECG does not need
+
     return pd.read_csv(TABLE, index_col="statement", keep_default_na=False)
 
 
 @cache
 def _critical_values() -> dict[str, int]:
-    return {name: int(value) for name, value in statements()["critical_value"].items()}
+    return {name: int(row["critical_value"]) for name, row in _rows().items()}
+
+
+@cache
+def _rows() -> dict[str, dict[str, str]]:
+    with open(TABLE, encoding="utf-8", newline="") as file:
+        return {row["statement"]: row for row in csv.DictReader(file)}
+
+
+def description(statement: str) -> str:
+    """What an SCP-ECG statement stands for, in words."""
+    return _rows()[statement]["description"]
 
 
 def _checked(scp_codes: dict[str, float]) -> dict[str, float]:
@@ -105,3 +117,6 @@ def tie_decides(scp_codes: dict[str, float]) -> bool:
     """
     highest = max(_checked(scp_codes).values())
     return len({_critical_values()[name] for name, likelihood in scp_codes.items() if likelihood == highest}) > 1
+
+
+CLASSES = range(len(LEVELS))

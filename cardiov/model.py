@@ -1,18 +1,17 @@
 """The network of the paper (Table 3), whole: config -> block -> stage -> network.
 
 61 convolutions (1 stem + 20 blocks of 3) in seven stages s1..s7, pre-activation residual blocks with a grouped
-convolution and squeeze-excitation in the manner of RegNet. It computes what the authors' network computes, and weights
-go from one to the other (`from_authors`). How it differs in the inside, for speed alone:
+convolution and squeeze-excitation in the manner of RegNet. It computes what the authors' network computes, and takes
+their weights (tests/test_model.py). How it differs inside, for speed alone:
 
 - activations are (B, C, 1, L) in channels-last memory, in which the grouped convolution's backward pass and batch
   normalisation are several times faster on a CPU, and convolutions of kernel 1 are plain matrix products;
-- the grouped convolution's weight gradient is computed as matrix products on a CPU (`_GroupedConv`);
+- the grouped convolution's weight gradient is computed as matrix products on a CPU (`GroupedConv`);
 - dropout draws eight bits an element instead of a double on a CPU (`dropout`);
 - asymmetric SAME padding is a leading zero tap of the kernel instead of a padded copy of the signal.
 """
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from cardiov.errors import CheckpointError
-from cardiov.results import replacing
-
+from cardiov.kernels import GroupedConv, convolve, dropout
+from cardiov.store.files import replacing
 
 PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
 FLAT = 1e-3  # mV: what varies less is not made larger by normalisation
@@ -55,102 +54,6 @@ class CardioVConfig:
             )
 
 
-def _dropout_mask(x, p):
-    """0 or 1 / (1 - p) for each element of a dense x, from one random byte each, in the memory layout of x."""
-    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-    if p == 0.5:  # bit 1 of each byte, eight bytes at a time: 0 or 2, which is the scale already
-        mask = words.bitwise_and_(0x0202020202020202).view(torch.uint8)[: x.numel()].to(x.dtype)
-    else:
-        drop = round(256 * p)
-        mask = (words.view(torch.uint8)[: x.numel()] >= drop).to(x.dtype).mul_(256 / (256 - drop))
-    return mask.as_strided(x.shape, x.stride())
-
-
-def dropout(x, p, training):
-    """Dropout; on a CPU its probability is rounded to a multiple of 1/256 (0.5 is exact).
-
-    Parameters
-    ----------
-    x : tensor
-    p : float
-        Probability to drop an element, from 0 to below 1.
-    training : bool
-
-    Returns
-    -------
-    tensor of the shape of x
-    """
-    if not training or p == 0:
-        return x
-    dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
-    return x * _dropout_mask(x, p) if x.device.type == "cpu" and dense else F.dropout(x, p)
-
-
-class _GroupedConv(torch.autograd.Function):
-    """Grouped convolution whose weight gradient is a few matrix products: on a CPU in half the time of torch's."""
-
-    @staticmethod
-    def forward(ctx, x, weight, bias, stride, padding):
-        ctx.save_for_backward(x, weight)
-        ctx.settings = stride, padding
-        return _convolve(x, weight, bias, stride, padding)
-
-    @staticmethod
-    def backward(ctx, slopes):
-        x, weight = ctx.saved_tensors
-        stride, padding = ctx.settings
-        slopes = slopes.contiguous(memory_format=torch.channels_last)
-        taps, sides = _even(weight, padding)
-        groups = x.shape[1] // weight.shape[1]
-        settings = ((1, stride), (0, sides), (1, 1), False, (0, 0), groups, (True, False, False))
-        to_x = torch.ops.aten.convolution_backward(slopes, x, taps, None, *settings)[0]
-        to_weight = _weight_gradient(x, slopes, weight.shape, stride, padding // 2)
-        return to_x, to_weight, slopes.sum((0, 2, 3)), None, None
-
-
-def _weight_gradient(x, slopes, shape, stride, left):
-    """Sum over b and t of slopes[b, o, t] x[b, i, stride t + tap - left] for each group of channels.
-
-    With time folded into rows of `kernel` samples, the windows that start at every kernel-th sample are one matrix,
-    without a copy; kernel / stride such matrices hold all windows.
-    """
-    channels, width, kernel = shape
-    batch, length, phases = len(x), slopes.shape[-1], kernel // stride
-    rows = -(-max(x.shape[-1] + left, (length - 1) * stride + kernel) // kernel)  # of one record
-    signal = _by_group(x, width, rows * kernel, left, spare=kernel)  # (groups, (batch rows + 1) kernel, width)
-    slopes = _by_group(slopes, width, rows * phases)  # (groups, batch rows phases, width)
-    slopes = slopes.view(-1, batch * rows, phases, width)
-    total = x.new_zeros(channels // width, width, kernel * width)
-    size, strides = (len(total), batch * rows, kernel * width), (signal.stride(0), kernel * width, 1)
-    for phase in range(phases):
-        windows = signal.as_strided(size, strides, stride * phase * width)
-        total.baddbmm_(slopes[:, :, phase].transpose(1, 2), windows)
-    return total.view(channels, kernel, width).transpose(1, 2)  # (channels, width, kernel)
-
-
-def _by_group(x, width, length, left=0, spare=0):
-    """(B, C, 1, n) -> (C / width, B length + spare, width), each record padded with zeros to `length` samples."""
-    batch, channels, _, n = x.shape
-    laid = x.new_empty(channels // width, batch * length + spare, width)
-    laid[:, batch * length :] = 0
-    records = laid[:, : batch * length].view(-1, batch, length, width)
-    records[:, :, :left] = 0
-    records[:, :, left : left + n] = x[:, :, 0].unflatten(1, (-1, width)).permute(1, 0, 3, 2)
-    records[:, :, left + n :] = 0
-    return laid
-
-
-def _even(weight, padding):
-    """Weights (out, in, 1, taps) and zeros a side: a zero tap in front makes an odd padding even without a copy of x."""
-    taps = F.pad(weight, (padding % 2, 0)) if padding % 2 else weight
-    return taps.unsqueeze(2).contiguous(memory_format=torch.channels_last), (padding + 1) // 2
-
-
-def _convolve(x, weight, bias, stride, padding):
-    taps, sides = _even(weight, padding)
-    return F.conv2d(x, taps, bias, (1, stride), (0, sides), groups=x.shape[1] // weight.shape[1])
-
-
 class Conv(nn.Module):
     """Convolution over time with TensorFlow's SAME padding: out = ceil(n / stride), the odd sample to the right."""
 
@@ -166,8 +69,8 @@ class Conv(nn.Module):
             return F.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0], self.bias).permute(0, 3, 1, 2)
         padding = max(0, (-(-n // self.stride) - 1) * self.stride + kernel - n)
         own = self.groups > 1 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        convolve = _GroupedConv.apply if own and kernel % self.stride == 0 else _convolve
-        return convolve(x, self.weight, self.bias, self.stride, padding)
+        apply = GroupedConv.apply if own and kernel % self.stride == 0 else convolve
+        return apply(x, self.weight, self.bias, self.stride, padding)
 
     def multiply_adds(self, n):
         """Multiply-adds for an input of n samples."""
@@ -381,36 +284,3 @@ def _read_weights(path):
             f"{path}: no readable safetensors weights there ({error}); give the path of a file made by save_pretrained, or one of "
             f"the names {', '.join(sorted(path.stem for path in PRETRAINED.glob('*.safetensors'))) or '(none here)'}."
         ) from error
-
-
-_AUTHORS_NAMES = (
-    (r"^first_conv\.conv\.", "stem.conv."),
-    (r"^first_bn\.", "stem.norm."),
-    (r"^dense\.", "head."),
-    (r"^stage_list\.(\d+)\.block_list\.(\d+)\.", lambda m: f"s{int(m[1]) + 1}.{m[2]}."),
-    (r"\.bn(\d)\.", r".norm\1."),
-    (r"\.conv(\d)\.conv\.", r".conv\1."),
-    (r"\.se_fc1\.", ".squeeze."),
-    (r"\.se_fc2\.", ".excite."),
-)
-
-
-def from_authors(state):
-    """Rename a state dictionary of the authors' network for `CardioV.load_state_dict`.
-
-    Parameters
-    ----------
-    state : dict of str to tensor
-        Its batch norm in front of the very first block, which is never called, is left out.
-
-    Returns
-    -------
-    dict of str to tensor
-    """
-    renamed = {}
-    for name, tensor in state.items():
-        if not name.startswith("stage_list.0.block_list.0.bn1."):
-            for pattern, new in _AUTHORS_NAMES:
-                name = re.sub(pattern, new, name)
-            renamed[name] = tensor
-    return renamed

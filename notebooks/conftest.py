@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cardiov.results import copy_committed
+from cardiov.store.provenance import copy_committed
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}  # processors sum in different orders; tables have six digits
 _folder = tempfile.TemporaryDirectory(prefix="cardiov-")  # goes when pytest ends

@@ -8,7 +8,8 @@ import pytest
 # before torch is imported: sums depend on the number of threads, and a test's child processes must use as many as it does
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from cardiov import comparison, notebook, report, results
+from cardiov.paper import notebooks, published, report
+from cardiov.store import files, provenance, results
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,7 +24,7 @@ def root(tmp_path, monkeypatch):
     """An empty stand-in for the repository, with the committed lists of published figures and tolerances."""
     (tmp_path / "results").mkdir()
     for name in ("published.csv", "tolerances.csv"):
-        shutil.copy(results.ROOT / "results" / name, tmp_path / "results" / name)
-    for module in (results, comparison, notebook, report):
+        shutil.copy(files.ROOT / "results" / name, tmp_path / "results" / name)
+    for module in (files, provenance, results, published, notebooks, report):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path

@@ -10,7 +10,8 @@ import pandas as pd
 import scipy.io
 import wfdb
 
-from cardiov.signals import LEADS
+from cardiov.ecg import formats
+from cardiov.ecg.leads import LEADS
 
 STATEMENTS = [
     "{'NORM': 100.0, 'SR': 0.0}",
@@ -210,3 +211,9 @@ def _code(value):
         return "1" * abs(value) + "0" + ("1" if value < 0 else "0")
     wide = 8 if -128 <= value < 128 else 16
     return "111111111" + ("0" if wide == 8 else "1") + f"{value % 2**wide:0{wide}b}"
+
+
+def read_plain(base):
+    """The record read without wfdb, or None."""
+    files = {path.name: path.read_bytes() for path in (Path(f"{base}.hea"), Path(f"{base}.dat"))}
+    return formats.read_plain(files[f"{base.name}.hea"], files.get, base)

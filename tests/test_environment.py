@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import yaml
 
-from cardiov.results import ROOT
+from cardiov.store.files import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text()

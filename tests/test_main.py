@@ -7,9 +7,13 @@ import sys
 import pandas as pd
 import pytest
 
-from cardiov import __main__ as command_line
-from cardiov import notebook, ptbxl, results
-from cardiov.results import ROOT
+from cardiov.__main__ import main
+from cardiov.data import cache
+from cardiov.errors import ParameterError
+from cardiov.paper import notebooks
+from cardiov.store import results
+from cardiov.store.files import ROOT
+from cardiov.store.parameters import read_parameters
 
 COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report",
             "compare", "score", "launch", "app")  # fmt: skip
@@ -39,7 +43,7 @@ def test_help_lists_the_commands_without_waiting_for_torch():
 )
 def test_what_goes_wrong_is_one_sentence_without_a_traceback(root, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(root)
-    assert command_line.main(arguments) == 1
+    assert main(arguments) == 1
     shown = capsys.readouterr().err.splitlines()
     assert sentence in shown[-1] and shown[-1].endswith(".")
     assert not any("Traceback" in line for line in shown)
@@ -49,7 +53,7 @@ def test_what_goes_wrong_is_one_sentence_without_a_traceback(root, monkeypatch, 
 def test_unknown_training_parameters_are_named_with_the_known_ones(tmp_path, capsys):
     path = tmp_path / "training.yaml"
     path.write_text("rate: 100\nepoch: 3\n")
-    assert command_line.main(["train", "-f", str(path), "--data", "d", "--cache", "c", "--run-dir", "r"]) == 1
+    assert main(["train", "-f", str(path), "--data", "d", "--cache", "c", "--run-dir", "r"]) == 1
     assert "training.yaml sets epoch: correct it to one of" in capsys.readouterr().err
 
 
@@ -58,8 +62,8 @@ def test_a_full_or_read_only_device_is_a_sentence_and_other_errors_stay_errors(m
         def prepare(*_, **__):
             raise OSError(number, "for some reason")
 
-        monkeypatch.setattr(ptbxl, "prepare", prepare)
-        return command_line.main(["prepare", "data", "cache"])
+        monkeypatch.setattr(cache, "prepare", prepare)
+        return main(["prepare", "data", "cache"])
 
     assert fail(errno.ENOSPC) == 1
     assert "no space left" in capsys.readouterr().err
@@ -73,9 +77,9 @@ def test_parameters_come_from_the_file_and_text_and_seed_from_the_line(monkeypat
     path = tmp_path / "p.yaml"
     path.write_text("seed: 1\nmodel:\n  widths: [16, 16]\n")
     seen = []
-    monkeypatch.setattr(notebook, "run_notebook", lambda source, target, parameters: seen.append(parameters))
+    monkeypatch.setattr(notebooks, "run_notebook", lambda source, target, parameters: seen.append(parameters))
     for seed in ([], ["--seed", "0"]):
-        assert command_line.main(["notebook", "s", "t", "-f", str(path), "-p", "dataset", "00001", *seed]) == 0
+        assert main(["notebook", "s", "t", "-f", str(path), "-p", "dataset", "00001", *seed]) == 0
     model = {"widths": [16, 16]}
     assert seen == [{"seed": seed, "model": model, "dataset": "00001"} for seed in (1, 0)]
 
@@ -84,11 +88,11 @@ def test_parameters_come_from_the_file_and_text_and_seed_from_the_line(monkeypat
 def test_a_file_without_parameters_is_refused(tmp_path, text):
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    with pytest.raises(command_line.ParameterError, match="p.yaml"):
-        command_line.read_parameters(path)
+    with pytest.raises(ParameterError, match="p.yaml"):
+        read_parameters(path)
 
 
 def test_compare_says_when_nothing_is_committed(root, capsys):
     results.save_table(pd.DataFrame({"a": [1]}), "some", "table1")
-    assert command_line.main(["compare", "some"]) == 0
+    assert main(["compare", "some"]) == 0
     assert "results/some is not committed" in capsys.readouterr().out

@@ -61,7 +61,7 @@ OF_SIGNALS = {"demo", "prepare", "stress", "explain", "study", "ship"}
 def tree(tmp_path):
     """The repository's files, empty where only their age counts, with stubs for the interpreter and the environment."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for pattern in ("cardiov/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "*.lock", "*.toml"):
+    for pattern in ("cardiov/**/[!_]*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "*.lock", "*.toml"):
         for path in ROOT.glob(pattern):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -152,20 +152,20 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("notebooks/01_dataset.ipynb", {"01_dataset"} | AFTER_RECORDS),
         ("notebooks/params/demo/analysis.yaml", {"04_roc", "06_ablation"} | AFTER_RECORDS),
         ("notebooks/params/demo/search.yaml", {"10_search"} | AFTER_06),
-        ("cardiov/stress.py", {"stress", "08_cases"} | AFTER_06),
-        ("cardiov/explain.py", {"explain", "09_gradcam"} | AFTER_06),
-        ("cardiov/search.py", {"10_search"} | AFTER_06),
+        ("cardiov/experiments/stress.py", {"stress", "08_cases"} | AFTER_06),
+        ("cardiov/experiments/heat.py", {"explain", "09_gradcam"} | AFTER_06),
+        ("cardiov/experiments/search.py", {"10_search"} | AFTER_06),
         ("notebooks/params/demo/experiments.yaml", {"study"} | AFTER_STUDY),
-        ("cardiov/study.py", {"study"} | AFTER_STUDY),
-        ("cardiov/shipping.py", {"ship", "11_best", "13_probabilities"} | AFTER_06),
+        ("cardiov/experiments/runs.py", {"study"} | AFTER_STUDY),
+        ("cardiov/experiments/shipping.py", {"ship", "11_best", "13_probabilities"} | AFTER_06),
         ("notebooks/params/demo/training.yaml", {"prepare"} | AFTER_CACHE),
         ("notebooks/params/paper/training.yaml", set()),
-        ("cardiov/synthetic.py", ALL - {"02_network"}),
-        ("cardiov/signals.py", ALL),
-        ("cardiov/training.py", {"10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY),
+        ("cardiov/data/demo/dataset.py", ALL - {"02_network"}),
+        ("cardiov/ecg/leads.py", ALL),
+        ("cardiov/training/run.py", {"10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY),
         ("cardiov/model.py", {"02_network", "10_search", "study"} | TRAININGS | AFTER_TRAINING | AFTER_STUDY),
-        ("cardiov/comparison.py", AFTER_06),
-        ("cardiov/report.html", {"report", "compare"}),
+        ("cardiov/paper/published.py", AFTER_06),
+        ("cardiov/paper/report.html", {"report", "compare"}),
         ("cardiov/errors.py", set()),
         ("results/published.csv", {"07_agreement"} | AFTER_06),
         ("results/tolerances.csv", AFTER_06),
@@ -179,29 +179,28 @@ def test_a_change_reruns_what_depends_on_it_and_no_more(tree, name, expected):
 
 
 def imported(path):
-    """Modules of the package that a source text imports, anywhere in it."""
+    """Files of the package that a source text imports, anywhere in it."""
     if path.suffix == ".ipynb":
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(re.sub("^%", "#", cell.source, flags=re.M) for cell in cells if cell.cell_type == "code")
     else:
         text = path.read_text(encoding="utf-8")
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and node.module == "cardiov":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cardiov."):
-            found.add(node.module.split(".")[1])
-    return found
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {Path(*name.split(".")).with_suffix(".py") for name in names if name.startswith("cardiov.")}
+    return {file for file in files if (ROOT / file).exists()}
 
 
 def stands_on(path):
     """All that a source text imports, directly or not, except what carries no numbers."""
     found, todo = set(), imported(path)
     while todo:
-        module = todo.pop()
-        if module not in found and module not in ("errors", "results", "devices"):
-            found.add(module)
-            todo |= imported(ROOT / "cardiov" / f"{module}.py")
+        file = todo.pop()
+        if file not in found and file.parts[1] not in ("errors.py", "processes.py", "store"):
+            found.add(file)
+            todo |= imported(ROOT / file)
     return found
 
 
@@ -211,22 +210,23 @@ def test_a_notebook_reruns_with_every_module_that_it_imports(tree, notebook):
     (tree / "results/demo").mkdir()
     (tree / "results/demo/external_ludb.csv").touch()
     make(tree, "paper")
-    for module in stands_on(notebook):
-        touch(tree / "cardiov" / f"{module}.py")
-        assert steps <= set(make(tree, "paper")[0]), f"{notebook.name} imports {module}, which the Makefile does not know"
+    for file in sorted(stands_on(notebook)):
+        touch(tree / file)
+        assert steps <= set(make(tree, "paper")[0]), f"{notebook.name} imports {file}, which the Makefile does not know"
 
 
 @pytest.mark.parametrize(
     ("step", "module"),
-    [("demo", "synthetic"), ("stress", "stress"), ("explain", "explain"), ("study", "study"), ("ship", "shipping"),
-     ("external", "ludb")],
+    [("demo", "data/demo/dataset"), ("stress", "experiments/stress"), ("explain", "experiments/heat"),
+     ("study", "experiments/runs"), ("ship", "experiments/shipping"), ("external", "experiments/external")],
 )
 def test_a_command_reruns_with_every_module_that_it_stands_on(tree, step, module):
     given = ludb(tree)
     make(tree, "paper", given)
-    for name in {module} | stands_on(ROOT / f"cardiov/{module}.py"):
-        touch(tree / f"cardiov/{name}.py")
-        assert step in make(tree, "paper", given)[0], f"{module}.py imports {name}, which the Makefile does not know"
+    module = Path(f"cardiov/{module}.py")
+    for file in sorted({module} | stands_on(ROOT / module)):
+        touch(tree / file)
+        assert step in make(tree, "paper", given)[0], f"{module} imports {file}, which the Makefile does not know"
 
 
 def test_committed_results_do_not_make_it_skip(tree):

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,8 @@ from textbook import Textbook
 from torch import nn
 
 from cardiov.errors import CheckpointError
-from cardiov.model import CardioV, CardioVConfig, Conv, SharedSlope, dropout, from_authors
+from cardiov.kernels import dropout
+from cardiov.model import CardioV, CardioVConfig, Conv, SharedSlope
 
 torch.set_num_threads(1)
 NARROW = CardioVConfig(stem_width=16, widths=(16, 16, 16, 32, 32, 48, 48))
@@ -132,6 +134,39 @@ def test_dropout_draws_every_bit_pattern_alike():
     x = torch.ones(8, 1, 1, 80_000)
     kept = dropout(x, 0.5, training=True).flatten().view(-1, 8)  # the eight elements of one random word
     assert torch.allclose(kept.mean(0), torch.ones(8), atol=0.02)
+
+
+AUTHORS_NAMES = (
+    (r"^first_conv\.conv\.", "stem.conv."),
+    (r"^first_bn\.", "stem.norm."),
+    (r"^dense\.", "head."),
+    (r"^stage_list\.(\d+)\.block_list\.(\d+)\.", lambda m: f"s{int(m[1]) + 1}.{m[2]}."),
+    (r"\.bn(\d)\.", r".norm\1."),
+    (r"\.conv(\d)\.conv\.", r".conv\1."),
+    (r"\.se_fc1\.", ".squeeze."),
+    (r"\.se_fc2\.", ".excite."),
+)
+
+
+def from_authors(state):
+    """Rename a state dictionary of the authors' network for `CardioV.load_state_dict`.
+
+    Parameters
+    ----------
+    state : dict of str to tensor
+        Its batch norm in front of the very first block, which is never called, is left out.
+
+    Returns
+    -------
+    dict of str to tensor
+    """
+    renamed = {}
+    for name, tensor in state.items():
+        if not name.startswith("stage_list.0.block_list.0.bn1."):
+            for pattern, new in AUTHORS_NAMES:
+                name = re.sub(pattern, new, name)
+            renamed[name] = tensor
+    return renamed
 
 
 def authors_names(config):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cardiov.results import ROOT, processor, replacing
+from cardiov.store.files import ROOT, replacing
+from cardiov.store.provenance import processor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for what the tests share
 torch.set_num_threads(os.cpu_count())  # the tests beside keep to one

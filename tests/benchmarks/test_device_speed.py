@@ -12,6 +12,7 @@ import statistics
 import time
 from dataclasses import replace
 
+import cost
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,13 +20,17 @@ import torch
 from textbook import Textbook
 from torch.nn import functional as F
 
-from cardiov import cost, training
-from cardiov.accelerator import compile_for
-from cardiov.archive import find_files, write_scores
+from cardiov.data.cache import Cache, prepare
+from cardiov.data.demo.dataset import make_demo
 from cardiov.model import CardioV
-from cardiov.ptbxl import Cache, prepare
-from cardiov.results import processor, replacing
-from cardiov.synthetic import make_demo
+from cardiov.scoring.archive import find_files, write_scores
+from cardiov.store.files import replacing
+from cardiov.store.provenance import processor
+from cardiov.training.config import TrainingConfig
+from cardiov.training.exchange import make_fabric
+from cardiov.training.phase import Phase, compile_for
+from cardiov.training.predict import predict
+from cardiov.training.run import fit
 
 pytestmark = pytest.mark.slow
 
@@ -97,25 +102,25 @@ def record(peaks):
     return add
 
 
-CONFIG = training.TrainingConfig(
+CONFIG = TrainingConfig(
     objective="ordinal", pretrain_epochs=0, finetune_epochs=1 + ROUNDS, batch_size=BATCH, precision="bf16-mixed"
 )
 
 
 def our_epochs(data, micro, folder, monkeypatch):
-    """Seconds of an epoch's training and validation in `training.fit`, medians after the first, in which it is compiled."""
-    taken = {"_epoch": [], "_validate": []}
+    """Seconds of an epoch's training and validation in `cardiov.training.run.fit`, medians after the first, in which it is compiled."""
+    taken = {"epoch": [], "validate": []}
     for name, times in taken.items():
-        def timed(*arguments, call=getattr(training._Trainer, name), times=times):  # fmt: skip
+        def timed(*arguments, call=getattr(Phase, name), times=times):  # fmt: skip
             began = time.perf_counter()
             result = call(*arguments)  # a number, so the GPU is done
             times.append(time.perf_counter() - began)
             return result
 
-        monkeypatch.setattr(training._Trainer, name, timed)
-    training.fit(replace(CONFIG, micro_batch=micro), *data, folder, folder)
+        monkeypatch.setattr(Phase, name, timed)
+    fit(replace(CONFIG, micro_batch=micro), *data, folder, folder)
     monkeypatch.undo()
-    return *(statistics.median(times[1:]) for times in taken.values()), taken["_epoch"][0]
+    return *(statistics.median(times[1:]) for times in taken.values()), taken["epoch"][0]
 
 
 def as_torch_comes():
@@ -179,7 +184,7 @@ def test_where_the_time_goes(record):
         if GPU:
             torch.cuda.synchronize()
 
-    training.make_fabric(CONFIG.precision)  # sets how convolutions are computed
+    make_fabric(CONFIG.precision)  # sets how convolutions are computed
     step()
     with torch.profiler.profile() as profile:
         step()
@@ -200,8 +205,8 @@ def test_scoring_from_the_cache(data, record, peaks):
                 textbook(torch.from_numpy(cache.read(part)).to(DEVICE)).cpu()
 
     theirs = len(rows) / median_seconds(plain)
-    fabric, config = training.make_fabric(CONFIG.precision), replace(CONFIG, micro_batch=micro)
-    ours = len(rows) / median_seconds(lambda: training.predict(fabric, model, cache, metadata, config))
+    fabric, config = make_fabric(CONFIG.precision), replace(CONFIG, micro_batch=micro)
+    ours = len(rows) / median_seconds(lambda: predict(fabric, model, cache, metadata, config))
     work = cost.network_work(batch=micro)["scoring"]
     record(scoring={
         "records": len(rows), "records_per_second": ours, "textbook_records_per_second": theirs, "ratio": ours / theirs,

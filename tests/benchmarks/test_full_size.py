@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.ptbxl import VERSIONS
-from cardiov.results import ROOT, replacing
-from cardiov.synthetic import make_demo
+from cardiov.data.demo.dataset import make_demo
+from cardiov.data.ptbxl import VERSIONS
+from cardiov.store.files import ROOT, replacing
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux tells it")]
 
@@ -55,7 +55,7 @@ print(json.dumps([0, peak() - before, len(history)]))
 SCORE = PEAK + """
 import resource
 from pathlib import Path
-from cardiov.archive import find_files, write_scores
+from cardiov.scoring.archive import find_files, write_scores
 from cardiov.scoring import load_model
 load_model()
 before, start = peak(), time.perf_counter()

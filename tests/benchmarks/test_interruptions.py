@@ -24,8 +24,9 @@ import pytest
 import yaml
 from fault_server import serving
 
-from cardiov.results import ROOT, git, processor, replacing
-from cardiov.synthetic import make_demo
+from cardiov.data.demo.dataset import make_demo
+from cardiov.store.files import ROOT, replacing
+from cardiov.store.provenance import git, processor
 
 MAKE = shutil.which("make")
 LINUX = pytest.mark.skipif(sys.platform != "linux" or MAKE is None, reason="needs make and Linux")

@@ -18,8 +18,8 @@ import scipy.signal
 import wfdb
 from ecg_files import write_data_set
 
-from cardiov.ptbxl import prepare
-from cardiov.signals import BAND, ORDER
+from cardiov.data.cache import prepare
+from cardiov.ecg.filters import BAND, ORDER
 
 pytestmark = pytest.mark.slow
 

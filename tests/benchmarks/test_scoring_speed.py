@@ -15,9 +15,10 @@ import pytest
 import torch
 from ecg_files import simulated_signal, write_record
 
-from cardiov.archive import score_files
-from cardiov.scoring import load_model, score
-from cardiov.signals import prepare_signal, read_ecg
+from cardiov.ecg.filters import prepare_signal
+from cardiov.ecg.leads import read_ecg
+from cardiov.scoring.archive import score_files
+from cardiov.scoring.record import load_model, score
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import numpy as np, pandas as pd
-from test_training import CONFIG
+from tiny_runs import CONFIG
 from cardiov.ptbxl import Cache
 from cardiov.training import fit
 folder, n = Path({folder!r}), {records}

@@ -1,0 +1,201 @@
+"""Learning curve: how the error falls with the number of training records, and what that would make of more of them.
+
+Errors of networks that are trained alike on n records are often close to a power law, error = a + b n^-c, with an
+exponent c that the task decides (Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically,
+arXiv:1712.00409). The floor a stands for what no number of records takes away, such as wrong labels. What a law says
+beyond the largest number of records is a forecast, and learning curves have been seen to bend where no data warned of
+it (Viering & Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cardiov.analysis.metrics import metrics
+from cardiov.analysis.resampling import intervals, seed_draws
+from cardiov.errors import ParameterError
+
+# statistic -> error that falls to 0 at best; the same function leads back
+ERRORS = {"auc_mean": lambda value: 1 - value, "mae": lambda value: value}
+EXPONENTS = (0.001, 1)  # 1 / n is the fast rate of learning theory; a steeper fit is one of noise
+_GRID, _ZOOMS = 101, 12  # exponents tried at first; how often the search narrows around the best of them, fivefold
+
+
+def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> tuple:
+    """Fit error = a + b n^-c with a >= 0, b >= 0 and c between 0 and 1, by least squares of the relative deviations.
+
+    Relative, because a power law is a straight line on logarithmic axes, where equal distances are equal ratios. For
+    each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
+    searched, on a grid that narrows: there are no starting values, no local minimum is taken for the best, and all
+    resamples are fitted at once.
+
+    Parameters
+    ----------
+    n : sequence of K numbers
+        Training records, of at least three sizes (else a ParameterError: two points lie on every power law).
+    error : array, shape (..., K)
+        Positive; where one is not, or is NaN, its fit is NaN.
+    floor : bool
+        Whether a is fitted. Without it a is 0: an error that goes on falling to nothing.
+
+    Returns
+    -------
+    a, b, c : float or array, shape (...)
+
+    Examples
+    --------
+    >>> n = np.array([250, 500, 1000, 2000])
+    >>> a, b, c = fit_power_law(n, 0.1 + 2 * n**-0.3)
+    >>> print(f"{a:.3f} {b:.3f} {c:.3f}")
+    0.100 2.000 0.300
+    """
+    n, error = np.asarray(n, dtype=float), np.asarray(error, dtype=float)
+    if len(np.unique(n)) < 3:
+        raise ParameterError(f"a power law through {len(np.unique(n))} sizes fits anything: give three or more.")
+    middle = np.exp(np.log(n).mean())  # the unit of n, so that a and b are of like size
+    target = np.where(error > 0, error, np.nan)[..., None, :]  # (..., 1, K)
+    best = _best_exponents(n / middle, target, floor)
+    a, b, loss = _linear_fit((n / middle) ** -best[..., None], target, floor)
+    c = np.where(np.isnan(loss), np.nan, best)
+    return tuple(found[..., 0][()] for found in (a, b * middle**c, c))
+
+
+def _best_exponents(n, error, floor):
+    """The exponent that fits best, (..., 1), of errors (..., 1, K)."""
+    low, high = EXPONENTS
+    c, step = np.linspace(low, high, _GRID), (high - low) / (_GRID - 1)
+    for _ in range(_ZOOMS):
+        _, _, loss = _linear_fit(n ** -c[..., None], error, floor)
+        best = np.take_along_axis(np.broadcast_to(c, loss.shape), loss.argmin(axis=-1)[..., None], axis=-1)
+        c, step = np.clip(best + step * np.linspace(-1, 1, 11), low, high), step / 5
+    return best
+
+
+def _linear_fit(x, error, floor):
+    """a, b >= 0 that minimise the relative squares of a + b x - error, and these, for x (..., G, K): (..., G) each."""
+    u, v = 1 / error + 0 * x, x / error  # a u + b v is to be 1
+    uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
+    u1, v1 = u.sum(-1), v.sum(-1)
+    determinant = uu * vv - uv**2
+    a = (u1 * vv - v1 * uv) / determinant
+    b = (v1 * uu - u1 * uv) / determinant
+    a, b = np.where(b < 0, u1 / uu, a), np.where(b < 0, 0, b)  # the best on the edge that was crossed
+    zero = (a < 0) | (not floor)
+    a, b = np.where(zero, 0, a), np.where(zero, v1 / vv, b)
+    return a, b, ((a[..., None] * u + b[..., None] * v - 1) ** 2).sum(-1)
+
+
+def curve_draws(
+    recipes: Mapping[int, Mapping[int, pd.DataFrame]], resamples: int = 1000, seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Mean AUC and MAE of the same training on growing numbers of records, observed and resampled.
+
+    Patients are drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at
+    each size alone (`cardiov.analysis.resampling.seed_draws`).
+
+    Parameters
+    ----------
+    recipes : mapping of int to mapping
+        By number of training records: predictions of the same records by training seed.
+    resamples, seed : int
+
+    Returns
+    -------
+    dict of str to DataFrame
+        For each statistic of `ERRORS`, its mean over the seeds: a column a size, from the smallest; the first row as
+        observed, then a row a resample.
+
+    Raises
+    ------
+    ParameterError
+        If the runs hold different records or labels, or none.
+    """
+    sizes = sorted(recipes)
+    draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)
+    return {name: pd.DataFrame({n: table[name] for n, table in zip(sizes, draws, strict=True)}) for name in ERRORS}
+
+
+def fitted_law(draws: pd.DataFrame, statistic: str, floor: bool = True) -> pd.DataFrame:
+    """Parameters a, b and c of `fit_power_law`, with 95 % intervals.
+
+    Parameters
+    ----------
+    draws : DataFrame
+        From `curve_draws`, of one statistic.
+    statistic : str
+        A key of `ERRORS`.
+    floor : bool
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``parameter``, with ``estimate``, ``low`` and ``high``.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than three sizes.
+    """
+    a, b, c = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
+    return intervals(pd.DataFrame({"a": a, "b": b, "c": c})).rename_axis("parameter")
+
+
+def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: bool = True) -> pd.DataFrame:
+    """What the fitted law says of any number of training records, with 95 % intervals: each resample has its own law.
+
+    Beyond the largest size it is a forecast, and its interval holds only for what was resampled, patients and seeds,
+    and if the law goes on. Four sizes hardly tell a floor from a smaller exponent, so the choice of the form matters.
+    In simulations of noise like that of a few hundred test records, 95 % intervals at seven times the largest size hold
+    the truth in 87 to 94 of 100 studies with the floor fitted, whether or not there is one, and err to the cautious
+    side; without it in 95 where there is none, but in as few as 49 where there is.
+
+    Parameters
+    ----------
+    draws, statistic, floor
+        As in `fitted_law`.
+    n : sequence of float
+        Numbers of training records.
+
+    Returns
+    -------
+    DataFrame
+        The statistic itself, not its error, indexed by ``records``, with ``estimate``, ``low`` and ``high``.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than three sizes.
+    """
+    a, b, c = (found[:, None] for found in fit_power_law(draws.columns, ERRORS[statistic](draws), floor))  # (1 + R, 1)
+    laws = a + b * np.asarray(n, dtype=float) ** -c  # (1 + R, len(n))
+    return intervals(pd.DataFrame(ERRORS[statistic](laws), columns=n)).rename_axis("records")
+
+
+def curve_points(recipes: Mapping[int, Mapping[int, pd.DataFrame]], draws: dict, whole: int) -> pd.DataFrame:
+    """Everything that a learning curve's figure shows of the runs and of the fitted laws.
+
+    Parameters
+    ----------
+    recipes, draws
+        Given to and from `curve_draws`.
+    whole : int
+        Number of training records up to which the laws are continued.
+
+    Returns
+    -------
+    DataFrame
+        ``statistic``; ``kind``: "run" (one seed), "mean" (over the seeds), "fit" up to the largest size, "forecast"
+        from there on and "forecast without a floor"; ``records``; ``estimate`` with ``low`` and ``high``.
+    """
+    largest = max(recipes)
+    inside, beyond = np.geomspace(min(recipes), largest, 25).round(), np.geomspace(largest, whole, 25).round()
+    runs = pd.DataFrame([metrics(run).rename(n) for n, seeds in sorted(recipes.items()) for run in seeds.values()])
+    parts = {}
+    for name, drawn in draws.items():
+        parts[name, "run"] = runs[[name]].set_axis(["estimate"], axis=1)
+        parts[name, "mean"] = intervals(drawn)
+        parts[name, "fit"] = forecast(drawn, name, inside)
+        parts[name, "forecast"] = forecast(drawn, name, beyond)
+        parts[name, "forecast without a floor"] = forecast(drawn, name, beyond, floor=False)
+    return pd.concat(parts, names=["statistic", "kind", "records"]).reset_index()

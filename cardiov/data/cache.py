@@ -1,0 +1,306 @@
+"""A data set's signals, filtered and resampled once, in a cache on disk."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from cardiov.data.ptbxl import TABLE, read_table
+from cardiov.ecg import formats
+from cardiov.ecg.filters import BAND, ORDER, prepare_signal, to_microvolts
+from cardiov.ecg.leads import MIN_RATE, as_ecg, read_ecg
+from cardiov.errors import DataSetError, ParameterError, SignalError, StorageError
+from cardiov.store.files import is_full, locked
+
+log = logging.getLogger(__name__)
+CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
+SIGNALS, ABOUT = "signals.npy", "cache.json"
+CHUNK = 16  # records a task
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Prepared signals of a data set on disk: int16 of 1 µV, (N, 12, n).
+
+    Attributes
+    ----------
+    folder : Path
+    rate : float
+        In Hz.
+    ecg_ids : ndarray of int, shape (N,)
+    shape : tuple
+        (N, 12, n).
+    digest : str
+        Of the records' files and the settings; the same on any machine.
+    warnings : dict
+        Named warnings of those records that have any, by ``ecg_id``.
+    """
+
+    folder: Path
+    rate: float
+    ecg_ids: np.ndarray
+    shape: tuple[int, int, int]
+    digest: str
+    warnings: dict[int, list[str]]
+
+    def read(self, rows) -> np.ndarray:
+        """Signals of the given rows (positions in ``ecg_ids``): float32 (len(rows), 12, n) in mV."""
+        return np.multiply(self.stored(rows), 1e-3, dtype=np.float32)
+
+    def stored(self, rows) -> np.ndarray:
+        """The same as they are stored: int16 of 1 µV.
+
+        The file is mapped for the length of the call only, so that resident memory never grows with the data set.
+        """
+        signals = np.load(self.folder / SIGNALS, mmap_mode="r")
+        return signals[np.asarray(rows)]
+
+
+def open_cache(cache_dir) -> Cache:
+    """Open a finished cache.
+
+    Raises
+    ------
+    DataSetError
+        If there is none, or it is damaged.
+    """
+    folder = Path(cache_dir)
+    about = _about(folder)
+    warnings = {int(ecg_id): names for ecg_id, names in about["warnings"].items()}
+    return Cache(folder, about["rate"], np.array(about["ecg_ids"]), tuple(about["shape"]), about["digest"], warnings)
+
+
+def _about(folder):
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        whole = about["format"] == CACHE_FORMAT and (folder / SIGNALS).stat().st_size == about["bytes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataSetError(f"{folder} is no signal cache ({error}): make it by 'python -m cardiov prepare'.") from error
+    if not whole:
+        raise DataSetError(f"{folder} is damaged or of another version: make it anew by 'python -m cardiov prepare'.")
+    return about
+
+
+def _is_current(folder, key):
+    try:
+        return _about(folder)["inputs"] == key
+    except DataSetError:
+        return False
+
+
+def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
+    """Convert a data set's signals, once, into an on-disk cache; reuse it while nothing has changed.
+
+    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears under
+    its name only when it is complete; it is made anew when the record list, a signal file (size or time) or a setting
+    has changed. The data folder is only read.
+
+    Parameters
+    ----------
+    folder : str or Path
+        In PTB-XL's layout.
+    cache_dir : str or Path
+        Made if absent; holds nothing else.
+    rate : float
+        Sampling rate of the prepared signals, in Hz.
+    workers : int, optional
+        Threads (most of the work is done without holding Python's lock); by default one for each core.
+
+    Raises
+    ------
+    DataSetError
+        If metadata or records are missing, or records differ in length.
+    SignalError
+        If a record cannot be read, see `cardiov.ecg.leads.read_ecg`.
+    ParameterError
+        If the rate is too low or ``cache_dir`` holds something else.
+    StorageError
+        If there is no space for the cache or no permission to write it.
+    """
+    if not rate >= MIN_RATE:
+        raise ParameterError(f"the rate is {rate} Hz: give at least {MIN_RATE:g} Hz, which the filter's band needs.")
+    records = _records(folder)
+    key = _inputs_key(records, rate)
+    cache_dir = Path(cache_dir).absolute()
+    _refuse_foreign(cache_dir)
+    if not _is_current(cache_dir, key):
+        with _storage(cache_dir), locked(cache_dir):
+            if not _is_current(cache_dir, key):  # another process may have made it meanwhile
+                _build(records, cache_dir, rate, workers or os.cpu_count(), key)
+    return open_cache(cache_dir)
+
+
+def cache_at(folder, build, rate) -> Cache:
+    """A data set's signals at this rate: ``build/cache`` where it has it, else a cache of their own beside it.
+
+    Parameters
+    ----------
+    folder, rate
+        As for `prepare`.
+    build : Path
+        Folder of the data set's caches.
+
+    Returns
+    -------
+    Cache
+    """
+    try:
+        usable = open_cache(build / "cache").rate == rate
+    except DataSetError:
+        usable = False
+    return prepare(folder, build / ("cache" if usable else f"cache-{rate:g}"), rate)
+
+
+def _records(folder):
+    """{ecg_id: path without suffix} of all records, whose files are checked to be there."""
+    names = read_table(folder)["filename_hr"].astype(str)
+    strange = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if strange:
+        raise DataSetError(f"{TABLE} names the record {strange[0]!r} outside the data folder: correct filename_hr.")
+    return {int(ecg_id): Path(folder) / name for ecg_id, name in names.items()}
+
+
+def _inputs_key(records, rate):
+    """Changes with the record list, with a file's size or time, and with the settings."""
+    key, absent = hashlib.sha256(repr(_settings(rate)).encode()), []
+    for ecg_id, base in records.items():
+        try:
+            stats = [os.stat(f"{base}{suffix}") for suffix in (".hea", ".dat")]
+        except OSError:
+            absent.append(base)
+            continue
+        key.update(repr((ecg_id, base.name, [(s.st_size, s.st_mtime_ns) for s in stats])).encode())
+    if absent:
+        raise DataSetError(
+            f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file, the first "
+            f"being {', '.join(map(str, absent[:3]))}: unpack or download them."
+        )
+    return key.hexdigest()
+
+
+def _settings(rate):
+    return {"format": CACHE_FORMAT, "rate": float(rate), "band": BAND, "order": ORDER}
+
+
+def _refuse_foreign(cache_dir):
+    if not cache_dir.exists():
+        return
+    if not cache_dir.is_dir() or {path.name for path in cache_dir.iterdir()} - {SIGNALS, ABOUT}:
+        raise ParameterError(f"{cache_dir} holds something else than a signal cache: give a new folder for the cache.")
+
+
+@contextmanager
+def _storage(cache_dir):
+    """Say in one sentence what a failing file system means."""
+    try:
+        yield
+    except OSError as error:
+        full = is_full(error, cache_dir.parent)
+        mend = "free some, or give another folder" if full else "give a folder that can be written"
+        raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
+
+
+def _build(records, cache_dir, rate, workers, key):
+    first = _prepare_record(next(iter(records.values())), rate)[0]  # (12, n)
+    shape = (len(records), *first.shape)
+    unfinished = Path(f"{cache_dir}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        offset, size = _allocate(unfinished / SIGNALS, shape)
+        digests, warnings = _convert(records, unfinished / SIGNALS, offset, shape, rate, workers)
+        digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
+        about = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
+        about |= {"warnings": warnings, "ecg_ids": list(records)}
+        (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        for name in (ABOUT, SIGNALS):
+            (cache_dir / name).unlink(missing_ok=True)
+        os.replace(unfinished, cache_dir)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _allocate(path, shape):
+    """Make the array's file in its full size at once, so that a full disk is found before the work."""
+    needed = int(np.prod(shape)) * 2
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise StorageError(
+            f"the signal cache needs {needed / 1e6:,.1f} MB in {path.parent.parent}, where {free / 1e6:,.1f} MB are "
+            "free: free some, or give another folder."
+        )
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
+        offset = file.tell()
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, offset + needed)
+        else:
+            os.ftruncate(file.fileno(), offset + needed)
+    return offset, offset + needed
+
+
+def _convert(records, path, offset, shape, rate, workers):
+    """Prepare all records in parallel; their content digests, and the warnings by ecg_id."""
+    digests, warnings = [None] * len(records), {}
+    ids, bases = list(records), list(records.values())
+    task = partial(_convert_chunk, path=path, offset=offset, shape=shape[1:], rate=rate)
+    bar = tqdm(total=len(records), unit=" records", desc="preparing signals")
+    with bar, ThreadPoolExecutor(workers) as pool:
+        try:
+            starts = range(0, len(records), CHUNK)
+            futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in starts]
+            for future in as_completed(futures):
+                for row, digest, names in future.result():
+                    digests[row] = digest
+                    if names:
+                        warnings[ids[row]] = names
+                    bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if warnings:
+        kinds = Counter(name.partition(":")[0] for names in warnings.values() for name in names)
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        log.warning("%d of %d records have warnings (%s), see the cache's .warnings", len(warnings), len(ids), counts)
+    return digests, dict(sorted(warnings.items()))
+
+
+def _convert_chunk(start, bases, path, offset, shape, rate):
+    """Prepare some records and write them at their places; (row, content digest, warnings) of each."""
+    done = []
+    with open(path, "r+b") as file:
+        for row, base in enumerate(bases, start):
+            signal, digest, warnings = _prepare_record(base, rate)
+            if signal.shape != shape:
+                raise DataSetError(
+                    f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s: "
+                    "leave it out of the metadata or cut it to that length."
+                )
+            quantised, clipped = to_microvolts(signal)
+            if clipped:
+                warnings = (*warnings, f"clipped samples: {clipped}")
+            file.seek(offset + row * quantised.nbytes)
+            file.write(quantised)
+            done.append((row, digest, warnings))
+    return done
+
+
+def _prepare_record(base, rate):
+    """Prepared signal (12, n) in mV, digest of the record's files, and warnings."""
+    try:
+        header, data = Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes()
+    except OSError as error:
+        raise SignalError(f"{base} cannot be read ({error.strerror}): restore its .hea and .dat files.") from error
+    plain = formats.read_plain(header, {f"{base.name}.dat": data}.get, base)
+    ecg = as_ecg(plain) if plain else read_ecg(base)
+    return prepare_signal(ecg.signal, ecg.fs, rate), hashlib.sha256(header + data).hexdigest(), ecg.warnings

@@ -1,0 +1,119 @@
+"""LUDB as an external check: real ECGs of another country, two decades later, and of other cardiologists than PTB-XL's.
+
+LUDB's records carry diagnoses in words, not SCP-ECG statements. ``ludb_statements.csv`` beside this file takes each of
+the 83 to the nearest of PTB-XL's 71 statements and says on what basis; their critical values then label the records.
+LUDB gives no likelihoods, so the label is the highest risk among a record's statements: the rule "most-likely", by
+which the paper's labels are made, cannot be applied. This alone raises labels above what the network was taught.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from cardiov import mapping
+from cardiov.data.ptbxl import Version
+from cardiov.errors import DataSetError, StatementError
+
+VERSION = "1.0.1"
+LUDB = Version(
+    records=200,
+    patients=200,
+    doi="10.13026/eegm-h675",
+    licence="ODC-BY 1.0",
+    citation=(
+        "Kalyakulina AI, Yusipov II, Moskalenko VA, Nikolskiy AV, Kosonogov KA, Osipov GV, Zolotykh NYu, Ivanchenko "
+        "MV. LUDB: a new open-access validation tool for electrocardiogram delineation algorithms. IEEE Access "
+        "8:186181 (2020), doi:10.1109/ACCESS.2020.3029211."
+    ),
+)
+TABLE = "ludb.csv"
+FIELDS = ["Rhythms", "Electric axis of the heart", "Conduction abnormalities", "Extrasystolies", "Hypertrophies",
+          "Cardiac pacing", "Ischemia", "Non-specific repolarization abnormalities", "Other states"]  # fmt: skip
+BASES = ("same finding", "nearest", "no counterpart")
+
+
+def diagnosis_statements() -> pd.DataFrame:
+    """Every diagnosis of LUDB and the statement of PTB-XL's 71 that is nearest to it.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``diagnosis``, spelt as in LUDB, with its ``field`` there, the ``statement`` ("" where none of the 71
+        says anything of the kind), the ``basis`` (one of `BASES`), and ``why``, where that needs words.
+    """
+    return pd.read_csv(Path(__file__).with_name("ludb_statements.csv"), index_col="diagnosis", keep_default_na=False)
+
+
+def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
+    """Statements and critical value of each record, by the rule "highest-risk".
+
+    Parameters
+    ----------
+    diagnoses : Series of str
+        A record's diagnoses, joined by ";".
+    statements : Series of str
+        The statement of each diagnosis, such as the column of `diagnosis_statements`; "" leaves a diagnosis out.
+
+    Returns
+    -------
+    DataFrame
+        Indexed as the diagnoses: ``statements``, each once, joined by ";", and ``critical_value``, the highest of
+        theirs.
+
+    Raises
+    ------
+    DataSetError
+        If a diagnosis is unknown.
+    StatementError
+        If none of a record's diagnoses has a statement, or a statement is none of the 71.
+    """
+    rows = []
+    for record, text in diagnoses.items():
+        found = [diagnosis for diagnosis in text.split(";") if diagnosis]
+        if unknown := [diagnosis for diagnosis in found if diagnosis not in statements.index]:
+            raise DataSetError(
+                f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv does not have: give LUDB "
+                f"{VERSION} as it was published, or add the diagnosis there."
+            )
+        codes = dict.fromkeys(filter(None, statements[found]), 0.0)  # each once, of unknown likelihood
+        try:
+            rows.append((";".join(codes), mapping.critical_value(codes, rule="highest-risk")))
+        except StatementError as error:
+            raise StatementError(f"record {record}: {error}") from error
+    return pd.DataFrame(rows, diagnoses.index, columns=["statements", "critical_value"])
+
+
+def read_diagnoses(folder) -> pd.DataFrame:
+    """People, diagnoses and labels of LUDB's records.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``ecg_id``, LUDB's number of the record: ``age`` in years (90 for the one ">89"), ``sex``,
+        ``diagnoses`` joined by ";", and ``statements`` and ``critical_value`` as from `label`.
+
+    Raises
+    ------
+    DataSetError
+        If ``ludb.csv`` is missing, has other columns, or has an age, sex or diagnosis that is unknown.
+    StatementError
+        If a record has no diagnosis with a statement.
+    """
+    path = Path(folder) / TABLE
+    try:
+        table = pd.read_csv(path, usecols=["ID", "Sex", "Age", *FIELDS], dtype=str, keep_default_na=False)
+        table = table.apply(lambda column: column.str.strip())  # "F\n" in LUDB
+        people = pd.DataFrame({"age": table["Age"].replace(">89", "90").astype(float)})
+        people = people.set_axis(pd.Index(table["ID"].astype(int), name="ecg_id"))
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{path} cannot be read ({error}): give the folder of LUDB {VERSION}.") from error
+    people["sex"] = table["Sex"].map({"F": "female", "M": "male"}).to_numpy()
+    if people["sex"].isna().any():
+        raise DataSetError(f"{path} has a sex other than F and M: give LUDB {VERSION} as it was published.")
+    people["diagnoses"] = [_joined(texts) for texts in table[FIELDS].to_numpy()]
+    return people.join(label(people["diagnoses"], diagnosis_statements()["statement"]))
+
+
+def _joined(texts):
+    """A record's diagnoses, of which a field holds one a line, in the order of the fields."""
+    return ";".join(line.strip() for text in texts for line in text.splitlines() if line.strip())

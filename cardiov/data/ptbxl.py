@@ -1,0 +1,140 @@
+"""A data set in PTB-XL's layout: metadata, labels and folds.
+
+The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any folder of the same layout will do:
+``ptbxl_database.csv``, ``scp_statements.csv`` and the WFDB records that the column ``filename_hr`` names.
+"""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cardiov import mapping
+from cardiov.errors import DataSetError, StatementError
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a published version of PTB-XL holds."""
+
+    records: int
+    patients: int
+    doi: str
+    licence: str = "CC BY 4.0"
+    citation: str = (
+        "Wagner P, Strodthoff N, Bousseljot R-D, Kreiseler D, Lunze FI, Samek W, Schaeffter T. PTB-XL, a large "
+        "publicly available electrocardiography dataset. Scientific Data 7:154 (2020), doi:10.1038/s41597-020-0495-6."
+    )
+
+
+VERSIONS = {
+    "1.0.1": Version(records=21837, patients=18885, doi="10.13026/x4td-x982"),
+    "1.0.3": Version(records=21799, patients=18869, doi="10.13026/kfzx-aw45"),
+}
+
+TABLE = "ptbxl_database.csv"
+COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
+           "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
+SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
+
+
+def read_table(folder):
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataSetError(f"there is no data folder {folder}: check its path, or make the demo data ('make paper').")
+    try:
+        table = pd.read_csv(folder / TABLE)
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{folder / TABLE} cannot be read ({error}): restore the data set's own file.") from error
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise DataSetError(f"{folder / TABLE} lacks the column {', '.join(missing)}: restore the data set's own file.")
+    table["ecg_id"] = _whole_numbers(table["ecg_id"], folder / TABLE)
+    if table.empty or table["ecg_id"].duplicated().any():
+        raise DataSetError(f"{folder / TABLE} has no rows, or an ecg_id twice: restore the data set's own file.")
+    return table.set_index("ecg_id")
+
+
+def read_metadata(folder) -> pd.DataFrame:
+    """Metadata and labels of a data set in PTB-XL's layout (versions 1.0.1 and 1.0.3).
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``ecg_id``; all columns of ``ptbxl_database.csv``, with these changed or added:
+        ``scp_codes`` as a dict in the file's order; ``sex`` "male" or "female" (0 and 1 in the file); ``age`` in years,
+        with 90 for the 300 by which version 1.0.3 hides higher ages, and ``age_90_or_over``; ``fold`` 1 to 10 and
+        ``split`` ("train" 1-8, "validation" 9, "test" 10); ``superclasses``, the diagnostic superclasses of all
+        statements whatever their likelihood, sorted and joined by ";", which is how the example of PTB-XL's authors
+        aggregates them and gives the counts of Table 1; ``critical_value`` by the rule "most-likely" and
+        ``critical_value_highest_risk``; ``tie``, whether only the statements' order decides the former.
+
+    Raises
+    ------
+    DataSetError
+        If the folder or a column is missing or a value cannot be understood.
+    StatementError
+        If a record has no statement or an unknown one.
+    """
+    frame = read_table(folder)
+    where = Path(folder) / TABLE
+    frame["patient_id"] = _whole_numbers(frame["patient_id"], where)
+    frame["fold"] = _whole_numbers(frame["strat_fold"], where, range(1, 11))
+    frame["split"] = [SPLITS.get(fold, "train") for fold in frame["fold"]]
+    frame["sex"] = _whole_numbers(frame["sex"], where, (0, 1)).map({0: "male", 1: "female"})
+    frame["age"] = _numbers(frame["age"], where).replace(300.0, 90.0)
+    frame["age_90_or_over"] = frame["age"] >= 90
+    frame["scp_codes"] = [_parse_statements(text, ecg_id, where) for ecg_id, text in frame["scp_codes"].items()]
+    return frame.join(_labels(frame["scp_codes"]))
+
+
+def _numbers(column, where):
+    """As float, NaN where the file has no value."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    _refuse(column, numbers.isna() & column.notna(), where)
+    return numbers.astype(float)
+
+
+def _whole_numbers(column, where, allowed=None):
+    numbers = _numbers(column, where)
+    bad = numbers % 1 != 0  # also where there is no value
+    _refuse(column, bad if allowed is None else bad | ~numbers.isin(allowed), where)
+    return numbers.astype(int)
+
+
+def _refuse(column, bad, where):
+    if bad.any():
+        row = column.index[bad][0]
+        named = f"record {row}" if column.index.name == "ecg_id" else f"row {row + 1}"
+        raise DataSetError(
+            f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all): restore the "
+            "data set's own file."
+        )
+
+
+def _parse_statements(text, ecg_id, where):
+    try:
+        codes = ast.literal_eval(text)
+        return {str(name): float(likelihood) for name, likelihood in codes.items()}
+    except (ValueError, SyntaxError, AttributeError, TypeError) as error:
+        raise DataSetError(
+            f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and "
+            "likelihoods: restore the data set's own file."
+        ) from error
+
+
+def _labels(scp_codes):
+    superclass = mapping.statements()["superclass"].to_dict()
+    rows = []
+    for ecg_id, codes in scp_codes.items():
+        try:
+            rows.append({
+                "superclasses": ";".join(sorted({superclass[code] for code in codes if superclass.get(code)})),
+                "critical_value": mapping.critical_value(codes),
+                "critical_value_highest_risk": mapping.critical_value(codes, rule="highest-risk"),
+                "tie": mapping.tie_decides(codes),
+            })
+        except StatementError as error:
+            raise StatementError(f"record {ecg_id}: {error}") from error
+    return pd.DataFrame(rows, index=scp_codes.index)

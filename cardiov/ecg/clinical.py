@@ -1,0 +1,128 @@
+"""ECGs of clinical systems (EDF, DICOM, SCP-ECG, HL7 aECG), by libraries that are imported only when needed."""
+
+import binascii
+import io
+import os
+import re
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from cardiov.ecg.recording import Recording, library, meta_of, refuse_large, unreadable
+from cardiov.errors import SignalError
+
+MAX_SCP_BYTES = 2**20  # the lengths of its leads have 16 bits, and its Huffman code is undone in Python, bit by bit
+MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
+MAX_XML_TAGS = 100_000
+
+
+def read_edf(file):
+    with library(file.where, "EDF") as caught:
+        import edfio
+
+        edf = edfio.read_edf(file.data, header_encoding="latin-1")
+        if edf.reserved.startswith("EDF+D"):
+            raise ValueError("it is EDF+D, whose signals may have gaps")
+        fs = Counter(signal.sampling_frequency for signal in edf.signals).most_common(1)[0][0]
+        signals = [signal for signal in edf.signals if signal.sampling_frequency == fs]
+        samples = [signal.data for signal in signals]
+        if caught:  # of a file that is shorter than declared, or signals without calibration
+            raise ValueError(caught[0].message)
+        meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
+    units = [signal.physical_dimension for signal in signals]
+    return Recording([signal.label for signal in signals], samples, units, fs, file.where, meta)
+
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_DICOM_LEADS = dict(zip(
+    ["1", "2", "61", "62", "63", "64", "3", "4", "5", "6", "7", "8"],
+    ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"], strict=True,
+))  # fmt: skip
+
+
+def read_dicom(file):
+    """The longest waveform group of eight or more channels: the others are median beats or other signals."""
+    if _DEFLATED in file.data:  # pydicom would unpack it at any size
+        raise SignalError(f"{file.where} is deflated DICOM: export it uncompressed (Explicit VR Little Endian).")
+    with library(file.where, "a DICOM waveform"):
+        import pydicom
+        from pydicom.waveforms import multiplex_array
+
+        dataset = pydicom.dcmread(io.BytesIO(file.data))
+        if dataset.original_encoding[1] is False:
+            raise ValueError("it is big-endian")
+        groups = dict(enumerate(dataset.WaveformSequence))
+        wide = {i: group for i, group in groups.items() if group.NumberOfWaveformChannels >= 8} or groups
+        index, group = max(wide.items(), key=lambda item: item[1].NumberOfWaveformSamples / item[1].SamplingFrequency)
+        raw = multiplex_array(dataset, index).T  # (channels, n)
+        channels = group.ChannelDefinitionSequence
+        samples = [_scaled(channel, row, group) for channel, row in zip(channels, raw, strict=True)]
+        units = [channel.ChannelSensitivityUnitsSequence[0].CodeValue for channel in channels]
+        names = [_dicom_name(channel.ChannelSourceSequence[0], channel) for channel in channels]
+        age = re.fullmatch(r"(\d{3})Y", str(dataset.get("PatientAge", "")))
+        meta = meta_of(PurePath(file.where).stem, age=age and age[1], sex=str(dataset.get("PatientSex", "")))
+        return Recording(names, samples, units, float(group.SamplingFrequency), file.where, meta)
+
+
+def _dicom_name(source, channel):
+    """By the code of SCP-ECG or MDC (CID 3001), else by what it is called."""
+    code = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d+)", str(source.get("CodeValue", "")))
+    said = source.get("CodeMeaning") or channel.get("ChannelLabel") or source.get("CodeValue", "")
+    return _DICOM_LEADS.get(code[1] if code else "", str(said))
+
+
+def _scaled(channel, raw, group):
+    correction = float(channel.get("ChannelSensitivityCorrectionFactor", 1))
+    samples = raw * (float(channel.ChannelSensitivity) * correction) + float(channel.get("ChannelBaseline", 0))
+    if "WaveformPaddingValue" in group:
+        samples[raw == np.frombuffer(group.WaveformPaddingValue, raw.dtype, 1)[0]] = np.nan
+    return samples
+
+
+def read_scp(file):
+    refuse_large(len(file.data), file.where, MAX_SCP_BYTES)
+    size = int.from_bytes(file.data[2:6], "little")
+    if binascii.crc_hqx(file.data[2:size], 0xFFFF) != int.from_bytes(file.data[:2], "little"):
+        raise unreadable(file.where, "SCP-ECG", "its checksum is wrong")
+    with library(file.where, "SCP-ECG"), _on_disk(file) as path:
+        from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
+
+        record = SCPECGParser().parse(path)
+        if len({lead.annotations.get("start_sample", "1") for lead in record.leads}) > 1:
+            raise ValueError("its leads begin at different times")
+        return _of_leads(record, 1e6 / record.raw_metadata["rhythm_sample_interval_us"], file.where)
+
+
+def read_aecg(file):
+    refuse_large(len(file.data), file.where, MAX_XML_BYTES)
+    if file.data.count(b"<") > MAX_XML_TAGS:
+        raise unreadable(file.where, "HL7 aECG", f"it has more than {MAX_XML_TAGS} tags")
+    with library(file.where, "HL7 aECG"), _on_disk(file) as path:
+        from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
+
+        record = HL7aECGParser().parse(path)
+        return _of_leads(record, record.raw_metadata["rhythm_time"]["sampling_rate_exact"], file.where)
+
+
+def _of_leads(record, fs, where):
+    """From ecgdatakit's record; its own rates are rounded to whole Hz."""
+    leads = [lead.to_physical() for lead in record.leads]  # raises where a lead has no unit
+    meta = meta_of(PurePath(where).stem, age=record.patient.age, sex=record.patient.sex)
+    return Recording([lead.label for lead in leads], [lead.samples for lead in leads],
+                     [lead.units for lead in leads], float(fs), where, meta)  # fmt: skip
+
+
+@contextmanager
+def _on_disk(file):
+    """A path for libraries that want one; of an upload a file in memory, as nothing of it goes to disk."""
+    if file.path:
+        yield file.path
+        return
+    if not hasattr(os, "memfd_create"):
+        raise SignalError(f"{file.where} can be read from memory on Linux only: give it to the command line.")
+    with open(os.memfd_create("ecg"), "wb") as memory:
+        memory.write(file.data)
+        memory.flush()
+        yield Path(f"/proc/self/fd/{memory.fileno()}")

@@ -1,0 +1,19 @@
+"""The nine electrodes of a twelve-lead ECG, and how leads and electrodes follow from each other."""
+
+import numpy as np
+
+ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
+LEADS_OF_ELECTRODES = np.vstack([  # (8, 9): I, II, and V1 to V6 against Wilson's terminal
+    [[-1, 1, 0, *[0] * 6], [-1, 0, 1, *[0] * 6]], np.hstack([np.full((6, 3), -1 / 3), np.eye(6)]),
+])
+LIMBS = 3  # the first electrodes: RA, LA, LL
+_i, _ii, *_chest = LEADS_OF_ELECTRODES
+LEAD_MATRIX = np.array(  # (12, 9): each lead from the electrodes' potentials (Einthoven, Goldberger, Wilson)
+    [_i, _ii, _ii - _i, -(_i + _ii) / 2, _i - _ii / 2, _ii - _i / 2, *_chest]
+)
+
+
+def electrode_potentials(signal) -> np.ndarray:
+    """Potentials of the nine electrodes RA, LA, LL and V1 to V6 against Wilson's terminal: (12, n) -> (9, n), in mV."""
+    i, ii = signal[:2]
+    return np.stack([-(i + ii) / 3, (2 * i - ii) / 3, (2 * ii - i) / 3, *signal[6:]])

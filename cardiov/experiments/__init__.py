@@ -1,0 +1,4 @@
+"""The study's runs: many trainings, the search, disturbed signals, heat, LUDB, rereading and the shipped network.
+
+Imports any wing but `app` and `paper`.
+"""

@@ -1,0 +1,75 @@
+"""The network's predictions of LUDB's records, on none of which any network here is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cardiov.data.ludb import read_diagnoses
+from cardiov.ecg.filters import prepare_signal, to_microvolts
+from cardiov.ecg.leads import read_ecg
+from cardiov.objectives import objective_of
+from cardiov.store.files import replacing
+from cardiov.training.config import TrainingConfig
+from cardiov.training.exchange import make_fabric
+from cardiov.training.predict import predict as predict_records
+
+
+def predict(model, folder, rate) -> pd.DataFrame:
+    """Predict LUDB's records as the network's own run predicts its test records.
+
+    Parameters
+    ----------
+    model : CardioV
+        From `CardioV.from_pretrained`; its metadata have the run's configuration.
+    folder : path
+        LUDB's records and ``ludb.csv``.
+    rate : float
+        Sampling rate that the network was trained at, in Hz.
+
+    Returns
+    -------
+    DataFrame
+        One row a record, with the columns of a run's predictions (`cardiov.training.predict.predict`): ``patient_id`` is the
+        record's number, since each record is of another person, and ``split`` is "external". Then ``age``, ``sex``,
+        ``diagnoses`` and ``statements`` of `read_diagnoses`.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights do not say what they were trained for.
+    DataSetError, StatementError
+        As `read_diagnoses`.
+    SignalError
+        If a record cannot be read.
+    """
+    objective_of(model)  # else the outputs mean nothing
+    config = TrainingConfig(**model.metadata["run"]["config"])
+    known = read_diagnoses(folder)
+    about = known.assign(patient_id=known.index, split="test")
+    fabric = make_fabric(config.precision)
+    signals = _Signals(Path(folder), known.index.to_numpy(), rate)
+    predictions = predict_records(fabric, model.to(fabric.device), signals, about, config).assign(split="external")
+    return predictions.join(known[["age", "sex", "diagnoses", "statements"]], on="ecg_id")
+
+
+@dataclass(frozen=True)
+class _Signals:
+    """LUDB's records as `cardiov.training.predict.predict` reads them from a cache."""
+
+    folder: Path
+    ecg_ids: np.ndarray
+    rate: float
+
+    def stored(self, rows):
+        ecgs = [read_ecg(self.folder / str(ecg_id)) for ecg_id in self.ecg_ids[rows]]
+        signals = np.stack([prepare_signal(ecg.signal, ecg.fs, self.rate) for ecg in ecgs])  # (B, 12, n) in mV
+        return to_microvolts(signals)[0]
+
+
+def write_external(table, path) -> Path:
+    """Write `predict`'s table; notebook 16 reads it as ``results/<dataset>/external_ludb.csv``."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)

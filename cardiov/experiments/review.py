@@ -1,0 +1,283 @@
+"""The reader study as a workflow: a blinded packet goes out, a filled sheet comes in; and what its design alone yields.
+
+In the paper a further cardiologist reread the test records that the model had predicted wrongly. `export` writes those
+records as a packet that shows neither label nor prediction, `import_sheet` takes in what the reader has filled in, and
+`cardiov.analysis.agreement.sides` counts with whom the reader sides. `selection` simulates how much agreement there is when
+only wrong predictions are reread.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_pdf import PdfPages
+from tqdm.auto import tqdm
+
+from cardiov.analysis.agreement import misread, wrong
+from cardiov.data.ptbxl import read_metadata
+from cardiov.ecg.leads import read_ecg
+from cardiov.errors import ParameterError, ReviewError
+from cardiov.mapping import LEVELS, statements
+from cardiov.plots.paper import ecg_paper
+from cardiov.plots.style import data_title
+from cardiov.store.files import replacing
+from cardiov.store.results import read_predictions, save_table, simulated
+
+PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
+COLUMNS = ["case", "critical_value", "comment"]
+ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them tells of no one and no day
+SIMULATED_READER = "simulated-reader"
+NAMED = 20  # at most so many cases are named in an error
+
+
+# Going out
+
+
+def shuffled_cases(ecg_ids, seed: int = 0) -> pd.DataFrame:
+    """The key of a packet: which record is which case.
+
+    Cases are numbered from 1 in an order that depends on the seed and the set of records only, so a case's number says
+    nothing about its record.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``case``, with ``ecg_id``.
+    """
+    shuffled = np.random.default_rng(seed).permutation(np.sort(np.asarray(ecg_ids)))
+    return pd.DataFrame({"ecg_id": shuffled}, index=pd.RangeIndex(1, len(shuffled) + 1, name="case"))
+
+
+def empty_sheet(key: pd.DataFrame) -> pd.DataFrame:
+    """The sheet that a reader fills in: a row a case, ``critical_value`` and ``comment`` empty."""
+    return pd.DataFrame({"case": key.index, "critical_value": "", "comment": ""})
+
+
+def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=0) -> pd.DataFrame:
+    """Write the wrongly predicted records as a blinded packet, and the key to it elsewhere.
+
+    The packet holds ``cases.pdf`` (a page a case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
+    and ``README.txt``. Nothing in it tells of label, prediction, record, patient or file. It appears under its name
+    only when it is complete. Whoever reads the ECGs must have neither the key nor the predictions.
+
+    Parameters
+    ----------
+    dataset, run, split : str
+        Whose predictions: a name under ``results/``, one of its runs, and a split.
+    data : path
+        Its folder, in PTB-XL's layout.
+    packet, key : path
+        Folder to make, for the reader, and CSV to write outside of it: ``case``, ``ecg_id`` and ``dataset``.
+    seed : int
+        Of the order.
+
+    Returns
+    -------
+    DataFrame
+        The key.
+
+    Raises
+    ------
+    ReviewError, SignalError
+        If no record is predicted wrongly, a record is missing or unreadable, the packet is there already, or the key
+        lies inside it or belongs to another packet.
+    """
+    predictions = read_predictions(dataset, run).query("split == @split")
+    cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
+    files = _signal_files(cases, data)
+    content = cases.assign(dataset=dataset)
+    packet, key = Path(packet).absolute(), Path(key).absolute()
+    _refuse_places(packet, key, content)
+    with _whole_folder(packet) as folder:
+        _write_packet(folder, dataset, cases, files)
+        with replacing(key) as temporary:  # before the packet appears: a packet without its key would be worthless
+            content.to_csv(temporary, lineterminator="\n")
+    return cases
+
+
+def _write_packet(folder, dataset, cases, files):
+    _write_pages(files, folder / PAGES, simulated(dataset))
+    empty_sheet(cases).to_csv(folder / SHEET, index=False, lineterminator="\n")
+    (folder / INSTRUCTIONS).write_text(_instructions(dataset, len(cases)), encoding="utf-8")
+
+
+def _signal_files(cases, data):
+    """{case: path of the record}."""
+    if cases.empty:
+        raise ReviewError("no record of this run and split is predicted wrongly: check the run, and the split.")
+    names = read_metadata(data)["filename_hr"]
+    absent = cases.loc[~cases["ecg_id"].isin(names.index), "ecg_id"]
+    if len(absent):
+        raise ReviewError(
+            f"{len(absent)} wrongly predicted records are not in {data}, the first being {absent.iloc[0]}: give the "
+            "data folder that the run was trained on."
+        )
+    return {case: Path(data) / names[ecg_id] for case, ecg_id in cases["ecg_id"].items()}
+
+
+def _refuse_places(packet, key, content):
+    if packet.is_file() or (packet.is_dir() and any(packet.iterdir())):
+        raise ReviewError(f"{packet} is there already, and its sheet may be filled in: give a new folder.")
+    if key.is_relative_to(packet):
+        raise ReviewError(f"the key {key} lies inside the packet, where the reader would find it: give another place.")
+    if key.exists() and key.read_text(encoding="utf-8") != content.to_csv(lineterminator="\n"):
+        raise ReviewError(f"{key} is the key of another packet, which would be lost: give another place for this one.")
+
+
+@contextmanager
+def _whole_folder(path) -> Iterator[Path]:
+    """A temporary neighbour of the folder, moved into its place when it is complete, else deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp lets only its maker in
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_pages(files, path, artificial):
+    # matplotlib simplifies the traces by at most 0.04 mm, which leaves about 40 kB a page
+    with PdfPages(path, metadata=ANONYMOUS) as pages:
+        for case, file in tqdm(files.items(), unit=" cases", desc="drawing"):
+            ecg = read_ecg(file)
+            title = f"case {case}" + " (simulated ECG)" * artificial
+            pages.savefig(ecg_paper(ecg.signal, ecg.fs, title))
+
+
+def _instructions(dataset, count):
+    names = statements().reset_index().groupby("critical_value")["statement"].agg(", ".join)
+    lines = [fill(f"{k}  {LEVELS[k]}: {of_level}", 100, subsequent_indent="   ") for k, of_level in names.items()]
+    levels = "\n".join(lines)
+    return f"""Rereading of {count} ECGs ({data_title(dataset)})
+
+{PAGES} has one ECG a page: 25 mm/s, 10 mm/mV, three rows of four leads and a strip of lead II.
+{SHEET} has one row a case. For each case
+
+- find the statement that in your judgement fits the ECG best,
+- write the critical value of that statement, 0, 1, 2 or 3, into the column critical_value,
+- leave no case out, and change neither the case numbers nor the names of the columns.
+
+The column comment is yours. Cases are in random order. Please do not look the ECGs up elsewhere, and do not discuss
+them with others before the sheet is returned.
+
+The critical values of the SCP-ECG statements (Wei et al. 2022, Table 2):
+
+{levels}
+"""
+
+
+# Coming in
+
+
+def import_sheet(sheet, key, reader: str) -> Path:
+    """Check a filled sheet and write ``results/<dataset>/reviews/<reader>.csv``.
+
+    The file has ``ecg_id`` and ``critical_value``; comments stay in the sheet. Sheets that a spreadsheet program saved
+    with semicolons are read as well. A reader's earlier sheet is replaced.
+
+    Parameters
+    ----------
+    sheet, key : str or Path
+        The filled sheet, and the key that `export` wrote with it.
+    reader : str
+        Name of the reader in the results: letters, digits, "-" and "_".
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ReviewError
+        If the sheet or the key cannot be read, or the sheet has unknown cases, cases twice, values outside 0 to 3 or
+        cases without a value; all that is wrong is named at once.
+    ParameterError
+        If the reader's name is no name for a file.
+    """
+    if not re.fullmatch(r"[\w-]+", reader):
+        raise ParameterError(f"{reader!r} cannot name a reader: use letters, digits, '-' and '_' only.")
+    cases = _read_sheet(key, ["case", "ecg_id", "dataset"], "key").set_index("case")
+    filled = _read_sheet(sheet, COLUMNS[:2], "sheet")
+    if problems := _problems(filled, cases.index):
+        raise ReviewError(f"{sheet}: {'; '.join(problems)}: correct the sheet and import it again.")
+    readings = filled.set_index("case")["critical_value"].astype(int)
+    table = pd.DataFrame({"ecg_id": cases["ecg_id"].astype(int), "critical_value": readings}).sort_values("ecg_id")
+    return save_table(table.reset_index(drop=True), cases["dataset"].iloc[0], f"reviews/{reader}")
+
+
+def _read_sheet(path, columns, kind):
+    """A CSV as stripped texts, without rows that are empty."""
+    try:
+        # what a comment holds in another encoding does not matter, as long as the rest can be read
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            separator = ";" if ";" in file.readline() else ","
+            file.seek(0)
+            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ReviewError(f"{path} cannot be read as a {kind} ({error}): give the CSV file itself.") from error
+    missing = [column for column in columns if column not in table]
+    if missing or table.empty:
+        lacking = f"the column {', '.join(missing)}" if missing else "any row"
+        raise ReviewError(f"{path} lacks {lacking}: give the {kind} of this packet, with its first line unchanged.")
+    table = table[columns].apply(lambda column: column.str.strip())
+    return table[(table != "").any(axis=1)]
+
+
+def _problems(filled, cases):
+    """Everything that keeps a sheet from being imported, in words."""
+    case, value = filled["case"], filled["critical_value"]
+    known = case.isin(cases)
+    bad = filled[known & ~value.isin(["", *"0123"])]
+    valued = set(case[value != ""])
+    found = {
+        "unknown cases": [f"'{name}'" for name in case[~known]],
+        "cases listed more than once": list(dict.fromkeys(case[known & case.duplicated()])),
+        "values that are not 0, 1, 2 or 3": [f"'{row.critical_value}' for case {row.case}" for row in bad.itertuples()],
+        "cases without a value": [name for name in cases if name not in valued],
+    }
+    return [f"{name} ({len(items)}): {_listed(items)}" for name, items in found.items() if items]
+
+
+def _listed(items):
+    return ", ".join(items[:NAMED]) + (f" and {len(items) - NAMED} more" if len(items) > NAMED else "")
+
+
+# Simulated readers
+
+
+def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, seed: int = 0) -> Path:
+    """Let a simulated reader reread the wrongly predicted records, through key, sheet and `import_sheet`.
+
+    In the demo data the label is the truth by construction. The simulated reader reads it with the given accuracy and
+    otherwise takes a neighbouring value, knows nothing of the model, and therefore sides with the label about as often
+    as ``accuracy`` says: it shows the workflow and nothing about readers or models.
+
+    Returns
+    -------
+    Path
+        As from `import_sheet`; the reader is ``simulated-reader``.
+
+    Raises
+    ------
+    ParameterError
+        If the data set is not simulated.
+    """
+    if not simulated(dataset):
+        raise ParameterError(f"{dataset} is not simulated: import a reader's sheet instead of a simulated one.")
+    key = shuffled_cases(wrong(predictions)["ecg_id"], seed).assign(dataset=dataset)
+    label = predictions.set_index("ecg_id")["critical_value"][key["ecg_id"]].to_numpy()
+    readings = misread(label, accuracy, "adjacent", np.random.default_rng(seed))
+    with tempfile.TemporaryDirectory() as folder:
+        key.to_csv(Path(folder) / "key.csv")
+        empty_sheet(key).assign(critical_value=readings).to_csv(Path(folder) / SHEET, index=False)
+        return import_sheet(Path(folder) / SHEET, Path(folder) / "key.csv", SIMULATED_READER)

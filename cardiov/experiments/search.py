@@ -1,0 +1,288 @@
+"""Architecture search in the manner of RegNet: design spaces compared by the errors of networks sampled from them.
+
+The paper's network "is designed with the neural architecture space searching technique" of Radosavovic et al.,
+*Designing Network Design Spaces* (CVPR 2020, arXiv:2003.13678), and says no more. That technique compares not single
+networks but *spaces*: it samples networks of equal cost from each, trains them briefly and alike, and compares the
+distributions of their errors.
+
+Where this differs from RegNet: the widths' range, the kernels and the number of networks are those of `Settings`, which
+suit ECGs and the machine; the error is 1 - mean AUC, because the four critical values are not equally common. The test
+split takes no part: no network here reads its signals.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from cardiov.analysis.metrics import metrics
+from cardiov.data.cache import cache_at
+from cardiov.data.ptbxl import read_metadata
+from cardiov.errors import DataSetError, ParameterError
+from cardiov.mapping import CLASSES
+from cardiov.model import CardioV, CardioVConfig
+from cardiov.store.files import check_writable, replacing
+from cardiov.store.provenance import provenance
+from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
+from cardiov.training.config import VERSION, TrainingConfig
+from cardiov.training.run import fit
+
+SPACES = {
+    "any": "every stage has its own width and depth",
+    "growing": "widths and depths never fall from one stage to the next (RegNet's AnyNetX_E)",
+}
+STAGES = 7  # as in the paper
+SEARCHED = ("depths", "widths", "group_width", "kernel", "squeeze_excitation")
+LEAST = 0.75  # of the budget's multiply-adds, so that networks of a like cost are compared
+TRIES = 500  # draws in a row outside the budget after which it counts as impossible
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The spaces, the budget and the brief training; what is not searched (stem, dropout) is the reference's."""
+
+    rate: float  # of the signals, in Hz
+    models: int  # networks a space; every other one has squeeze-excitation
+    epochs: int  # of the ordinal loss, for each network
+    reference: dict  # fields of CardioVConfig of the paper's network, or of its narrow version
+    reference_seeds: int  # how often the reference is trained
+    max_parameters: int
+    max_multiply_adds: int  # and `LEAST` of it at least
+    max_width: int  # channels; widths are log-uniform multiples of the group width
+    max_depth: int  # blocks a stage, from 1
+    kernels: tuple
+    group_widths: tuple
+    batch_size: int
+    micro_batch: int
+    learning_rate: float
+    weight_decay: float
+    precision: str = "32-true"
+    seed: int = 0  # of the sampling and of the training
+
+    def __post_init__(self):
+        for name in ("kernels", "group_widths"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.models < 2 or self.epochs < 1 or self.reference_seeds < 1:
+            raise ParameterError(
+                f"models = {self.models}, epochs = {self.epochs} and reference_seeds = {self.reference_seeds} make no "
+                "search: give at least 2 models, 1 epoch and 1 seed."
+            )
+
+
+# Sampling
+
+
+def count(model, samples):
+    """Parameters and multiply-adds of a network, read off its modules without memory for its weights.
+
+    Parameters
+    ----------
+    model : dict
+        Fields of CardioVConfig.
+    samples : int
+        Length of the input.
+
+    Returns
+    -------
+    dict
+        ``parameters`` and ``multiply_adds``.
+    """
+    with torch.device("meta"):
+        table = pd.DataFrame(CardioV(CardioVConfig(**model)).stage_table(samples))
+    return table[["parameters", "multiply_adds"]].sum().to_dict()
+
+
+def grows(model):
+    """Whether widths and depths never fall from one stage to the next, which makes it of the space "growing"."""
+    config = CardioVConfig(**model)
+    return all(list(numbers) == sorted(numbers) for numbers in (config.widths, config.depths))
+
+
+def within(counts, settings):
+    """Whether the counts of `count` obey the budget."""
+    cost, most = counts["multiply_adds"], settings.max_multiply_adds
+    return counts["parameters"] <= settings.max_parameters and LEAST * most <= cost <= most
+
+
+def sample(space, settings, samples):
+    """Draw networks from a design space, by rejection of those outside the budget; none comes twice.
+
+    Parameters
+    ----------
+    space : str
+        One of `SPACES`.
+    settings : Settings
+    samples : int
+        Length of the input, on which multiply-adds depend.
+
+    Returns
+    -------
+    list of dict
+        Fields of CardioVConfig. They depend on the settings, not on the machine.
+
+    Raises
+    ------
+    ParameterError
+        If the space is unknown, or so few of its networks obey the budget that none is found in `TRIES` draws.
+    """
+    if space not in SPACES:
+        raise ParameterError(f"there is no design space {space!r}: choose among {', '.join(SPACES)}.")
+    rng = np.random.default_rng([settings.seed, list(SPACES).index(space)])
+    found = []
+    while len(found) < settings.models:
+        found.append(_sample_one(rng, space, settings, samples, found))
+    return found
+
+
+def _sample_one(rng, space, settings, samples, found):
+    for _ in range(TRIES):
+        model = _draw(rng, space, settings) | {"squeeze_excitation": len(found) % 2 == 0}
+        if model not in found and within(count(model, samples), settings):
+            return model
+    raise ParameterError(
+        f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} "
+        f"parameters and {LEAST * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
+        f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
+    )
+
+
+def _draw(rng, space, settings):
+    """One network of the space, whatever it costs."""
+    group = int(rng.choice(settings.group_widths))
+    groups = np.exp(rng.uniform(0, np.log(settings.max_width // group + 1), STAGES)).astype(int)  # log-uniform, from 1
+    depths = rng.integers(1, settings.max_depth + 1, STAGES)
+    if space == "growing":
+        groups, depths = np.sort(groups), np.sort(depths)
+    drawn = {"depths": depths.tolist(), "widths": (group * groups).tolist(), "group_width": group}
+    fixed = {name: value for name, value in settings.reference.items() if name not in SEARCHED}
+    return fixed | drawn | {"kernel": int(rng.choice(settings.kernels))}
+
+
+# Training
+
+
+def search(settings, data, dataset):
+    """Sample, train and validate all networks of a search, or finish one that was interrupted.
+
+    Each network leaves its run in ``build/<dataset>/search``, where it is found again by its configuration; what comes
+    of them all goes to ``results/<dataset>/search.csv`` (see `train_models`) and the settings to
+    ``results/<dataset>/runs/search/provenance.json``.
+
+    Parameters
+    ----------
+    settings : Settings
+    data : Path
+        Folder in PTB-XL's layout.
+    dataset : str
+        Names the folders of the results.
+
+    Raises
+    ------
+    ParameterError
+        If the budget cannot be met.
+    DataSetError
+        If the validation split lacks a critical value, which leaves the mean AUC undefined.
+    """
+    check_writable(search_provenance_path(dataset).parent)
+    cache = cache_at(data, build_dir(dataset), settings.rate)
+    metadata = read_metadata(data).loc[cache.ecg_ids]
+    models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
+    run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
+    about = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
+    save_table(models, dataset, "search")
+    with replacing(search_provenance_path(dataset)) as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def train_models(settings, cache, metadata, folder):
+    """Train the networks of all spaces and the reference, all alike, and validate them.
+
+    Parameters
+    ----------
+    settings : Settings
+    cache : cardiov.data.cache.Cache
+    metadata : DataFrame
+        Of `cardiov.data.ptbxl.read_metadata`, one row for each record of the cache in its order.
+    folder : Path
+        Keeps one run a network.
+
+    Returns
+    -------
+    DataFrame
+        One row a network: ``role`` ("sampled" or "reference"), ``space``, ``seed``, the configuration (`SEARCHED`),
+        ``parameters``, ``multiply_adds``, ``error`` (1 - mean AUC on the validation split), ``mae`` (there) and
+        ``seconds`` of training.
+    """
+    # fit predicts what is called "test"; held out under another name, its signals are never read
+    metadata = metadata.assign(split=metadata["split"].replace("test", "held out"))
+    _check_validation(metadata)
+    candidates = _candidates(settings, cache.shape[2])
+    rows = []
+    for candidate in tqdm(candidates, desc="networks"):
+        counts = count(candidate["model"], cache.shape[2])
+        outcome = _train(settings, candidate, cache, metadata, Path(folder))
+        rows.append(_row(candidate) | counts | outcome)
+    return pd.DataFrame(rows)
+
+
+def _check_validation(metadata):
+    present = set(metadata.loc[metadata["split"] == "validation", "critical_value"])
+    if absent := sorted(set(CLASSES) - present):
+        raise DataSetError(
+            f"the validation split (fold 9) has no record of critical value {', '.join(map(str, absent))}, so the mean "
+            "AUC of a network is undefined: search on a larger data set."
+        )
+
+
+def _candidates(settings, samples):
+    """All networks to train: the reference with each of its seeds, then those sampled from each space."""
+    reference, seeds = dict(settings.reference), range(settings.seed, settings.seed + settings.reference_seeds)
+    space = "growing" if grows(reference) else "any"
+    found = [{"role": "reference", "space": space, "seed": seed, "model": reference} for seed in seeds]
+    for space in SPACES:
+        sampled = {"role": "sampled", "space": space, "seed": settings.seed}
+        found += [{**sampled, "model": model} for model in sample(space, settings, samples)]
+    return found
+
+
+def _row(candidate):
+    """What identifies a network in the table: stages joined by spaces, as in "2 2 2 3 3 4 4"."""
+    config = asdict(CardioVConfig(**candidate["model"]))
+    identity = {name: candidate[name] for name in ("role", "space", "seed")}
+    stages = {name: " ".join(map(str, config[name])) for name in ("depths", "widths")}
+    return identity | {name: config[name] for name in SEARCHED} | stages
+
+
+def _train(settings, candidate, cache, metadata, folder):
+    """Train one network, unless it is trained already; its error, MAE and seconds."""
+    shared = ("batch_size", "micro_batch", "learning_rate", "weight_decay", "precision")
+    config = TrainingConfig(
+        **{name: getattr(settings, name) for name in shared}, seed=candidate["seed"], model=candidate["model"],
+        pretrain_epochs=0, finetune_epochs=settings.epochs, schedule="one-cycle",
+    )  # fmt: skip
+    folder = folder / hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
+    with redirect_stdout(sys.stderr):  # progress is no result of a notebook
+        history = fit(config, cache, metadata, folder, folder)
+    os.truncate(folder / "weights.safetensors", 0)  # only its name is needed, to recognise the run as finished
+    found = metrics(pd.read_csv(folder / "predictions.csv"))
+    return {"error": 1 - found["auc_mean"], "mae": found["mae"], "seconds": history["seconds"].sum()}
+
+
+def read_settings(dataset):
+    """The settings of a stored search.
+
+    Raises
+    ------
+    DataSetError
+        If there is none.
+    """
+    path = existing(search_provenance_path(dataset), NO_SEARCH)
+    return Settings(**json.loads(path.read_text(encoding="utf-8"))["run"]["config"])

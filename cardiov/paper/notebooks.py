@@ -1,0 +1,101 @@
+"""Run a notebook by papermill, so that its result appears only when the whole of it has run."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from cardiov.errors import NotebookError, ParameterError
+from cardiov.store.files import ROOT, replacing, shown
+
+
+def run_notebook(source, target, parameters: dict) -> Path:
+    """Execute a notebook; what its cells print is shown on stderr as it comes.
+
+    The executed notebook carries no times, no interpreter version and no progress bars, so that equal results are
+    equal files.
+
+    Parameters
+    ----------
+    source, target : str or Path
+        May be the same file.
+    parameters : dict
+        New values for names that the cell tagged ``parameters`` sets.
+
+    Returns
+    -------
+    Path
+        The target.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is not in that cell.
+    NotebookError
+        If the notebook is missing or a cell fails; what has run is kept as ``<target>.failed.ipynb``.
+    """
+    source, target = Path(source), Path(target)
+    _check_parameters(source, parameters)
+    failed = target.with_suffix(".failed.ipynb")
+    with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
+        failed.unlink(missing_ok=True)
+        executed = Path(scratch) / source.name
+        try:
+            _execute(source, executed, parameters)
+        except NotebookError as error:
+            with replacing(failed) as kept:
+                shutil.copyfile(executed, kept)
+            raise NotebookError(f"{str(error).rstrip('.')} (what has run is kept in {shown(failed)}).") from error
+        temporary.write_text(nbformat.writes(_cleaned(nbformat.read(executed, as_version=4))) + "\n", encoding="utf-8")
+    return target
+
+
+def _check_parameters(source, parameters):
+    try:
+        known = papermill.inspect_notebook(source)
+    except (OSError, ValueError) as error:
+        raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ParameterError(
+            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
+        )
+
+
+def _execute(source, executed, parameters):
+    # the paths in the notebooks are anchored on the package, but a kernel should not depend on the caller's folder
+    settings = {"cwd": str(ROOT), "progress_bar": False, "stdout_file": sys.stderr, "stderr_file": sys.stderr}
+    try:
+        papermill.execute_notebook(str(source), str(executed), parameters, **settings)
+    except PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}".strip().rstrip(".")
+        raise NotebookError(f"{shown(source)} stopped in cell [{error.exec_count}] with {reason}.") from error
+    except DeadKernelError as error:
+        raise NotebookError(
+            f"{shown(source)} stopped because its kernel died: it was killed, or memory ran out; run it again with "
+            "more memory free."
+        ) from error
+
+
+def _cleaned(notebook):
+    """The notebook without what differs from run to run: times, versions, progress on stderr and widgets."""
+    for name in ("papermill", "widgets"):
+        notebook.metadata.pop(name, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"  # papermill draws a new one each time
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)  # papermill adds an empty list to every cell
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:  # a widget's view has a new name each time, and is nothing without its kernel
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook

@@ -1,0 +1,230 @@
+"""Reproduced against published, and regenerated against committed, by tolerances that were fixed before the runs.
+
+``results/published.csv`` holds every published figure that is known, ``results/tolerances.csv`` what counts as equal.
+"""
+
+import io
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from cardiov.data.ptbxl import VERSIONS
+from cardiov.errors import ComparisonError, DataSetError
+from cardiov.store.files import ROOT
+from cardiov.store.provenance import git
+from cardiov.store.results import read_scalars, simulated
+
+RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
+WHOLE = 0.99  # share of these records above which a data set counts as PTB-XL, whatever its version
+# the whole data set; real ECGs; a cardiologist's readings of the whole; nothing but other published figures
+NEEDS = ("PTB-XL", "ECGs", "readings", "arithmetic")
+RELATIONS = {">": float.__gt__, "<": float.__lt__}
+
+
+def _tolerances(comparison):
+    table = pd.read_csv(ROOT / "results" / "tolerances.csv", dtype=str, keep_default_na=False)
+    return table[table["comparison"] == comparison].to_dict("records")
+
+
+def _within(value, reference, rule):
+    """Whether a number is as near to its reference as the rule asks; an infinite tolerance takes anything."""
+    absolute, relative = float(rule["absolute"] or 0), float(rule["relative"] or 0)
+    if absolute == float("inf"):
+        return True
+    try:
+        return abs(float(value) - float(reference)) <= absolute + relative * abs(float(reference)) + 1e-12
+    except (TypeError, ValueError):
+        return False
+
+
+# Reproduced against published
+
+
+def compare_with_published(dataset: str) -> pd.DataFrame:
+    """Every published figure beside the reproduced one.
+
+    Returns
+    -------
+    DataFrame
+        ``where``, ``quantity``, ``published``, ``reproduced`` (with its 95 % interval where there is one),
+        ``tolerance``, ``verdict`` ("pass", "fail", "not comparable on this data", "not available")
+        and ``reason``.
+
+    Raises
+    ------
+    DataSetError
+        If the data set's notebook 01, which counts its records, has not run.
+    """
+    scalars = read_scalars(dataset)
+    if "01_dataset.records" not in scalars:
+        raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
+    published = pd.read_csv(ROOT / "results" / "published.csv", dtype=str, keep_default_na=False)
+    tolerances = {(rule["table"], rule["column"]): rule for rule in _tolerances("published")}
+    rows = [_judged(figure, scalars, tolerances, dataset) for figure in published.to_dict("records")]
+    return pd.DataFrame(rows)
+
+
+def _judged(figure, scalars, tolerances, dataset):
+    rule = tolerances.get((figure["where"], figure["quantity"]))
+    verdict, reason = _verdict(figure, scalars, rule, _limits(dataset, scalars))
+    return {
+        "where": figure["where"],
+        "quantity": figure["quantity"],
+        "published": " ".join(filter(None, [figure["published"], figure["unit"]])),
+        "reproduced": _reproduced(figure, scalars),
+        "tolerance": _shown_tolerance(rule) if figure["relation"] == "=" and rule else "",
+        "verdict": verdict,
+        "reason": " ".join(filter(None, [reason, figure["note"]])),
+    }
+
+
+def _limits(dataset, scalars):
+    """Why this data set cannot stand for what a figure needs, by that need; nothing where it can."""
+    if simulated(dataset):
+        return dict.fromkeys(("PTB-XL", "ECGs", "readings"), "The data are simulated.")
+    share = scalars["01_dataset.records"] / RECORDS
+    limits = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
+    limits = {} if share > WHOLE else limits
+    read = "07_agreement.reader_label" in scalars
+    return limits if read else limits | {"readings": "No cardiologist's readings have been imported."}
+
+
+def _verdict(figure, scalars, rule, limits):
+    if figure["needs"] not in NEEDS:
+        return figure["needs"], ""
+    if figure["published"] == "not available":
+        return "not available", ""
+    if figure["needs"] in limits:
+        return "not comparable on this data", limits[figure["needs"]]
+    # a claim about an order is against another scalar or a plain number
+    value, other = (scalars.get(figure[name], figure[name]) for name in ("scalar", "than"))
+    try:
+        passed = _holds(figure, float(value), other, rule)
+    except (TypeError, ValueError):
+        return "not comparable on this data", "The data do not give this figure."
+    return ("pass" if passed else "fail"), ""
+
+
+def _holds(figure, value, other, rule):
+    if figure["relation"] == "=":
+        return _within(value, figure["published"], rule)
+    return RELATIONS[figure["relation"]](value, float(other))
+
+
+def _reproduced(figure, scalars):
+    text = with_interval(figure["scalar"], scalars)
+    other = with_interval(figure["than"], scalars)
+    return f"{text} against {other}" if text and other else text
+
+
+def with_interval(key: str, scalars: dict) -> str:
+    """A scalar of `cardiov.store.results.read_scalars` as text, with its 95 % interval where it has one; "" without it."""
+    value, low, high = (scalars.get(key + end) for end in ("", "_low", "_high"))
+    if value is None:
+        return ""
+    return _number(value) if low is None or high is None else f"{_number(value)} ({_number(low)} to {_number(high)})"
+
+
+def _number(value):
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
+
+
+def _shown_tolerance(rule):
+    parts = [rule["absolute"], f"{float(rule['relative']):.1%}" if rule["relative"] else ""]
+    given = " + ".join(part for part in parts if part not in ("", "0"))
+    return f"± {given}" if given else "exact"
+
+
+# Regenerated against committed
+
+
+def compare_with_committed(dataset: str) -> pd.DataFrame | None:
+    """Cells of the data set's tables and scalars that differ from those of the last commit.
+
+    Predictions, histories, provenance and figures are left out: they differ between processors, and the tables that
+    are made of them are compared. So are readers' reviews, which are no result but go into one.
+
+    Returns
+    -------
+    DataFrame or None
+        ``table``, ``row``, ``column``, ``committed``, ``regenerated`` and ``within`` (the tolerance), one row a
+        differing cell; None where nothing is committed.
+    """
+    listed = git("ls-tree", "-r", "--name-only", "HEAD", f"results/{dataset}/") or ""
+    names = [name for name in listed.split() if re.fullmatch(r"(?!.*/(runs|reviews)/).*\.(csv|json)", name)]
+    if not names:
+        return None
+    rules = _tolerances("committed")
+    found = [cell for name in names for cell in _differing_cells(dataset, name, rules)]
+    return pd.DataFrame(found, columns=["table", "row", "column", "committed", "regenerated", "within"])
+
+
+def _differing_cells(dataset, name, rules):
+    table = str(PurePosixPath(name).relative_to(f"results/{dataset}"))
+    path = ROOT / name
+    if not path.exists():
+        return [_cell(table, "", "", "a table", "missing", False)]
+    suffix = path.suffix
+    old, new = _read(git("show", f"HEAD:{name}"), suffix), _read(path.read_text(encoding="utf-8"), suffix)
+    if list(old) != list(new):
+        return [_cell(table, "", "columns", _list(old, new), _list(new, old), False)]
+    if len(old) != len(new):
+        return [_cell(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
+    differing = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
+    return [_compared(table, old, new, row, column, rules) for row, column in differing]
+
+
+def _read(text, suffix):
+    """A table of strings, so that equal means equal as written; scalars are a table of one row."""
+    if suffix == ".json":
+        return pd.DataFrame([{key: str(value) for key, value in json.loads(text).items()}])
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+
+
+def _list(these, others):
+    return ", ".join(column for column in these if column not in set(others)) or "another order"
+
+
+def _compared(table, old, new, row, column, rules):
+    name, committed, regenerated = old.columns[column], old.iat[row, column], new.iat[row, column]
+    rule = _rule(rules, table, " ".join(old.iloc[row]), name)
+    label = old.iat[row, 0] if table.endswith(".csv") else ""
+    return _cell(table, label, name, committed, regenerated, _within(regenerated, committed, rule))
+
+
+def _rule(rules, table, row, column):
+    """The first rule whose patterns fit; `row` is the text of all its cells, and "rows" stands for their number."""
+    place = {"table": table, "row": row, "column": column}
+    fitting = (rule for rule in rules if all(fnmatch(place[name], rule[name] or "*") for name in place))
+    return next(fitting, {"absolute": 0, "relative": 0})
+
+
+def _cell(table, row, column, committed, regenerated, within):
+    return {"table": table, "row": row, "column": column, "committed": committed, "regenerated": regenerated,
+            "within": within}  # fmt: skip
+
+
+def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
+    """The outcome of `compare_with_committed` in one sentence.
+
+    Raises
+    ------
+    ComparisonError
+        If a cell is outside its tolerance.
+    """
+    if cells is None:
+        return f"results/{dataset} is not committed, so there is nothing to compare with."
+    outside = cells[~cells["within"].astype(bool)]
+    if len(outside):
+        raise ComparisonError(
+            f"{len(outside)} cells of results/{dataset} differ from the committed ones by more than "
+            f"results/tolerances.csv allows, the first being {outside.iloc[0]['column']} in {outside.iloc[0]['table']}: "
+            "find out why, or commit the new results to accept them."
+        )
+    return (
+        f"results/{dataset} agrees with what is committed; cells that differ as results/tolerances.csv allows (trained numbers "
+        f"differ between processors): {len(cells)}."
+    )

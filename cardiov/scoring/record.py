@@ -1,0 +1,284 @@
+"""Score an ECG: the one function behind Python, the command line, the notebooks and the page.
+
+What a network was trained on decides how it is asked: its weights file says the sampling rate, the temperature of its
+probabilities and the level of its prediction sets (`cardiov.experiments.shipping`), and a record longer than 10 s, the length that
+it was trained and tested on, is scored in windows of 10 s, of which the gravest is reported and all are listed.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cardiov import mapping
+from cardiov.ecg.filters import prepare_signal, whole_microvolts
+from cardiov.ecg.leads import ECG, LEADS, check_signal, read_ecg
+from cardiov.ecg.quality import quality_warnings
+from cardiov.errors import CheckpointError, SignalError
+from cardiov.model import CardioV
+from cardiov.objectives import OBJECTIVES, objective_of
+from cardiov.ordinal import THRESHOLDS, monotone_probabilities
+from cardiov.scoring.calibration import prediction_sets
+
+NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
+WINDOW = 10.0  # s, the records of PTB-XL
+COVERAGE = 0.9  # of the prediction set
+BATCH = 16  # windows at once; more no longer fit into a core's cache
+BATCH_GPU = 256
+EXAMPLES = (("NORM", "SR"), ("CRBBB", "1AVB", "SBRAD"), ("AFIB", "CLBBB", "LVH"), ("AMI", "IMI", "3AVB"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Score of one stretch of a record."""
+
+    start: float  # s from the record's beginning
+    seconds: float
+    critical_value: int
+    probabilities: tuple[float, ...]  # of the critical values 0 to 3
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network says about one ECG.
+
+    Attributes
+    ----------
+    record : str
+        Name of the record.
+    critical_value : int
+        The most probable one, 0 (no risk) to 3 (high risk).
+    meaning : str
+        It in words.
+    probabilities : ndarray, shape (4,)
+        Of the critical values, after temperature scaling.
+    prediction_set : tuple of two int, or None
+        Lowest and highest critical value of a range that holds the label for 90 % of records like those of the
+        network's training (see `cardiov.analysis.probabilities`); none for weights without its level, or of several windows,
+        for the gravest of which nothing is promised.
+    warnings : tuple of str
+        What speaks against trusting the signal.
+    windows : tuple of Window
+        All stretches that were scored, in order of time.
+    window : int
+        Which of them is reported: that of the highest critical value, of equals that of the highest expected value.
+    seconds, fs : float
+        Length of the record in s and its sampling rate in Hz.
+    model : str
+        Name of the weights.
+    rate : float
+        Sampling rate in Hz that the network was asked at.
+    heat : ndarray of float32, shape (7, n), or None
+        On request: the evidence that each stage finds in the reported window (`cardiov.scoring.gradcam.heat_maps`), at `rate`.
+    """
+
+    record: str
+    critical_value: int
+    meaning: str
+    probabilities: np.ndarray
+    prediction_set: tuple[int, int] | None
+    warnings: tuple[str, ...]
+    windows: tuple[Window, ...]
+    window: int
+    seconds: float
+    fs: float
+    model: str
+    rate: float
+    heat: np.ndarray | None = None
+
+    def as_dict(self) -> dict:
+        """All but the heat, as JSON takes it; probabilities to six digits."""
+        told = {**asdict(self), "probabilities": self.probabilities.tolist()}
+        del told["heat"]
+        for part in (told, *told["windows"]):
+            part["probabilities"] = [round(p, 6) for p in part["probabilities"]]
+        return {**told, "notice": NOT_A_DEVICE}
+
+
+@cache
+def meaning(critical_value: int) -> str:
+    """A critical value in words, with examples of the statements that have it."""
+    names = [mapping.description(code) for code in EXAMPLES[critical_value]]
+    return (
+        f"{mapping.LEVELS[critical_value]}: it resembles ECGs whose findings have the critical value {critical_value}, "
+        f"such as {', '.join(names[:-1])} or {names[-1]}; which of them, it does not say"
+    )
+
+
+def load_model(name_or_path=None) -> CardioV:
+    """A network from its weights file, kept for the next call while the file stays as it is.
+
+    Parameters
+    ----------
+    name_or_path : str or path, optional
+        As in `CardioV.from_pretrained`; by default the weights that come with the package.
+
+    Raises
+    ------
+    CheckpointError
+        If they cannot be read.
+    """
+    path = Path(name_or_path or "")
+    return _load(name_or_path, path.stat().st_mtime_ns if path.is_file() else None)
+
+
+@lru_cache(maxsize=2)
+def _load(name_or_path, _changed):
+    return CardioV.from_pretrained(*([] if name_or_path is None else [name_or_path]))
+
+
+def score(ecg_or_path, model=None, heat=False) -> Score:
+    """Estimate the critical value of one ECG.
+
+    Parameters
+    ----------
+    ecg_or_path : ECG, path, or mapping of str to bytes
+        What `cardiov.read_ecg` gives or takes.
+    model : CardioV, str or path, optional
+        A network, or the name or file of its weights; by default the one that comes with the package.
+    heat : bool
+        Whether to compute heat maps too.
+
+    Returns
+    -------
+    Score
+
+    Raises
+    ------
+    SignalError
+        If the ECG cannot be read.
+    CheckpointError
+        If the weights cannot be read or do not say how to be asked.
+    ParameterError
+        If heat is asked of a network without the ordinal head.
+    """
+    ecg = _checked(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
+    return score_all([ecg], model, heat)[0]
+
+
+def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
+    """Score several ECGs that were read by `cardiov.read_ecg`; as `score`, but windows of equal length together."""
+    if not isinstance(model, CardioV):
+        model = load_model(model)
+    cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
+    windows = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
+    probabilities = _probabilities(model, windows)
+    scores = []
+    for ecg, spans in zip(ecgs, cuts, strict=True):
+        score = _score(ecg, [_window(ecg, span, next(probabilities)) for span in spans], model)
+        if heat:
+            score = replace(score, heat=_heat(model, _prepared(ecg, spans[score.window], rate), score.critical_value))
+        scores.append(score)
+    return scores
+
+
+def _checked(ecg):
+    """An ECG that someone made, refused where `read_ecg` would have refused it."""
+    shape = np.shape(ecg.signal)
+    if len(shape) != 2 or shape[0] != len(LEADS) or not np.isfinite(ecg.signal).all():
+        raise SignalError(
+            f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "
+            "leads I II III aVR aVL aVF V1 to V6."
+        )
+    check_signal(ecg.signal, ecg.fs, "the ECG")
+    return replace(ecg, signal=np.asarray(ecg.signal, np.float32))
+
+
+def _rate(model):
+    """Sampling rate in Hz at which the network was trained."""
+    about = {**model.metadata.get("run", {}), **model.metadata.get("preprocessing", {})}
+    if "rate" not in about:
+        raise CheckpointError(
+            "the weights do not say at which sampling rate they were trained: take weights that `python -m cardiov train` "
+            "or `ship` wrote."
+        )
+    return about["rate"]
+
+
+def _cut(ecg):
+    """(first, last) sample of each window: the whole record, or stretches of 10 s, evenly spread from end to end."""
+    n, length = ecg.signal.shape[1], round(WINDOW * ecg.fs)
+    if n <= length:
+        return [(0, n)]
+    starts = np.linspace(0, n - length, -(-n // length)).round().astype(int)
+    return [(int(start), int(start) + length) for start in starts]
+
+
+def _prepared(ecg, span, rate):
+    """One window as the network's records were prepared: (12, n) in mV, in whole µV."""
+    return whole_microvolts(prepare_signal(ecg.signal[:, slice(*span)], ecg.fs, rate))
+
+
+def _probabilities(model, windows):
+    """Probabilities (4,) of each prepared window, in their order; those of equal length are asked in batches."""
+    found, waiting = {}, defaultdict(list)
+    batch = BATCH if model.head.weight.device.type == "cpu" else BATCH_GPU
+    for row, window in enumerate(windows):
+        alike = waiting[window.shape[1]]
+        alike.append((row, window))
+        if len(alike) == batch:
+            found |= _ask(model, waiting.pop(window.shape[1]))
+    for alike in waiting.values():
+        found |= _ask(model, alike)
+    return iter(found[row] for row in range(len(found)))
+
+
+def _ask(model, alike):
+    rows, windows = zip(*alike, strict=True)
+    with torch.inference_mode():
+        outputs = model(torch.from_numpy(np.stack(windows)).to(model.head.weight.device)).cpu()  # (B, 12, n) -> (B, m)
+    return dict(zip(rows, _decoded(model, outputs.double()), strict=True))
+
+
+def _decoded(model, outputs):
+    """Outputs (B, m) to probabilities (B, 4), never negative."""
+    objective = objective_of(model)
+    if objective == "regression":
+        raise CheckpointError("a network trained by regression gives no probabilities: take ordinal weights.")
+    ordered = objective in ("ordinal", "coral")
+    probabilities = monotone_probabilities if ordered else OBJECTIVES[objective].probabilities
+    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy().clip(0, 1) + 0.0  # neither -1e-17 nor -0.0
+
+
+def _window(ecg, span, probabilities):
+    start, seconds = span[0] / ecg.fs, (span[1] - span[0]) / ecg.fs
+    return Window(start, seconds, int(probabilities.argmax()), tuple(probabilities.tolist()))
+
+
+def _score(ecg, windows, model):
+    gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, _expected(windows[i])))
+    told = windows[gravest]
+    return Score(
+        record=str(ecg.meta.get("record", "")), critical_value=told.critical_value, meaning=meaning(told.critical_value),
+        probabilities=np.array(told.probabilities), prediction_set=_set(model, windows), warnings=quality_warnings(ecg),
+        windows=tuple(windows), window=gravest, seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model),
+        rate=_rate(model),
+    )  # fmt: skip
+
+
+def _expected(window):
+    return float(np.dot(window.probabilities, range(THRESHOLDS + 1)))
+
+
+def _set(model, windows):
+    level = model.metadata.get("levels", {}).get(str(COVERAGE))
+    if level is None or len(windows) > 1:
+        return None
+    low, high = prediction_sets([windows[0].probabilities], level)
+    return int(low[0]), int(high[0])
+
+
+def _heat(model, window, critical_value):
+    from cardiov.scoring.gradcam import heat_maps  # takes a second to import
+
+    return heat_maps(model, window, critical_value)
+
+
+def model_name(model) -> str:
+    """Name of a network's weights, plainly labelled if they were trained on simulated ECGs."""
+    name = model.metadata.get("name", "unnamed")
+    return f"{name} (trained on simulated ECGs)" if model.metadata.get("data") == "simulated" else name

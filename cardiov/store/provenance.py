@@ -1,0 +1,74 @@
+"""What made a result: code version, packages, processor and time."""
+
+import platform
+import re
+import shutil
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from cardiov.store.files import ROOT
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints, or None outside a git repository and before the first commit."""
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def copy_committed(folder: Path) -> None:
+    """Copy results and figures as git has them staged (outside git: as they are), beside a link to the data.
+
+    A folder made so can stand in for the repository (``CARDIOV_ROOT``): its results belong to the notebooks' stored
+    outputs, whatever a run on this machine has made since, and what is written there is lost with it.
+    """
+    names = git("ls-files", "--", "results", "figures")
+    if names:
+        git("checkout-index", f"--prefix={folder}/", "--", *names.splitlines())
+    else:
+        for name in ("results", "figures"):
+            shutil.copytree(ROOT / name, folder / name)
+    folder.mkdir(parents=True, exist_ok=True)  # git makes none where nothing is staged
+    (folder / "data").symlink_to(ROOT / "data")
+
+
+def processor() -> str:
+    """Name of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _package_versions() -> dict[str, str]:
+    required = metadata.requires("cardiov") or []
+    names = sorted({re.match(r"[\w.-]+", line)[0] for line in required if "extra ==" not in line})
+    return {name: metadata.version(name) for name in names}
+
+
+def provenance() -> dict:
+    """What made a result: code version, packages, interpreter, processor and time.
+
+    Returns
+    -------
+    dict
+        ``commit`` (None outside a git repository), ``code_changed`` (whether anything but results and figures differs
+        from the commit), ``packages``, ``python``, ``platform``, ``processor`` and ``time`` (UTC, ISO 8601).
+    """
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--", ".", ":!results", ":!figures")
+    return {
+        "commit": commit and commit.strip(),
+        "code_changed": bool(changes),
+        "packages": _package_versions(),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }

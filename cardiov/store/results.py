@@ -1,0 +1,280 @@
+"""Where results lie, and how tables, figures and single numbers are saved and read."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from cardiov.errors import DataSetError
+from cardiov.store.files import ROOT, replacing, shown
+
+FIGURE_DPI = 200
+# six digits are more than any result here carries, and hide the last-digit noise of summation order
+FLOAT_FORMAT = "%.6g"
+
+
+def results_dir(dataset: str) -> Path:
+    """Folder of a data set's tables, predictions and report."""
+    return ROOT / "results" / dataset
+
+
+def figures_dir(dataset: str) -> Path:
+    """Folder of a data set's figures, each with the CSV of what it plots."""
+    return ROOT / "figures" / dataset
+
+
+def build_dir(dataset: str) -> Path:
+    """Folder of what is never committed: stamps, signal cache, weights, executed notebooks."""
+    return ROOT / "build" / dataset
+
+
+def simulated(dataset: str) -> bool:
+    """Whether a data set's name says that it is simulated; make lets no other data set have such a name."""
+    return "demo" in dataset.lower()
+
+
+# Writing
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    with replacing(path) as temporary:
+        # a bare row count as index says nothing, a named index does, even one that runs from 1 to n
+        indexed = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
+        frame.to_csv(temporary, index=indexed, float_format=FLOAT_FORMAT, lineterminator="\n")
+    return path
+
+
+def save_table(frame: pd.DataFrame, dataset: str, name: str) -> Path:
+    """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
+
+    The index is written unless it only counts the rows.
+    """
+    return _write_csv(frame, results_dir(dataset) / f"{name}.csv")
+
+
+def save_figure(figure, data: pd.DataFrame, dataset: str, name: str) -> Path:
+    """Write a figure to ``figures/<dataset>/<name>.png`` and what it plots to the CSV of the same name.
+
+    The PNG carries no date and no software version, so the same figure is the same file.
+    """
+    path = figures_dir(dataset) / f"{name}.png"
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata={"Software": None})
+    _write_csv(data, path.with_suffix(".csv"))
+    return path
+
+
+def save_scalars(dataset: str, name: str, scalars: dict) -> Path:
+    """Write single numbers to ``results/<dataset>/scalars/<name>.json``, floats with six significant digits."""
+    path = results_dir(dataset) / "scalars" / f"{name}.json"
+    with replacing(path) as temporary:
+        plain = {key: _plain(value) for key, value in scalars.items()}
+        temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _plain(value):
+    """A scalar as JSON knows it: no NumPy types, floats rounded, None for NaN."""
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, float):
+        return value
+    return float(FLOAT_FORMAT % value) if math.isfinite(value) else None
+
+
+def read_scalars(dataset: str) -> dict:
+    """All single numbers of a data set, keyed ``<name>.<key>`` after the file that holds them."""
+    files = sorted((results_dir(dataset) / "scalars").glob("*.json"))
+    contents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    return {f"{name}.{key}": value for name, content in contents.items() for key, value in content.items()}
+
+
+def read_records(dataset: str) -> pd.DataFrame:
+    """What notebook 01 keeps of every record, by ``ecg_id``: person, fold, labels, statements, annotations of noise.
+
+    The statements are there twice: as text, and in ``scp_codes`` as a dict from statement to likelihood, in the data
+    set's order.
+
+    Raises
+    ------
+    DataSetError
+        If notebook 01 has not run.
+    """
+    path = results_dir(dataset) / "records.csv"
+    records = pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
+    stated = ([item.split(":") for item in text.split(";")] for text in records["statements"])
+    return records.assign(scp_codes=[{name: float(likelihood) for name, likelihood in items} for items in stated])
+
+
+def read_history(dataset: str, run: str) -> pd.DataFrame:
+    """History of a run such as ``"ordinal-0"``, one row an epoch.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    return _read_of_run(dataset, run, "history")
+
+
+def read_predictions(dataset: str, run: str) -> pd.DataFrame:
+    """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left no predictions.
+    """
+    return _read_of_run(dataset, run, "predictions")
+
+
+def read_provenance(dataset: str, run: str) -> dict:
+    """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training.
+
+    Raises
+    ------
+    DataSetError
+        If the run has left none.
+    """
+    path = results_dir(dataset) / "runs" / run / "provenance.json"
+    return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
+
+
+def run_names(dataset: str, prefix: str) -> list[str]:
+    """Names of the stored runs that begin with a prefix, without their seeds, sorted.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    folder = results_dir(dataset) / "runs"
+    names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
+    if not names:
+        raise DataSetError(f"{shown(folder)} has no run {prefix}*: run `python -m cardiov study` first, as `make paper` does.")
+    return names
+
+
+def run_seeds(dataset: str, name: str) -> list[int]:
+    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    folder = results_dir(dataset) / "runs"
+    found = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
+    seeds = sorted(int(match[1]) for match in found if match)
+    if not seeds:
+        raise DataSetError(f"{shown(folder)} has no run {name}-<seed>: train {name}-0 first, or correct the run's name.")
+    return seeds
+
+
+def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, pd.DataFrame]:
+    """Predictions of all stored runs of a name, by training seed, of one split or of both.
+
+    Raises
+    ------
+    DataSetError
+        If there is no such run.
+    """
+    runs = {seed: read_predictions(dataset, f"{name}-{seed}") for seed in run_seeds(dataset, name)}
+    return {seed: run[run["split"] == split] for seed, run in runs.items()} if split else runs
+
+
+def _read_of_run(dataset, run, name):
+    path = results_dir(dataset) / "runs" / run / f"{name}.csv"
+    return pd.read_csv(existing(path, f"train the run {run} first"))
+
+
+def existing(path: Path, remedy: str) -> Path:
+    """The path of a stored result.
+
+    Raises
+    ------
+    DataSetError
+        If it is not there; `remedy` says what makes it.
+    """
+    if not path.exists():
+        raise DataSetError(f"{shown(path)} is missing: {remedy}, as `make paper` does.")
+    return path
+
+
+def read_external(dataset: str) -> pd.DataFrame:
+    """The predictions of LUDB's records by a network that was trained on a data set.
+
+    Raises
+    ------
+    DataSetError
+        If LUDB has not been predicted.
+    """
+    path = results_dir(dataset) / "external_ludb.csv"
+    if not path.exists():
+        raise DataSetError(
+            f"{shown(path)} is missing: make it by `python -m cardiov external` from LUDB's folder and the weights."
+        )
+    return pd.read_csv(path)
+
+
+HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
+
+def read_heat(dataset, run) -> dict:
+    """The tables that `write_heat` left, by name; those that this data set cannot give are missing.
+
+    Raises
+    ------
+    DataSetError
+        If it has not run.
+    """
+    folder = results_dir(dataset) / "runs" / run
+    found = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
+    if "heat_sanity" not in found:
+        raise DataSetError(f"{folder} has no heat maps: run `python -m cardiov explain` first, as `make paper` does.")
+    return found
+
+
+NO_SEARCH = "give notebook 10 a data folder"  # the remedy where no search is stored
+
+
+def read_models(dataset):
+    """The networks of a stored search, see `train_models`.
+
+    Raises
+    ------
+    DataSetError
+        If there is none.
+    """
+    return pd.read_csv(existing(results_dir(dataset) / "search.csv", NO_SEARCH))
+
+
+def search_provenance_path(dataset):
+    return results_dir(dataset) / "runs" / "search" / "provenance.json"
+
+
+def read_reviews(dataset: str) -> pd.DataFrame:
+    """All readings that were imported.
+
+    Returns
+    -------
+    DataFrame
+        ``reader``, ``ecg_id`` and ``reading`` (0 to 3); empty where no sheet has been imported.
+    """
+    files = sorted((results_dir(dataset) / "reviews").glob("*.csv"))
+    tables = [pd.read_csv(path).assign(reader=path.stem) for path in files]
+    columns = ["reader", "ecg_id", "critical_value"]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    return table[columns].rename(columns={"critical_value": "reading"})
+
+
+def read_stressed(dataset: str, run: str) -> pd.DataFrame:
+    """The stressed predictions of a run such as ``"ordinal-0"``, strengths as text.
+
+    Raises
+    ------
+    DataSetError
+        If the stress test has not run.
+    """
+    path = results_dir(dataset) / "runs" / run / "stress.csv"
+    return pd.read_csv(existing(path, "run `python -m cardiov stress` first"), dtype={"strength": str}, keep_default_na=False)

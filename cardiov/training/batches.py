@@ -1,0 +1,100 @@
+"""Batches of training: which records, their labels, and their signals on the device when it asks for them.
+
+A GPU gets its signals read and copied ahead of time; on a CPU they are read when they are due.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from cardiov import mapping
+from cardiov.training.config import STATEMENTS
+
+READERS = 2  # threads, and pieces that are read ahead
+
+
+def signals_of(cache, pieces: Iterable[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:
+    """Signals of one piece of rows after the other; for a GPU they are read and copied while it computes.
+
+    Parameters
+    ----------
+    cache : cardiov.data.cache.Cache
+        Or what else has its `stored`: signals (B, 12, n) as int16 of 1 µV.
+    pieces : iterable of ndarray of int
+        Rows of the cache.
+    device : torch.device
+
+    Yields
+    ------
+    tensor of float32, shape (B, 12, n), in mV
+        On the device.
+    """
+    if device.type == "cuda":
+        stored = _beside(cache, pieces, device)
+    else:
+        stored = (torch.from_numpy(cache.stored(rows)).to(device) for rows in pieces)
+    for x in stored:
+        yield x.float().mul_(1e-3)  # on the device, so that half the bytes go there
+
+
+def _beside(cache, pieces, device):
+    """Stored signals of each piece, on the GPU, read and copied beside its computations."""
+    copying, computing = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+
+    def fetch(rows):
+        with torch.cuda.stream(copying):
+            x = torch.from_numpy(cache.stored(rows)).pin_memory().to(device, non_blocking=True)
+            return x, copying.record_event()
+
+    for x, copied in _ahead(fetch, pieces):
+        computing.wait_event(copied)
+        x.record_stream(computing)  # its memory is not given away before the computations that use it are done
+        yield x
+
+
+def _ahead(fetch, items):
+    """What `fetch` makes of each item, in order, made by threads a few items ahead of who asks for it."""
+    coming = deque()
+    with ThreadPoolExecutor(READERS) as readers:
+        for item in items:
+            coming.append(readers.submit(fetch, item))
+            if len(coming) > READERS:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def in_pieces(rows, size):
+    """Rows cut into as few pieces of at most `size` as there can be, as even as they can be."""
+    return np.array_split(rows, -(-len(rows) // size))
+
+
+def data_digest(cache, metadata, phases):
+    """Digest of signals, splits and the labels of these phases."""
+    columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases}
+    labels = metadata[["split", *sorted(columns, reverse=True)]].to_csv()
+    return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
+
+
+def training_rows(metadata, config):
+    """Positions of the training records, those of `config.train_share` of the training patients."""
+    rows = np.flatnonzero(metadata["split"] == "train")
+    patients = metadata["patient_id"].to_numpy()[rows]
+    drawn = np.random.default_rng(config.seed).permutation(np.unique(patients))
+    return rows[np.isin(patients, drawn[: round(config.train_share * len(drawn))])]
+
+
+def targets_of(metadata, objective):
+    """Labels of a phase: the statements as 0 and 1, whatever their likelihood, (N, 71), or the critical values, (N,)."""
+    if objective != STATEMENTS:
+        return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
+    names = mapping.statements().index
+    return torch.tensor([[float(name in codes) for name in names] for codes in metadata["scp_codes"]])
+
+
+def seed_of(*numbers):
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

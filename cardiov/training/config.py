@@ -1,0 +1,63 @@
+"""What decides a training run, and when two runs are the same."""
+
+from dataclasses import dataclass, field
+
+from cardiov import mapping
+from cardiov.errors import ParameterError
+from cardiov.objectives import OBJECTIVES
+
+# Raised by hand when the same configuration and data would give other numbers; tests/training/test_version.py shows when.
+VERSION = 1
+STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
+# fields that the auxiliary task does not depend on
+AFTER_STATEMENTS = ("objective", "label_rule", "pretrain_epochs", "finetune_epochs", "finetune_rate", "windows")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides a run besides data and code; every departure from the paper is a field here."""
+
+    objective: str = "ordinal"  # or another of `cardiov.objectives.OBJECTIVES`
+    seed: int = 0  # of the initial weights, the order of the records, dropout and augmentation
+    label_rule: str = "most-likely"  # or "highest-risk", see `cardiov.mapping.critical_value`
+    train_share: float = 1.0  # of the training patients, drawn by the seed; a smaller share is part of a larger one
+    statements_epochs: int = 0  # of the 71 statements, before everything else
+    pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
+    finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
+    batch_size: int = 256  # records an optimiser step, over all processes
+    micro_batch: int = 32  # records at once, which is what batch norm sees; gradients are accumulated up to batch_size
+    learning_rate: float = 1e-3
+    finetune_rate: float = 0.0  # learning rate of the last step; 0 for the same
+    weight_decay: float = 1e-3  # of Adam, as in the authors' code; the paper says "weight normalization"
+    schedule: str = "plateau"  # or "one-cycle"
+    plateau_factor: float = 0.3
+    plateau_patience: int = 2  # epochs without a better validation loss; the paper gives no number
+    precision: str = "32-true"  # Fabric's names, such as "bf16-mixed" where the processor has bfloat16
+    crop: float = 0.0  # seconds of each record, at a random place, that a training step sees; 0 for all
+    augment: dict = field(default_factory=dict)  # amounts of `cardiov.training.augmentation.AUGMENTATIONS`
+    average: float = 0.0  # decay a step of the moving average of the weights, which is then what is kept; 0 for none
+    settle: int = 0  # training records by which batch norm's statistics are estimated anew after each epoch
+    windows: int = 1  # stretches of the crop's length, evenly spread, over which a prediction is averaged; 1: the record
+    model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs
+
+    def __post_init__(self):
+        choices = {"objective": OBJECTIVES, "schedule": ("plateau", "one-cycle"), "label_rule": mapping.RULES}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ParameterError(f"there is no {name} {getattr(self, name)!r}: choose among {', '.join(known)}.")
+
+    @property
+    def phases(self):
+        """Training steps as (objective, epochs), in order."""
+        steps = [(STATEMENTS, self.statements_epochs)]
+        if self.objective == "ordinal":
+            steps += [("classification", self.pretrain_epochs), ("ordinal", self.finetune_epochs)]
+        else:
+            steps += [(self.objective, self.pretrain_epochs + self.finetune_epochs)]
+        return [step for step in steps if step[1]]
+
+
+def same_run(stored: dict, identity: dict) -> bool:
+    """Whether a stored identity is that of this run; those of version 1 hold a digest of the code instead of a version."""
+    known = {"version": 1} | {name: value for name, value in stored.items() if name != "code"}
+    return known == identity

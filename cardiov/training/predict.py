@@ -1,0 +1,49 @@
+"""Per-record predictions of a trained network."""
+
+import numpy as np
+import torch
+
+from cardiov.objectives import decode_outputs
+from cardiov.training.batches import in_pieces, signals_of
+
+
+def predict(fabric, model, cache, metadata, config):
+    """Per-record predictions of the validation and test records.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ecg_id, patient_id, split, critical_value (the label), output_1... (logits), p0 to p3 and predicted. p0 to p3
+        are Eq. 6's for the ordinal network (and may be negative), the softmax for classification, and -|value - k| for
+        regression, which is a score to rank by and no probability.
+    """
+    rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
+    model.eval()
+    outputs = []
+    parts = in_pieces(rows, config.micro_batch)
+    with torch.inference_mode(), fabric.autocast():
+        for x in signals_of(cache, parts, fabric.device):
+            x = x.to(model.head.weight)  # (B, 12, n)
+            windows = _windows(x, round(config.crop * cache.rate), config.windows)
+            outputs.append(torch.stack([model(window).float() for window in windows]).mean(0).cpu())
+    return tabulate(metadata.iloc[rows], torch.cat(outputs), config.objective)
+
+
+def _windows(x, length, count):
+    """`count` stretches of `length` samples, evenly spread over the records (B, 12, n); for one, the whole records."""
+    if count == 1:
+        return [x]
+    starts = torch.linspace(0, x.shape[-1] - length, count).round().int()
+    return [x[..., start : start + length] for start in starts]
+
+
+def tabulate(metadata, outputs, objective):
+    """The table of predictions (see `predict`) from the network's outputs, (N, m)."""
+    scores, predicted = decode_outputs(outputs, objective)
+    table = metadata.reset_index()[["ecg_id", "patient_id", "split", "critical_value"]].copy()
+    for i in range(outputs.shape[1]):
+        table[f"output_{i + 1}"] = outputs[:, i].double().numpy().round(6)
+    for k in range(4):
+        table[f"p{k}"] = scores[:, k].double().numpy().round(6)
+    table["predicted"] = predicted.numpy()
+    return table

@@ -1,0 +1,162 @@
+"""Cases chosen by rule, odds of errors where noise is annotated, disturbed signals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from predictions import SIX, simulated
+from scipy import stats
+
+from cardiov.analysis.cases import case_table, choose_cases, error_odds, errors_by_statement, stress_metrics
+from cardiov.analysis.resampling import bootstrap, bootstrap_difference
+from cardiov.errors import ParameterError
+
+
+@pytest.fixture
+def records():
+    """What notebook 01 keeps, of the six records of SIX."""
+    noise = dict.fromkeys(["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"])
+    statements = ["NORM:100;SR:0", "NORM:80", "ILMI:50;PAC:0", "NDT:100", "IMI:35", "IMI:100;PAC:0"]
+    table = pd.DataFrame({"statements": statements} | noise, index=pd.Index(range(1, 7), name="ecg_id"), dtype=object)
+    table.loc[2, ["baseline_drift", "static_noise"]] = [" , V1,  ", " , alles,  "]
+    table.loc[4, "burst_noise"] = "V3"
+    return table
+
+
+def test_cases_are_listed_from_the_gravest(records):
+    cases = case_table(SIX, records)
+    assert cases["ecg_id"].tolist() == [6, 4, 2, 3, 5, 1]  # of those without an error, the label's lowest score first
+    assert cases["error"].tolist() == [3, 2, 1, 0, 0, 0]
+    assert cases.loc[0, "statements"] == "IMI:100;PAC:0" and cases.loc[0, "p0"] == 0.9
+    assert cases.loc[2, ["baseline_drift", "static_noise"]].tolist() == ["V1", "alles"]  # without PTB-XL's commas
+    assert cases.loc[0, "burst_noise"] is None or pd.isna(cases.loc[0, "burst_noise"])
+
+
+def test_of_equal_errors_the_surest_comes_first(records):
+    alike = pd.DataFrame(
+        {"ecg_id": [1, 2, 3], "patient_id": 1, "critical_value": 0, "predicted": 1, "p0": [0.3, 0.1, 0.1], "p1": 0.6,
+         "p2": 0.1, "p3": 0.1}
+    )  # fmt: skip
+    assert case_table(alike, records)["ecg_id"].tolist() == [2, 3, 1]
+
+
+def a_case(ecg_id, error, statements="NDT:100", **noise):
+    noise = dict.fromkeys(["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]) | noise
+    return {"ecg_id": ecg_id, "error": error, "statements": statements, **noise}
+
+
+def test_figures_3_and_4_are_chosen_by_rule():
+    cases = pd.DataFrame([
+        a_case(1, 3, baseline_drift="V1", static_noise="V2"),  # the gravest with drift
+        a_case(2, 3, "ILMI:100"),  # unannotated and gravest, but no IMI
+        a_case(3, 2, "SR:0;IMI:15"),
+        a_case(4, 2, "IMI:15", burst_noise="V1"),  # noise without drift
+        a_case(5, 2, "IMI:100", electrodes_problems="V1"),  # annotated, so not for Fig. 4
+        a_case(6, 1, "PAC:0"),  # too small an error
+        a_case(7, 0, "PAC:0", baseline_drift="V1"),
+    ])  # fmt: skip
+    chosen = choose_cases(cases)["ecg_id"]
+    assert chosen.to_dict() == {"fig3_drift": 1, "fig3_noise": 4, "fig4_left": 3, "fig4_right": 2}
+    assert choose_cases(cases)["why"].tolist()[2:] == ["IMI", "no such error with PAC: the gravest left"]
+    cases.loc[5, "error"] = 2
+    assert choose_cases(cases)["ecg_id"]["fig4_right"] == 6
+    cases.loc[2, "statements"] = "PAC:0"  # no IMI left: the gravest takes its place, and not the one with PAC
+    assert choose_cases(cases)["ecg_id"][["fig4_left", "fig4_right"]].tolist() == [2, 3]
+
+
+def test_a_figure_without_any_such_error_is_left_out():
+    cases = pd.DataFrame([a_case(1, 3, baseline_drift="V1"), a_case(2, 1), a_case(3, 0, burst_noise="V1")])
+    assert choose_cases(cases)["ecg_id"].to_dict() == {"fig3_drift": 1, "fig4_left": 2}
+    assert choose_cases(cases[:0]).empty
+
+
+def cases_of(counts, column="static_noise"):
+    """Records with so many (annotated and bad, annotated and good, other and bad, other and good)."""
+    (a, b), (c, d) = counts
+    rows = [a_case(0, 3, **{column: "V1"})] * a + [a_case(0, 0, **{column: "V1"})] * b
+    return pd.DataFrame(rows + [a_case(0, 3)] * c + [a_case(0, 0)] * d)
+
+
+def test_odds_ratio_of_fishers_tea():
+    """As R's fisher.test; at the limits r⁴ (16r³ + r⁴) is 97.5 % (2.5 %) of 1 + 16r + 36r² + 16r³ + r⁴."""
+    row = error_odds(cases_of([[3, 1], [1, 3]])).loc[("wrong", "static noise")]
+    assert row[["annotated_with", "annotated_without", "others_with", "others_without"]].tolist() == [3, 1, 1, 3]
+    assert row[["odds_ratio", "low", "high", "p"]].tolist() == pytest.approx(
+        [6.40832, 0.2117356, 626.2435, 34 / 70], rel=1e-5
+    )
+
+
+def test_exact_interval_against_the_noncentral_hypergeometric_distribution():
+    (a, b), (c, d) = counts = [[7, 12], [9, 60]]
+    row = error_odds(cases_of(counts)).loc[("error of 2 or more", "any of them")]
+    given = (a + b + c + d, a + c, a + b)
+    assert stats.nchypergeom_fisher.sf(a - 1, *given, row["low"]) == pytest.approx(0.025, abs=1e-6)
+    assert stats.nchypergeom_fisher.cdf(a, *given, row["high"]) == pytest.approx(0.025, abs=1e-6)
+    assert stats.nchypergeom_fisher.mean(*given, row["odds_ratio"]) == pytest.approx(a, abs=1e-5)
+    assert row["p"] == pytest.approx(stats.fisher_exact(counts).pvalue)
+
+
+def test_zero_counts_are_shown_as_zero_infinite_and_undefined():
+    odds = error_odds(cases_of([[0, 5], [3, 10]])).loc["wrong"]
+    assert odds.loc["static noise", ["odds_ratio", "low"]].tolist() == [0, 0] and odds.loc["static noise", "high"] > 1
+    assert np.isnan(odds.loc["burst noise", "odds_ratio"]) and odds.loc["burst noise", "high"] == np.inf
+    every = error_odds(cases_of([[5, 0], [3, 10]])).loc[("wrong", "any of them")]
+    assert every["odds_ratio"] == every["high"] == np.inf and 0 < every["low"] < np.inf
+
+
+def test_outcomes_and_annotations_are_counted_apart():
+    cases = pd.DataFrame([a_case(1, 1, baseline_drift="V1"), a_case(2, 2, burst_noise="V1"), a_case(3, 0)])
+    odds = error_odds(cases)["annotated_with"]
+    assert odds["wrong"].tolist() == [1, 0, 1, 0, 2] and odds["error of 2 or more"].tolist() == [0, 0, 1, 0, 1]
+    assert odds.index.levels[1].size == 5
+
+
+def stressed_of(*tables):
+    names = [("none", "0"), ("mains", "0.1"), ("mains", "1.0")]
+    return pd.concat(
+        [table.assign(disturbance=name, strength=size) for table, (name, size) in zip(tables, names, strict=False)]
+    )
+
+
+def test_stress_metrics_are_those_of_the_bootstrap_and_its_paired_difference():
+    clean, noisy = simulated(1, n=150, patients=90), simulated(2, n=150, patients=90, noise=2.0)
+    table = stress_metrics(stressed_of(clean, noisy.sample(frac=1, random_state=0)), resamples=60, seed=5)
+    single = bootstrap(noisy, resamples=60, seed=5).loc[["mae", "auc_mean"]]
+    paired = bootstrap_difference(noisy, clean, resamples=60, seed=5).loc[["mae", "auc_mean"]]
+    found = table.loc[("mains", "0.1")]
+    np.testing.assert_allclose(found.loc[["mae", "auc_mean"]], single, rtol=1e-12)
+    np.testing.assert_allclose(found.loc[["mae_difference", "auc_mean_difference"]], paired, atol=1e-12)
+    undisturbed = table.loc[("none", "0")]
+    assert (undisturbed.loc[["mae_difference", "auc_mean_difference"]] == 0).all(axis=None)
+
+
+def test_stress_metrics_keep_the_order_of_conditions_and_an_absent_class_undefined():
+    table = SIX[SIX["critical_value"] != 2]
+    found = stress_metrics(stressed_of(table, table, table.assign(predicted=0)), resamples=5)
+    assert found.index.droplevel("statistic").unique().tolist() == [("none", "0"), ("mains", "0.1"), ("mains", "1.0")]
+    estimates = found["estimate"].unstack("statistic", sort=False)
+    assert estimates["auc_mean"].isna().all() and estimates["mae"].tolist() == pytest.approx([0.8, 0.8, 1.4])
+
+
+def test_incomplete_stress_tests_are_refused():
+    with pytest.raises(ParameterError, match="lack some disturbances"):
+        stress_metrics(stressed_of(SIX, SIX[:-1]))
+    with pytest.raises(ParameterError, match="no predictions to evaluate"):
+        stress_metrics(stressed_of(SIX)[:0])
+
+
+def test_under_called_records_are_counted_against_the_statements_own_value():
+    predictions = pd.DataFrame({
+        "statements": ["SR;LVH", "SR;LVH;AMI", "SR;LVH", "SR;IRBBB"],
+        "critical_value": [2, 3, 2, 1],
+        "predicted": [1, 2, 3, 1],
+    })  # fmt: skip
+    table = errors_by_statement(predictions)
+    assert table.index.tolist() == ["LVH", "AMI", "IRBBB"]  # nothing can be predicted below SR
+    assert table["critical_value"].tolist() == [2, 3, 1] and table["records"].tolist() == [3, 1, 1]
+    assert table["mean_error"].tolist() == pytest.approx([-1 / 3, -1, 0])
+    assert table["under_called"].tolist() == [1, 1, 0]  # the second record is not below LVH's own 2
+    assert table["estimate"].tolist() == pytest.approx([1 / 3, 1, 0])
+    # Clopper-Pearson of 1 of 1 and 0 of 1: the 2.5 % point of Beta(1, 1)
+    assert table.loc["AMI", ["low", "high"]].tolist() == pytest.approx([0.025, 1])
+    assert table.loc["IRBBB", ["low", "high"]].tolist() == pytest.approx([0, 0.975])
+    assert table.loc["LVH", "low"] == pytest.approx(1 - (1 - 0.025) ** (1 / 3))  # P(at least 1 of 3) = 2.5 %

@@ -1,0 +1,56 @@
+"""Error distributions and how spaces compare."""
+
+import pandas as pd
+import pytest
+
+from cardiov.analysis.search import comparisons, error_distribution, error_distributions, summary
+
+
+def test_error_distribution_against_literal_values():
+    found = error_distribution([0.4, 0.1, 0.2], [0.1, 0.15, 0.4, 0.5])
+    assert found["error"].tolist() == [0.1, 0.15, 0.4, 0.5]
+    assert found["share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])  # below, not at
+    # Clopper-Pearson intervals of 0, 1, 2 and 3 of 3
+    assert found["low"].tolist() == pytest.approx([0, 0.0084, 0.0943, 0.2924], abs=1e-4)
+    assert found["high"].tolist() == pytest.approx([0.7076, 0.9057, 0.9916, 1], abs=1e-4)
+
+
+@pytest.fixture
+def models():
+    return pd.DataFrame({
+        "role": ["reference"] * 2 + ["sampled"] * 8,
+        "space": ["growing"] * 2 + ["any"] * 4 + ["growing"] * 4,
+        "squeeze_excitation": [True] * 2 + [True, False] * 4,
+        "error": [0.1875, 0.3125, 0.5, 0.625, 0.75, 0.875, 0.125, 0.1875, 0.25, 0.375],
+    })
+
+
+def test_summary_places_the_reference(models):
+    table = summary(models)
+    assert table["n"].to_dict() == {"all": 8, "any": 4, "growing": 4}
+    assert table.loc["growing", ["best", "median", "worst"]].tolist() == [0.125, 0.21875, 0.375]
+    assert table["share"].tolist() == [2 / 8, 0, 2 / 4]  # below the reference's mean, 0.25, but not at it
+    assert table.loc["any", "high"] == pytest.approx(1 - 0.025 ** (1 / 4))
+
+
+def test_comparisons_are_signed_first_minus_second(models):
+    table = comparisons(models, resamples=200)
+    growing, gated = table.to_dict("records")
+    assert growing["difference"] == 0.21875 - 0.6875 and growing["first_lower"] == 1
+    assert -0.75 <= growing["low"] < growing["difference"] < growing["high"] <= -0.125
+    assert growing["p"] == pytest.approx(2 / 70)  # exact: 2 of the C(8, 4) orders are as extreme
+    assert growing["ks_p"] == pytest.approx(2 / 70)
+    assert gated["difference"] == 0.375 - 0.5 and gated["first_lower"] == pytest.approx(10 / 16)
+    assert gated["low"] < 0 < gated["high"]
+
+
+def test_error_distributions_start_at_0_and_end_at_1(models):
+    curves = error_distributions(models)
+    groups = curves.groupby(["panel", "group"], sort=False)
+    assert list(groups.groups) == [
+        *(("design space", f"{name} (n = 4)") for name in ("any", "growing")),
+        *(("squeeze-excitation", f"{name} (n = 4)") for name in ("with", "without")),
+    ]
+    for _, curve in groups:
+        assert curve["share"].is_monotonic_increasing and curve["share"].iloc[[0, -1]].tolist() == [0, 1]
+        assert {0.1875, 0.3125} <= set(curve["error"])  # so that it can be read off at the reference

@@ -1,0 +1,203 @@
+"""Intervals over patients and training seeds: coverage, pairing, and agreement of the fast form with the plain one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from predictions import SIX, mae, people, simulated
+from scipy import stats
+
+from cardiov.analysis.metrics import metrics, subgroup_metrics
+from cardiov.analysis.resampling import (
+    bootstrap,
+    bootstrap_difference,
+    bootstrap_seeds,
+    bootstrap_seeds_difference,
+    bootstrap_subsets,
+)
+from cardiov.analysis.subgroups import subgroup_differences, subgroups
+from cardiov.errors import ParameterError
+
+
+def test_one_record_a_patient_gives_the_ordinary_bootstrap():
+    table = simulated(1).assign(patient_id=range(400))
+    error = (table["predicted"] - table["critical_value"]).abs().to_numpy()
+    row = bootstrap(table, mae, resamples=2000).loc["mae"]
+    ordinary = stats.bootstrap((error,), np.mean, n_resamples=2000, method="percentile", rng=1).confidence_interval
+    width = ordinary.high - ordinary.low
+    assert row["estimate"] == error.mean()
+    assert row[["low", "high"]].tolist() == pytest.approx([ordinary.low, ordinary.high], abs=0.1 * width)
+
+
+def test_copies_of_records_narrow_nothing():
+    """Four equal records of a patient say no more than one: the interval must not shrink to half, as by records."""
+    once = simulated(1, n=200).assign(patient_id=range(200))
+    copied = pd.concat([once] * 4, ignore_index=True)
+    by_patient = bootstrap(copied, mae, resamples=500)
+    pd.testing.assert_frame_equal(by_patient, bootstrap(once, mae, resamples=500))
+    by_record = bootstrap(copied.assign(patient_id=range(800)), mae, resamples=500)
+    width = {name: table.loc["mae", "high"] - table.loc["mae", "low"] for name, table in
+             {"patient": by_patient, "record": by_record}.items()}  # fmt: skip
+    assert width["patient"] / width["record"] == pytest.approx(2, rel=0.2)
+
+
+def test_every_resample_holds_whole_patients():
+    seen = []
+
+    def unequal_counts(table):
+        counts = table["ecg_id"].value_counts().reindex(range(1, 7), fill_value=0)
+        seen.append(abs(counts[1] - counts[2]) + abs(counts[5] - counts[6]))  # two records of one patient each
+        return pd.Series({"records": len(table)})
+
+    bootstrap(SIX, unequal_counts, resamples=50)
+    assert len(seen) == 51 and sum(seen) == 0
+
+
+def test_intervals_are_deterministic_and_ignore_the_order_of_a_patients_records():
+    table = simulated(1)
+    first = bootstrap(table, resamples=100, seed=3)
+    pd.testing.assert_frame_equal(first, bootstrap(table, resamples=100, seed=3))
+    pd.testing.assert_frame_equal(first, bootstrap(table.sample(frac=1, random_state=1), resamples=100, seed=3))
+    assert not first.equals(bootstrap(table, resamples=100, seed=4))
+    assert ((first["low"] <= first["estimate"]) & (first["estimate"] <= first["high"])).all()
+
+
+def test_a_class_that_is_not_always_drawn_is_skipped():
+    table = bootstrap(SIX, resamples=200)
+    assert table.loc["auc_2", ["low", "high"]].notna().all()
+
+
+def test_intervals_cover_the_truth():
+    """About 95 of 100 intervals of a known mean hold it, with two records a patient that share their error."""
+    rng, hits = np.random.default_rng(0), 0
+    patient = np.repeat(np.arange(60), 2)
+    for trial in range(100):
+        wrong = (rng.random(60) < 0.3).astype(int)[patient]
+        table = pd.DataFrame({"patient_id": patient, "wrong": wrong})
+        row = bootstrap(table, lambda drawn: pd.Series({"wrong": drawn["wrong"].mean()}), 100, seed=trial).loc["wrong"]
+        hits += row["low"] <= 0.3 <= row["high"]
+    assert 88 <= hits <= 100
+
+
+def test_a_run_does_not_differ_from_itself():
+    table = simulated(1)
+    same = bootstrap_difference(table, table.sample(frac=1, random_state=0), resamples=50)
+    assert (same == 0).all(axis=None)
+
+
+def test_runs_of_different_records_are_not_compared():
+    with pytest.raises(ParameterError, match="different records"):
+        bootstrap_difference(SIX, SIX.iloc[:-1], resamples=2)
+    with pytest.raises(ParameterError, match="labels"):
+        bootstrap_difference(SIX, SIX.assign(critical_value=0), resamples=2)
+
+
+def test_metrics_of_all_draws_at_once_are_those_of_each_draw():
+    table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
+    at_once, each = (bootstrap(table, statistic, 60) for statistic in (metrics, lambda drawn: metrics(drawn)))
+    pd.testing.assert_frame_equal(at_once, each)
+    assert at_once.index.tolist() == metrics(table).index.tolist()
+    assert bootstrap(SIX, resamples=60).loc["auc_2", ["low", "high"]].notna().all()
+
+
+def test_one_run_gives_the_intervals_over_patients():
+    first, second = simulated(1), simulated(2)
+    shuffled = first.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(bootstrap_seeds({7: shuffled}, resamples=100), bootstrap(first, resamples=100))
+    pd.testing.assert_frame_equal(
+        bootstrap_seeds_difference({7: shuffled}, {3: second}, mae, 100), bootstrap_difference(first, second, mae, 100)
+    )
+
+
+def test_runs_alike_add_nothing_to_the_patients_part():
+    runs = dict.fromkeys(range(3), simulated(1))
+    pd.testing.assert_frame_equal(bootstrap_seeds(runs, resamples=100), bootstrap(runs[0], resamples=100))
+    none = bootstrap_seeds_difference(runs, dict.fromkeys(range(2), runs[0]), resamples=100)
+    assert none.abs().max(axis=None) < 1e-12
+
+
+def test_the_estimate_is_the_mean_over_runs():
+    runs = {k: simulated(k, noise=1 + k) for k in range(3)}
+    means = [metrics(run)["auc_mean"] for run in runs.values()]
+    assert bootstrap_seeds(runs, resamples=5).loc["auc_mean", "estimate"] == pytest.approx(np.mean(means))
+    difference = bootstrap_seeds_difference(runs, {0: runs[0]}, resamples=5).loc["auc_mean", "estimate"]
+    assert difference == pytest.approx(np.mean(means) - means[0])
+
+
+def constant_errors(*errors):
+    """Runs that miss every record by the same number of steps, so that nothing hangs on the patients."""
+    table = simulated(1, n=60).assign(critical_value=0)
+    return {k: table.assign(predicted=error) for k, error in enumerate(errors)}
+
+
+def test_runs_are_drawn_with_replacement():
+    """The mean of four of four runs, two at 0 and two at 1, is binomial: 2.5 % and 97.5 % of B(4, 1/2) are 0 and 4."""
+    seen = bootstrap_seeds(constant_errors(0, 0, 1, 1), resamples=2000).loc["mae"]
+    assert seen.tolist() == [0.5, 0, 1]
+    apart = bootstrap_seeds_difference(constant_errors(0, 1), constant_errors(0, 1), resamples=2000).loc["mae"]
+    assert apart.tolist() == [0, -1, 1]  # -1 or 1 in one of 16 draws each: the sides are not drawn as one
+
+
+def test_intervals_over_seeds_cover_the_truth():
+    """About 95 of 100 hold the mean over all patients and seeds, where either varies; patients alone give fewer."""
+    rng, hits, alone = np.random.default_rng(0), 0, 0
+    label = pd.DataFrame({"ecg_id": range(60), "patient_id": range(60), "critical_value": 0, "p0": 0.0, "p1": 0.0,
+                          "p2": 0.0, "p3": 0.0})  # fmt: skip
+    for trial in range(100):
+        chance = 0.3 + 0.15 * rng.choice([-1, 1], 60) + 0.1 * rng.choice([-1, 1], (8, 1))  # (seeds, patients)
+        runs = {k: label.assign(predicted=(rng.random(60) < wrong).astype(int)) for k, wrong in enumerate(chance)}
+        low, high = bootstrap_seeds(runs, resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        hits += low <= 0.3 <= high
+        low, high = bootstrap(runs[0], resamples=100, seed=trial).loc["mae", ["low", "high"]]
+        alone += low <= 0.3 <= high
+    assert 88 <= hits <= 100
+    assert alone < 85
+
+
+def test_pairing_by_patients_narrows_the_difference_over_seeds():
+    """Runs of one recipe that differ on few records, and the same runs right on some more."""
+    table = simulated(1)
+    runs = {k: table.assign(predicted=table["predicted"].where(table["ecg_id"] % 50 != k, 0)) for k in range(3)}
+    better = {k: run.assign(predicted=run["predicted"].where(run["ecg_id"] > 20, run["critical_value"]))
+              for k, run in runs.items()}  # fmt: skip
+    paired = bootstrap_seeds_difference(runs, better, resamples=500).loc["mae"]
+    single = bootstrap_seeds(runs, resamples=500).loc["mae"]
+    assert paired["high"] - paired["low"] < 0.5 * (single["high"] - single["low"])
+    assert 0 < paired["estimate"] < single["estimate"]
+
+
+def test_seeds_of_different_records_are_not_averaged():
+    with pytest.raises(ParameterError, match="different records"):
+        bootstrap_seeds({0: SIX, 1: SIX.iloc[:-1]}, resamples=2)
+    with pytest.raises(ParameterError, match="labels"):
+        bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}, resamples=2)
+    with pytest.raises(ParameterError, match="check the run, and the split"):
+        bootstrap_seeds({0: SIX[:0]}, resamples=2)
+    with pytest.raises(ParameterError, match="no runs"):
+        bootstrap_seeds({}, resamples=2)
+
+
+def test_a_subset_of_everything_is_the_whole():
+    runs = {k: simulated(k) for k in range(3)}
+    subsets = pd.DataFrame({"all": True, "first": runs[0]["ecg_id"] < 150, "none": False}).set_index(runs[0]["ecg_id"])
+    found = bootstrap_subsets(runs, subsets, {"all - first": ("all", "first")}, resamples=50)
+    assert found.index.unique("subset").tolist() == ["all", "first", "none", "all - first"]
+    pd.testing.assert_frame_equal(found.loc["all"], bootstrap_seeds(runs, resamples=50))
+    mean = np.mean([metrics(run[run["ecg_id"] < 150])["mae"] for run in runs.values()])
+    assert found.loc[("first", "mae"), "estimate"] == pytest.approx(mean)
+    whole = found.loc[("all", "mae"), "estimate"]
+    assert found.loc[("all - first", "mae"), "estimate"] == pytest.approx(whole - mean)
+    assert found.loc["none"].isna().all(axis=None)
+
+
+def test_differences_of_subsets_are_those_of_subgroups():
+    table = people()
+    subsets = subgroups(table).set_index(table["ecg_id"])
+    found = bootstrap_subsets({0: table.sample(frac=1, random_state=0)}, subsets, {"apart": ("male", "female")},
+                              subgroup_metrics, resamples=50, seed=2)  # fmt: skip
+    expected = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["male - female"]
+    pd.testing.assert_frame_equal(found.loc["apart"], expected[["estimate", "low", "high"]])
+
+
+def test_nothing_to_evaluate_is_said():
+    with pytest.raises(ParameterError, match="check the run, and the split"):
+        bootstrap(SIX[SIX["split"] == "tset"])

@@ -1,0 +1,154 @@
+"""Metadata, labels and the signal cache, on small simulated data sets and on the real sample."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ecg_files import read_plain, write_data_set, write_record
+
+from cardiov.data import ptbxl
+from cardiov.data.ptbxl import read_metadata
+from cardiov.ecg import formats
+from cardiov.ecg.leads import as_ecg, read_ecg
+from cardiov.errors import DataSetError, StatementError
+
+SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[3] / "shared"))
+SAMPLE = SHARED / "ptbxl-sample"
+needs_sample = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the real sample of PTB-XL is not here (CARDIOV_SHARED)")
+
+
+def edit(table, data):
+    table.to_csv(data / "ptbxl_database.csv", index=False)
+
+
+def test_metadata_of_a_small_data_set(data):
+    records = read_metadata(data)
+    assert records.index.tolist() == [1, 2, 3, 4] and records.index.name == "ecg_id"
+    assert records["patient_id"].tolist() == [100, 100, 101, 101]
+    assert records["sex"].tolist() == ["male", "female", "male", "female"]
+    assert records["fold"].tolist() == records["strat_fold"].tolist() == [3, 8, 9, 10]
+    assert records["split"].tolist() == ["train", "train", "validation", "test"]
+    assert list(records["scp_codes"].iloc[2].items()) == [("NDT", 0.0), ("LVH", 50.0), ("AFIB", 0.0)]
+    assert records["critical_value"].tolist() == [0, 3, 2, 2]
+    assert records["critical_value_highest_risk"].tolist() == [0, 3, 2, 2]
+    assert records["tie"].tolist() == [False, True, False, False]
+    assert records.loc[1, "static_noise"] == ", I-V1,"
+
+
+def test_superclasses_are_of_all_statements_whatever_their_likelihood(data):
+    assert read_metadata(data)["superclasses"].tolist() == ["NORM", "CD;MI", "HYP;STTC", ""]
+
+
+def test_ages_of_version_1_0_3_and_1_0_1(data):
+    records = read_metadata(data)  # the file has 56, 300, none and 95
+    np.testing.assert_array_equal(records["age"], [56, 90, np.nan, 95])
+    assert records["age_90_or_over"].tolist() == [False, True, False, True]
+
+
+def test_published_counts():
+    assert (ptbxl.VERSIONS["1.0.1"].records, ptbxl.VERSIONS["1.0.1"].patients) == (21837, 18885)
+    assert (ptbxl.VERSIONS["1.0.3"].records, ptbxl.VERSIONS["1.0.3"].patients) == (21799, 18869)
+    assert all(version.licence == "CC BY 4.0" and "Wagner" in version.citation for version in ptbxl.VERSIONS.values())
+
+
+@needs_sample
+def test_metadata_of_the_real_sample():
+    records = read_metadata(SAMPLE)
+    assert records["split"].value_counts().to_dict() == {"train": 3405, "validation": 482, "test": 367}
+    assert records["critical_value"].value_counts().sort_index().tolist() == [2009, 1022, 577, 646]
+    assert records["tie"].sum() == 625
+    assert records["age"].max() == 90 and records["age_90_or_over"].sum() == 62 and records["age"].isna().sum() == 0
+    folds = records.groupby("patient_id")["split"].nunique()
+    assert (folds == 1).all()
+
+
+def test_missing_folder_and_missing_table(tmp_path):
+    with pytest.raises(DataSetError, match="there is no data folder .*nowhere"):
+        read_metadata(tmp_path / "nowhere")
+    with pytest.raises(DataSetError, match=r"ptbxl_database.csv cannot be read"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("column", ptbxl.COLUMNS)
+def test_missing_column_is_named(tmp_path, column):
+    edit(write_data_set(tmp_path, records=1).drop(columns=column), tmp_path)
+    with pytest.raises(DataSetError, match=f"ptbxl_database.csv lacks the column {column}:"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("ecg_id", 1, "an ecg_id twice"),
+        ("ecg_id", "two", "gives row 2 the ecg_id 'two'"),
+        ("patient_id", None, "gives record 2 the patient_id 'nan'"),
+        ("age", "old", "gives record 2 the age 'old'"),
+        ("sex", 2, "gives record 2 the sex"),
+        ("strat_fold", 11, "gives record 2 the strat_fold"),
+        ("scp_codes", "{'NORM': ", "record 2 the scp_codes"),
+        ("scp_codes", "['NORM']", "record 2 the scp_codes"),
+        ("scp_codes", "__import__('os').getcwd()", "record 2 the scp_codes"),
+        ("scp_codes", None, "record 2 the scp_codes"),
+    ],
+)
+def test_strange_values_are_named(tmp_path, column, value, message):
+    table = write_data_set(tmp_path).astype({column: object})
+    table.loc[1, column] = value
+    edit(table, tmp_path)
+    with pytest.raises(DataSetError, match=message):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"), [("{}", "record 2: scp_codes is empty"), ("{'XYZ': 1}", "record 2: .*'XYZ'")]
+)
+def test_strange_statements_are_named(tmp_path, codes, message):
+    table = write_data_set(tmp_path)
+    table.loc[1, "scp_codes"] = codes
+    edit(table, tmp_path)
+    with pytest.raises(StatementError, match=message):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "ecg_id,patient_id\n", "\x00\x01\xff", 'ecg_id,"patient_id\n1,2\n'])
+def test_damaged_table(tmp_path, content):
+    (tmp_path / "ptbxl_database.csv").write_text(content, encoding="latin-1")
+    with pytest.raises(DataSetError, match=r"ptbxl_database.csv"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"gain": np.linspace(700, 2300, 12), "baseline": np.arange(-6, 6)},
+        {"leads": ("V6", "V5", "V4", "V3", "V2", "V1", "AVF", "AVL", "AVR", "III", "II", "I")},
+        {"comments": ["<age>: 5"]},
+    ],
+)
+def test_plain_records_read_fast_are_the_same(tmp_path, record):
+    base = write_record(tmp_path, **record)
+    plain, slow = as_ecg(read_plain(base)), as_ecg(formats._read_by_wfdb(base, ["mV"] * 12))
+    np.testing.assert_array_equal(plain.signal, slow.signal)
+    assert (plain.fs, plain.meta, plain.warnings) == (slow.fs, slow.meta, slow.warnings)
+
+
+@needs_sample
+def test_real_records(tmp_path):
+    """Lead II is I + III, aVR is -(I + II) / 2: the leads are in their places; and the fast path serves these files."""
+    with tarfile.open(SAMPLE / "records500-21000.tar.xz") as archive:
+        members = [member for _, member in zip(range(12), archive) if member.isfile()]
+        archive.extractall(tmp_path, members, filter="data")
+    bases = [path.with_suffix("") for path in tmp_path.rglob("*.hea") if path.with_suffix(".dat").exists()]
+    assert len(bases) >= 4
+    for base in bases:
+        ecg = read_ecg(base)
+        np.testing.assert_array_equal(ecg.signal, as_ecg(formats._read_by_wfdb(base, ["mV"] * 12)).signal)
+        assert read_plain(base) is not None
+        one, two, three, right, left, foot = ecg.signal[:6]
+        np.testing.assert_allclose(two, one + three, atol=0.011)
+        np.testing.assert_allclose(right, -(one + two) / 2, atol=0.011)
+        np.testing.assert_allclose(left, one - two / 2, atol=0.011)
+        np.testing.assert_allclose(foot, two - one / 2, atol=0.011)

@@ -1,0 +1,78 @@
+"""Filters and resampling against scipy's."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import scipy.signal
+from ecg_files import simulated_signal
+
+from cardiov.ecg.filters import BAND, ORDER, bandpass, prepare_signal, resample
+
+
+def butterworth(fs):
+    return scipy.signal.butter(ORDER, BAND, "bandpass", fs=fs, output="sos")
+
+
+def test_bandpass_is_sosfiltfilt_of_the_oddly_continued_signal():
+    x = simulated_signal() / 1000 + 3
+    before, after = 2 * x[:, :1] - x[:, ::-1], 2 * x[:, -1:] - x[:, ::-1]
+    expected = scipy.signal.sosfiltfilt(butterworth(500), np.hstack([before, x, after]), padlen=4999)[:, 5000:10000]
+    np.testing.assert_allclose(bandpass(x, 500), expected, atol=1e-4)  # mV: 0.1 µV, at the edges too
+
+
+def test_bandpass_agrees_with_sosfiltfilt_within_microvolts():
+    x = simulated_signal() / 1000
+    difference = np.abs(bandpass(x, 500) - scipy.signal.sosfiltfilt(butterworth(500), x, padlen=4999))  # mV
+    assert difference[:, 1000:-1000].max() < 1e-4
+    assert difference[:, 25:-25].max() < 5e-3  # the edges are continued differently, by half a sample
+
+
+@pytest.mark.parametrize(
+    ("frequency", "gain", "tolerance"),
+    [(0.1, 0, 1e-3), (0.5, 0.5, 0.01), (5, 1, 0.01), (20, 1, 0.01), (50, 0.5, 0.01), (150, 0, 0.01)],
+)
+def test_bandpass_has_its_gain_and_no_phase(frequency, gain, tolerance):
+    t = np.arange(30_000) / 500
+    sine = np.sin(2 * np.pi * frequency * t)
+    middle = slice(10_000, 20_000)  # whole periods of all of these
+    filtered = bandpass(sine, 500)[middle]
+    in_phase = 2 * np.mean(filtered * sine[middle])
+    quadrature = 2 * np.mean(filtered * np.cos(2 * np.pi * frequency * t)[middle])
+    assert in_phase == pytest.approx(gain, abs=tolerance) and quadrature == pytest.approx(0, abs=1e-3)
+
+
+def test_bandpass_removes_an_offset_and_a_slope_to_the_edge():
+    assert np.abs(bandpass(300 + np.arange(5000) / 1000, 500)).max() < 1e-3
+
+
+@pytest.mark.parametrize("fs", [80, 100])
+def test_bandpass_at_low_rates_is_a_high_pass(fs):
+    x = simulated_signal(fs=fs, seconds=20) / 1000
+    sos = scipy.signal.butter(ORDER, BAND[0], "highpass", fs=fs, output="sos")
+    expected = scipy.signal.sosfiltfilt(sos, x, padlen=x.shape[1] - 1)
+    np.testing.assert_allclose(bandpass(x, fs)[:, 4 * fs : -4 * fs], expected[:, 4 * fs : -4 * fs], atol=1e-3)
+
+
+@pytest.mark.parametrize(("fs", "rate", "n"), [(500, 100, 1000), (360, 500, 5000), (257, 500, 5000), (1000, 500, 5000)])
+def test_resample_keeps_a_sine(fs, rate, n):
+    wave = lambda rate: np.sin(2 * np.pi * 5 * np.arange(10 * rate) / rate)  # noqa: E731
+    resampled = resample(wave(fs).astype(np.float32), fs, rate)
+    assert resampled.dtype == np.float32 and resampled.shape == (n,)
+    np.testing.assert_allclose(resampled[rate:-rate], wave(rate)[rate:-rate], atol=2e-3)
+
+
+def test_prepare_signal_filters_then_resamples():
+    x = simulated_signal() / 1000
+    assert prepare_signal(x, 500, 500).shape == (12, 5000)
+    np.testing.assert_array_equal(prepare_signal(x, 500, 500), bandpass(x, 500))
+    np.testing.assert_array_equal(prepare_signal(x, 500, 100), resample(bandpass(x, 500), 500, 100))
+
+
+@pytest.mark.parametrize("fs", [250, 257, 500, 1000])
+def test_resampling_is_scipys(fs):
+    signal = (simulated_signal(fs=fs) / 1000).astype(np.float32)
+    ratio = Fraction(100, fs)
+    expected = scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    np.testing.assert_array_equal(resample(signal, fs, 100), expected)
+    assert resample(signal, fs, 100).dtype == np.float32

@@ -1,0 +1,80 @@
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from ecg_files import write_data_set
+
+from cardiov.analysis.metrics import SCORES
+from cardiov.errors import ParameterError
+from cardiov.experiments.runs import ensemble, read_runs, settings
+from cardiov.store import results
+from cardiov.training.config import TrainingConfig
+
+TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
+PARAMETERS = {
+    "rate": 100,
+    "recipe": {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "model": TINY},
+    "runs": {"best": {"seeds": [0, 1]}, "method-coral": {"seeds": [0], "objective": "coral"}},
+}
+
+
+def test_runs_are_the_recipe_with_what_differs():
+    runs = read_runs(PARAMETERS)
+    assert list(runs) == ["best-0", "best-1", "method-coral-0"]
+    assert runs["best-1"] == TrainingConfig(**PARAMETERS["recipe"], seed=1)
+    assert runs["method-coral-0"] == TrainingConfig(**PARAMETERS["recipe"], objective="coral")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rats": 1}, "rate, recipe, runs"),
+        ({"runs": {"best": {}}}, "seeds for each run"),
+        ({"runs": {"best": {"seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "the run best sets epochs, lr: "),
+        ({"runs": {"best": {"seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
+    ],
+)
+def test_what_is_missing_or_unknown_is_named(change, message):
+    with pytest.raises(ParameterError, match=message):
+        read_runs(PARAMETERS | change)
+
+
+def test_every_run_is_trained_once(tmp_path):
+    write_data_set(tmp_path / "data")
+    (tmp_path / "experiments.yaml").write_text(json.dumps(PARAMETERS))  # which is YAML as well
+    command = [sys.executable, "-m", "cardiov", "study", tmp_path / "data", "part", "-f", tmp_path / "experiments.yaml"]
+    train = partial(subprocess.run, command, check=True, env=os.environ | {"CARDIOV_ROOT": str(tmp_path)})
+    train()
+    folder = tmp_path / "results" / "part" / "runs"
+    assert sorted(path.name for path in folder.iterdir()) == ["best-0", "best-1", "method-coral-0"]
+    for run in folder.iterdir():
+        assert set(pd.read_csv(run / "predictions.csv")["split"]) == {"validation", "test"}
+        assert json.loads((run / "provenance.json").read_text())["run"]["train_records"] == 2
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    train()
+    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    path = tmp_path / "results/part/runs/best-1/provenance.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"run": {"config": {"seed": 1, "crop": 5.0, "model": {"dropout": 0.2}}}}))
+    assert settings("part", "best-1") == {"crop": 5.0, "dropout": 0.2}
+
+
+def test_an_ensemble_decodes_the_mean_of_the_outputs():
+    table = pd.DataFrame({"ecg_id": [1, 2], "critical_value": [0, 3], "predicted": 0} | dict.fromkeys(SCORES, 0.0))
+    logits = np.array([[[2.0, -2, -4], [6, 4, -1]], [[-4, -4, -4], [2, 2, 3]]])  # (seeds, N, 3)
+    runs = {seed: table.assign(**{f"output_{k + 1}": one[:, k] for k in range(3)}) for seed, one in enumerate(logits)}
+    together = ensemble(runs)
+    p = 1 / (1 + np.exp([1, 3, 4])), 1 / (1 + np.exp([-4, -3, -1]))  # of the means -1, -3, -4 and 4, 3, 1
+    expected = [[1 - q[0], q[0] - q[1], q[1] - q[2], q[2]] for q in p]
+    assert together[SCORES].to_numpy() == pytest.approx(np.array(expected))
+    assert together["predicted"].tolist() == [0, 3] and together["output_1"].tolist() == [-1, 4]
+    assert runs[0]["predicted"].tolist() == [0, 0]  # what goes in stays as it is

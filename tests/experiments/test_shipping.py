@@ -1,0 +1,90 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+import torch
+
+from cardiov.analysis.metrics import metrics
+from cardiov.analysis.probabilities import calibrated
+from cardiov.errors import CheckpointError, DataSetError, ParameterError
+from cardiov.experiments import shipping
+from cardiov.model import PRETRAINED, CardioV, CardioVConfig
+from cardiov.store import results
+
+SHIPPED = sorted(PRETRAINED.glob("*.safetensors"))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Stored runs of two seeds, the second of which has the lower loss in its last phase, and weights of both."""
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    torch.manual_seed(0)
+    model = CardioV(CardioVConfig(stem_width=16, widths=(16,), depths=(1,)))
+    logits = torch.randn(80, 3).sort(dim=1, descending=True).values * 3
+    label = (logits + torch.randn(80, 1) > 0).sum(1)
+    outputs = {f"output_{k + 1}": logits[:, k].double().numpy() for k in range(3)}
+    table = pd.DataFrame({"ecg_id": range(80), "patient_id": range(80), "critical_value": label.numpy(), **outputs})
+    table["split"] = ["validation", "test"] * 40
+    table = calibrated(table, 1.0)
+    for seed, losses in enumerate([(0.2, 0.5, 0.4), (0.9, 0.6, 0.3)]):
+        folder = tmp_path / "results" / "part" / "runs" / f"best-{seed}"
+        folder.mkdir(parents=True)
+        table.to_csv(folder / "predictions.csv", index=False)
+        phases = ["statements", "ordinal", "ordinal"]
+        pd.DataFrame({"phase": phases, "validation_loss": losses}).to_csv(folder / "history.csv", index=False)
+        config = {"objective": "ordinal", "label_rule": "most-likely", "crop": 5.0, "windows": 1}
+        run = {"config": config, "rate": 100, "train_records": 1234}
+        (folder / "provenance.json").write_text(json.dumps({"run": run}))
+        model.save_pretrained(tmp_path / "build" / "part" / "studies" / f"best-{seed}" / "weights.safetensors", run=run)
+    return tmp_path
+
+
+def test_the_last_phases_loss_on_fold_9_chooses(root):
+    assert shipping.chosen_run("part") == "best-1"
+    with pytest.raises(DataSetError, match="no run other-"):
+        shipping.chosen_run("part", "other")
+
+
+def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
+    path = root / "shipped.safetensors"
+    shipping.ship("part", path)
+    model = CardioV.from_pretrained(path)
+    assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
+    assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
+    assert list(model.metadata["levels"]) == ["0.8", "0.9", "0.95"]
+    card = path.with_suffix(".md").read_text()
+    test = results.read_predictions("part", "best-1").query("split == 'test'")
+    found = metrics(calibrated(test, model.metadata["temperature"]))
+    assert f"| mean AUC | {found['auc_mean']:.3f} |" in card and f"| mean absolute error | {found['mae']:.3f} |" in card
+    assert "1,234 records (folds 1 to 8)" in card and "40 records of 40 patients" in card
+    assert "not a medical device" in card and "Wagner P" in card and "CC BY 4.0" in card
+
+
+def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
+    monkeypatch.setattr(shipping, "LARGEST", 100)
+    with pytest.raises(ParameterError, match="more than 100 bytes: ship a narrower network"):
+        shipping.ship("part", root / "shipped.safetensors")
+    (root / "build/part/studies/best-1/weights.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no readable safetensors"):
+        shipping.ship("part", root / "shipped.safetensors")
+    assert not list(root.glob("shipped*"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_what_comes_with_the_package_is_small_and_described(path):
+    assert path.stat().st_size <= 16e6
+    model = CardioV.from_pretrained(path.stem)
+    about = model.metadata
+    assert about["chosen_run"] == shipping.chosen_run(path.stem)
+    # all that the file says beside its weights comes from the committed predictions and histories
+    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: about[key] for key in shipping.describe(path.stem)}
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == shipping.model_card(model)
+    assert re.search(r"\d\.\d{3} to \d\.\d{3}", path.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def test_a_model_comes_with_the_package_by_default():
+    assert "ptbxl-sample" in [path.stem for path in SHIPPED]
+    model = CardioV.from_pretrained()
+    with torch.no_grad():
+        assert model(torch.zeros(1, 12, 1000)).shape == (1, 3)

@@ -1,0 +1,179 @@
+"""The notebooks: thin, with parameters, exercises and solutions, and with outputs that nbval checks."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+
+from cardiov.store.files import ROOT
+
+APP = ROOT / "notebooks/app.ipynb"  # the page, which Voilà serves: nothing to read, and nothing that nbval could compare
+NOTEBOOKS = sorted(set((ROOT / "notebooks").glob("*.ipynb")) - {APP})
+SOLUTIONS = ROOT / "notebooks/solutions.ipynb"
+LESSONS = [path for path in NOTEBOOKS if path != SOLUTIONS]
+# shown on real ECGs; on the demo they run, and say nothing about patients
+REAL = {"11_best", "12_methods", "13_probabilities", "14_labels", "15_learning_curve", "16_external"}
+IN_WORDS = {"07_agreement", "10_search"}  # what the paper has neither an equation nor a table nor a figure of
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def parameters(path):
+    """The cell tagged parameters, as a dict of its literals."""
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
+def lesson(request):
+    """A notebook that shows something and sets exercises, which is every one but their solutions."""
+    return request.param
+
+
+def test_cells_are_short_and_define_nothing(path):
+    for cell in code_cells(path):
+        limit = 20 if "parameters" in cell.metadata.get("tags", []) else 12
+        assert sum(not re.match("import |from ", line) for line in cell.source.splitlines()) <= limit
+        tree = ast.parse(re.sub(r"^%", "#", cell.source, flags=re.MULTILINE))
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+
+def test_the_page_is_a_title_and_one_call():
+    title, cell = nbformat.read(APP, as_version=4).cells
+    assert title.source.startswith("# Score my ECG\n") and nbformat.read(APP, as_version=4).metadata.title == "Score my ECG"
+    assert cell.source.splitlines() == ["# NBVAL_IGNORE_OUTPUT", "from cardiov.app.page import page", "", "page()"]
+    assert [output.data for output in cell.outputs] == [{"text/plain": "the page, as a widget"}]  # of no one kernel
+
+
+def test_demo_is_the_default_wherever_it_can_be(lesson):
+    assert parameters(lesson)["dataset"] == ("ptbxl-sample" if lesson.stem in REAL else "demo")
+
+
+def test_kernel_is_the_standard_one(path):
+    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+
+def test_text_leads_through_the_notebook(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == "markdown" and cells[0].source.startswith("# ")
+    assert sum(cell.cell_type == "markdown" for cell in cells) >= 3
+
+
+def test_first_cell_names_the_place_in_the_paper(lesson):
+    text = nbformat.read(lesson, as_version=4).cells[0].source
+    assert re.match(rf"# {lesson.stem[:2]} · .+ \(.+\)$", text, flags=re.MULTILINE)
+    assert lesson.stem in IN_WORDS or re.search(r"\b(Eqs?\.|Tables?|Figs?\.) \d", text)
+
+
+def exercises(path):
+    """Numbers of the exercises that the last cell of a notebook sets."""
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last.cell_type == "markdown" and last.source.startswith("## Exercises\n")
+    return [int(number) for number in re.findall(r"^(\d+)\. \S", last.source, flags=re.MULTILINE)]
+
+
+def answers(number):
+    """Kinds of the cells that answer each exercise of a notebook in the solutions, by the exercise's number."""
+    found, section = {}, None
+    for cell in nbformat.read(SOLUTIONS, as_version=4).cells:
+        if heading := re.match(r"## Notebook (\d\d)", cell.source):
+            section, exercise = heading[1], None
+        elif title := re.match(r"\*\*Exercise (\d+)\.\*\*", cell.source):
+            exercise = int(title[1])
+        if section == number and exercise:
+            found.setdefault(exercise, []).append(cell.cell_type)
+    return found
+
+
+def test_two_or_three_exercises_end_a_notebook(lesson):
+    assert exercises(lesson) in ([1, 2], [1, 2, 3])
+
+
+def test_every_exercise_is_answered_in_words_and_code(lesson):
+    answered = answers(lesson.stem[:2])
+    assert list(answered) == exercises(lesson)
+    assert all({"markdown", "code"} <= set(kinds) for kinds in answered.values())
+
+
+def test_training_notebook_trains_only_when_given_data():
+    path = ROOT / "notebooks/03_training.ipynb"
+    assert parameters(path)["data"] == ""
+    training = [cell.source for cell in code_cells(path) if re.search(r"\b(fit|prepare)\(", cell.source)]
+    assert len(training) == 1 and ast.parse(training[0]).body[0].test.id == "data"
+    assert len(ast.parse(training[0]).body) == 1  # nothing outside of the condition
+
+
+def test_every_cell_was_executed_in_order_and_left_something_to_check(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert len([cell for cell in cells if cell.outputs]) >= 3
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "notebooks/params").iterdir()), ids=lambda folder: folder.name)
+def test_parameter_files_hold_what_their_notebooks_know(folder):
+    read = {name: set(yaml.safe_load((folder / f"{name}.yaml").read_text())) for name in ("training", "search", "analysis")}
+    known = {path.stem[:2]: set(parameters(path)) for path in LESSONS}
+    assert read["training"] == known["03"] - {"dataset", "data", "objective", "seed"}
+    assert read["search"] == known["10"] - {"dataset", "data"}
+    assert all(read["analysis"] <= known[number] for number in set(known) - {"01", "02", "03", "10", "99"})
+
+
+def nbval(folder, notebook):
+    """Exit status of nbval on a notebook, in a folder that has the notebooks' conftest."""
+    shutil.copy(ROOT / "notebooks/conftest.py", folder)
+    nbformat.write(notebook, folder / "some.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "some.ipynb"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def texts(notebook):
+    """Every output that has a text, as (dictionary, key)."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    streams = [(output, "text") for output in outputs if "text" in output]
+    return streams + [(output.data, "text/plain") for output in outputs if "text/plain" in output.get("data", {})]
+
+
+def test_a_notebook_without_outputs_fails(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    done = nbval(tmp_path, notebook)
+    assert done.returncode != 0 and "no outputs to compare" in done.stdout + done.stderr
+
+
+def test_a_figure_that_plots_other_numbers_fails(tmp_path):
+    """Also where every output is as before, since pictures are not compared."""
+    cell = nbformat.v4.new_code_cell("""from cardiov.store import results
+path = results.figures_dir("demo") / "fig2_roc.csv"
+print(path.write_text(path.read_text().replace("1,1", "1,0.999", 1)) > 0)""", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="True\n")]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": kernel})
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 1 and "FAILED figures/demo/fig2_roc.csv" in done.stdout, done.stdout + done.stderr
+    cell.source = cell.source.replace("0.999", "1")
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["10_search", *(pytest.param(path.stem, marks=pytest.mark.slow) for path in NOTEBOOKS)])
+def test_nbval_notices_a_changed_number(tmp_path, name):
+    notebook = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
+    output, key = next((output, key) for output, key in texts(notebook)[::-1] if re.search(r"\d\.\d", output[key]))
+    output[key] = re.sub(r"(\d)\.(\d)", lambda found: f"{found[1]}.{(int(found[2]) + 1) % 10}", output[key], count=1)
+    done = nbval(tmp_path, notebook)
+    assert done.returncode == 1 and done.stdout.count("FAILED") == 1, done.stdout

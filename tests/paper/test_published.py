@@ -1,0 +1,208 @@
+"""Verdicts on reproduced figures, and on results that were made again."""
+
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from repository import git_repository
+
+from cardiov.errors import ComparisonError, DataSetError
+from cardiov.paper.published import compare_with_committed, compare_with_published, verdict
+from cardiov.store import results
+from cardiov.store.files import ROOT
+
+PAPER = {  # PTB-XL 1.0.1 as published, but for one count and the misprinted number of training records
+    "01_dataset": {"records": 21837, "patients": 18885, "male_share": 0.5213, "age_min": 0, "age_max": 95, "NORM": 9528,
+                   "MI": 5486, "STTC": 5250, "CD": 4000, "HYP": 2655, "train": 17441, "validation": 2193, "test": 2203},
+    "04_roc": {"mae": 0.51, "mae_low": 0.48, "mae_high": 0.54, "auc_mean": 0.84, "auc_0": 0.9, "auc_1": 0.79,
+               "auc_2": 0.85, "auc_3": 0.84, "accuracy": 0.7, "n_wrong": 661, "n_error_1": 346, "n_error_2": 300, "n_error_3": 15},
+    "06_ablation": {"ordinal_mae": 0.51, "classification_mae": 0.50, "regression_mae": 0.60,
+                    "ordinal_auc_mean": 0.84, "classification_auc_mean": 0.83, "regression_auc_mean": 0.7},
+    "05_subgroups": {"sex_mae_p": 0.2, "sex_mae_excluded_beyond": 0.12, "younger_mae": 0.4, "older_mae": 0.6,
+                     "younger_auc_mean": 0.8, "older_auc_mean": 0.85},
+    "07_agreement": {"published_label_percent": 38.4273, "published_model_percent": 53.5608},
+}  # fmt: skip
+
+
+def judged(dataset="some-ecgs", **changes):
+    for name, scalars in PAPER.items():
+        results.save_scalars(dataset, name, scalars | changes)
+    return compare_with_published(dataset).set_index("quantity")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "verdict"),
+    [
+        ("records", "pass"),
+        ("share of men", "pass"),
+        ("records CD", "fail"),
+        ("training records", "fail"),
+        ("mean absolute error", "pass"),
+        ("mean AUC", "fail"),
+        ("AUC of class 1", "fail"),
+        ("AUC of class 3", "pass"),
+        ("AUC of class 3 and of class 2", "fail"),
+        ("AUC of class 0 and of class 1", "pass"),
+        ("mean absolute error against classification", "fail"),
+        ("mean AUC against regression", "pass"),
+        ("mean AUC of regression", "not available"),
+        ("subgroups by sex: mean absolute error, p of the difference", "pass"),
+        ("subgroups by sex: mean absolute error, largest difference not excluded", "fail"),
+        ("subgroups by age: mean absolute error", "pass"),
+        ("subgroups by age: mean AUC", "fail"),
+        ("a further cardiologist sides with the model", "not comparable on this data"),
+        ("agreement of model and cardiologist", "pass"),
+        ("heat of the deepest stage in QRS complexes against chance", "not comparable on this data"),
+        ("test records predicted wrongly", "pass"),
+        ("accuracy", "pass"),
+        ("records with an absolute error of 2", "fail"),
+        ("records with an absolute error of 1", "fail"),
+        ("records with an absolute error of 3", "pass"),
+    ],
+)
+def test_verdicts_on_the_whole_of_ptbxl(root, quantity, verdict):
+    assert judged().loc[quantity, "verdict"] == verdict
+
+
+def test_cells_show_intervals_tolerances_and_both_sides(root):
+    table = judged()
+    assert table.loc["mean absolute error", "reproduced"] == "0.5100 (0.4800 to 0.5400)"
+    assert table.loc["mean absolute error", "tolerance"] == "± 0.03"
+    assert table.loc["records", ["reproduced", "tolerance"]].tolist() == ["21,837", "± 0.5%"]
+    assert table.loc["highest age", "tolerance"] == "exact"
+    assert table.loc["AUC of class 0 and of class 1", "reproduced"] == "0.9000 against 0.7900"
+    assert table.loc["records with an absolute error of 1", "reproduced"] == "346"
+    assert "misprint" in table.loc["training records", "reason"]
+
+
+def test_a_sample_stands_for_orders_only(root):
+    table = judged(records=2877)
+    assert table.loc["mean AUC", ["verdict", "reproduced"]].tolist() == ["not comparable on this data", "0.8400"]
+    assert "13% of the paper's records" in table.loc["mean AUC", "reason"]
+    assert table.loc["AUC of class 0 and of class 1", "verdict"] == "pass"
+
+
+def test_simulated_data_stand_for_nothing(root):
+    verdicts = judged("demo")["verdict"]
+    arithmetic = ["agreement of cardiologist and cardiologist", "agreement of model and cardiologist"]
+    assert set(verdicts[arithmetic]) == {"pass"}  # of published figures alone
+    others = set(verdicts.drop(arithmetic))
+    assert others <= {"not comparable on this data", "not available"}
+
+
+def test_counts_of_a_rereading_are_judged_where_someone_has_reread(root):
+    sides = [f"a further cardiologist sides with {side}" for side in ("the label", "the model", "neither")]
+    readings = {"reader_label": 259, "reader_model": 200, "reader_neither": 54}
+    without, read = judged().loc[sides], judged(**readings).loc[sides]
+    assert set(without["verdict"]) == {"not comparable on this data"} and "readings" in without["reason"].iloc[0]
+    assert read["verdict"].tolist() == ["pass", "fail", "pass"]
+    assert set(judged(records=2877, **readings).loc[sides, "verdict"]) == {"not comparable on this data"}
+    assert "simulated" in judged("demo", **readings).loc[sides[0], "reason"]
+
+
+def test_a_figure_that_the_data_do_not_give_is_no_fail(root):
+    table = judged(auc_1=float("nan"))
+    for quantity in ("AUC of class 1", "AUC of class 0 and of class 1"):
+        assert table.loc[quantity, "verdict"] == "not comparable on this data"
+
+
+def test_without_counts_it_says_what_to_run(root):
+    with pytest.raises(DataSetError, match="make paper"):
+        compare_with_published("nothing")
+
+
+def test_every_published_number_has_a_tolerance_and_every_tolerance_a_number():
+    published = pd.read_csv(ROOT / "results/published.csv", dtype=str, keep_default_na=False)
+    judged = published[(published["relation"] == "=") & (published["published"] != "not available")]
+    tolerances = pd.read_csv(ROOT / "results/tolerances.csv")
+    known = tolerances[tolerances["comparison"] == "published"]
+    assert set(zip(judged["where"], judged["quantity"])) == set(zip(known["table"], known["column"]))
+    assert not published.duplicated(["where", "quantity"]).any()
+
+
+@pytest.fixture
+def committed(root):
+    """A repository in which a data set's results are committed."""
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [5, 3]}), "some", "table2")
+    metrics = pd.DataFrame({"statistic": ["mae"], "estimate": [0.5]})
+    results.save_table(metrics, "some", "roc_metrics")
+    results.save_scalars("some", "04_roc", {"n": 8, "mae": 0.5})
+    results.save_table(metrics, "some", "runs/ordinal-0/history")
+    results.save_table(metrics, "some", "reviews/me")
+    git_repository(root)
+    return root
+
+
+def compared():
+    return compare_with_committed("some")
+
+
+def test_equal_results_agree(committed):
+    assert len(compared()) == 0
+    assert verdict("some", compared()).startswith("results/some agrees")
+
+
+def test_trained_numbers_are_reported_and_do_not_fail(committed):
+    """Another processor is another seed, so no tolerance on one trained network can hold."""
+    results.save_table(pd.DataFrame({"statistic": ["mae"], "estimate": [2.5]}), "some", "roc_metrics")
+    cells = compared()
+    assert cells.iloc[0].to_dict() == {"table": "roc_metrics.csv", "row": "mae", "column": "estimate",
+                                       "committed": "0.5", "regenerated": "2.5", "within": True}  # fmt: skip
+    assert verdict("some", cells).endswith("(trained numbers differ between processors): 1.")
+
+
+def test_other_numbers_fail(committed):
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [5, 4]}), "some", "table2")
+    with pytest.raises(ComparisonError, match="the first being records in table2.csv: .* or commit"):
+        verdict("some", compared())
+
+
+def test_no_trained_number_is_judged_by_a_tolerance():
+    tolerances = pd.read_csv(ROOT / "results/tolerances.csv")
+    committed = tolerances[tolerances["comparison"] == "committed"]
+    assert set(committed["absolute"]) <= {0, 0.001, np.inf}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"statement": ["NORM", "MI"], "records": [5, 4]},
+        {"statement": ["NORM", "STTC"], "records": [5, 3]},
+        {"statement": ["NORM"], "records": [5]},
+        {"statement": ["NORM", "MI"], "counts": [5, 3]},
+    ],
+)
+def test_data_tables_must_be_exact(committed, table):
+    results.save_table(pd.DataFrame(table), "some", "table2")
+    assert compared()["within"].tolist() == [False]
+
+
+def test_the_number_of_rows_and_single_rows_have_their_own_tolerance(committed):
+    rules = committed / "results/tolerances.csv"
+    header, rest = rules.read_text().split("\n", 1)  # the first rule that fits counts
+    rules.write_text(f"{header}\ncommitted,other.csv,*MI*,records,2,,\ncommitted,other.csv,,rows,1,,\n{rest}")
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [5, 3]}), "some", "other")
+    git_repository(committed)
+    results.save_table(pd.DataFrame({"statement": ["NORM", "MI"], "records": [6, 5]}), "some", "other")
+    assert compared()[["row", "within"]].to_numpy().tolist() == [["NORM", False], ["MI", True]]
+    results.save_table(pd.DataFrame({"statement": ["NORM"], "records": [5]}), "some", "other")
+    assert compared()["within"].tolist() == [True]
+
+
+def test_counts_in_scalars_must_be_exact_and_histories_and_reviews_need_not(committed):
+    results.save_scalars("some", "04_roc", {"n": 9, "mae": 0.5})
+    results.save_table(pd.DataFrame({"other": [1]}), "some", "runs/ordinal-0/history")
+    results.save_table(pd.DataFrame({"other": [1]}), "some", "reviews/me")
+    assert compared()[["column", "within"]].to_numpy().tolist() == [["n", False]]
+
+
+def test_a_lost_table_does_not_pass(committed):
+    (committed / "results/some/table2.csv").unlink()
+    assert compared()["within"].tolist() == [False]
+
+
+def test_nothing_committed_is_said(root):
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    assert compared() is None
+    assert "not committed" in verdict("some", None)

@@ -1,0 +1,138 @@
+"""What the figures draw: the plotted arrays and texts, not the pixels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
+
+from cardiov.plots.curves import error_distributions, learning_curve, reliability_diagram, searched_networks, stress_panels
+from cardiov.plots.style import LEVEL_COLOURS
+
+
+@pytest.fixture
+def curve():
+    rows = []
+    for statistic, sign in (("auc_mean", 1), ("mae", -1)):
+        rows += [(statistic, "run", n, 0.6 + sign * k / 20, None, None) for k, n in enumerate((100, 200, 400))]
+        rows += [(statistic, "mean", n, 0.6 + sign * k / 20, 0.5, 0.8) for k, n in enumerate((100, 200, 400))]
+        for kind, ns in (("fit", (100, 400)), ("forecast", (400, 3000)), ("forecast without a floor", (400, 3000))):
+            rows += [(statistic, kind, n, 0.6, 0.55, 0.65) for n in ns]
+        rows.append((statistic, "published", 3000, 0.7, None, None))
+    return pd.DataFrame(rows, columns=["statistic", "kind", "records", "estimate", "low", "high"])
+
+
+def stress_table():
+    conditions = [("none", "0"), ("mains", "0.1"), ("mains", "1.0"), ("lead swap", "LA/RA")]
+    rows = {}
+    for k, key in enumerate(conditions):
+        rows |= {(*key, "mae"): [0.3 + k / 10, 0.2, 0.8], (*key, "auc_mean"): [0.9 - k / 10, 0.5, 0.95]}
+        low = -0.1 if k < 2 else 0.05
+        rows |= {(*key, "mae_difference"): [k / 10, low, 0.4], (*key, "auc_mean_difference"): [-k / 10, -0.4, -low]}
+    index = pd.MultiIndex.from_tuples(rows, names=["disturbance", "strength", "statistic"])
+    return pd.DataFrame([*rows.values()], index=index, columns=["estimate", "low", "high"])
+
+
+def test_stress_panels_have_a_column_for_each_disturbance_and_a_row_for_each_metric():
+    figure = stress_panels(stress_table(), {"mains": "mV amplitude", "lead swap": ""}, "simulated")
+    mae, swaps, auc, _ = figure.axes
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["mains", "lead swap"]
+    assert mae.get_ylabel() == "mean absolute error" and auc.get_ylabel() == "mean AUC"
+    assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["mV amplitude", "electrodes swapped"]
+    points = mae.collections[-1]
+    assert points.get_offsets()[:, 1].tolist() == pytest.approx([0.4, 0.5])
+    assert [label.get_text() for label in auc.get_xticklabels()] == ["0.1", "1.0"]
+    assert swaps.collections[-1].get_offsets()[:, 1].tolist() == pytest.approx([0.6])
+
+
+def test_stress_panels_fill_the_points_whose_difference_excludes_zero():
+    figure = stress_panels(stress_table(), {"mains": "mV amplitude"})
+    for axes in figure.axes:
+        empty, filled = (to_hex(face).upper() for face in axes.collections[-1].get_facecolors())
+        assert (empty, filled) == ("#FFFFFF", LEVEL_COLOURS[0])
+    assert [text.get_text() for text in figure.legends[0].get_texts()][0] == "undisturbed"
+
+
+@pytest.fixture
+def networks():
+    return pd.DataFrame({
+        "role": ["reference"] * 2 + ["sampled"] * 4,
+        "space": ["growing"] * 2 + ["any", "any", "growing", "growing"],
+        "squeeze_excitation": [True, True, True, False, True, False],
+        "error": [0.2, 0.4, 0.5, 0.6, 0.1, 0.3],
+        "multiply_adds": [5e6, 5e6, 4e6, 4.5e6, 5.5e6, 6e6],
+        "parameters": [3e5, 3e5, 1e5, 2e5, 4e5, 5e5],
+    })  # fmt: skip
+
+
+def test_error_distributions_are_steps_with_bands_beside_the_reference():
+    curve = pd.DataFrame({"error": [0.0, 0.1, 0.5], "share": [0, 0.5, 1], "low": [0, 0.1, 0.4], "high": [0.6, 0.9, 1]})
+    curves = {("design space", f"{name} (n = 2)"): curve for name in ("any", "growing")}
+    table = pd.concat(curves, names=["panel", "group"]).droplevel(-1).reset_index()
+    figure = error_distributions(table, [0.2, 0.4], "simulated")
+    (axes,) = figure.axes
+    first, second, reference = axes.lines
+    assert first.get_xdata().tolist() == [0, 0.1, 0.5] and first.get_ydata().tolist() == [0, 0.5, 1]
+    assert first.get_drawstyle() == "steps-pre" and first.get_linestyle() != second.get_linestyle()
+    assert reference.get_xdata() == pytest.approx([0.3, 0.3])  # the mean over the seeds
+    assert axes.patches[0].get_x() == 0.2 and axes.patches[0].get_width() == pytest.approx(0.2)
+    assert [text.get_text() for text in axes.get_legend().get_texts()][2] == "the paper's network (2 seeds)"
+    assert axes.get_title() == "design space" and figure.get_suptitle() == "simulated"
+
+
+def test_searched_networks_are_drawn_against_both_costs(networks):
+    figure = searched_networks(networks)
+    for axes, column in zip(figure.axes, ("multiply_adds", "parameters"), strict=True):
+        drawn = np.concatenate([points.get_offsets().data for points in axes.collections])
+        expected = networks[[column, "error"]] / [1e6, 1]
+        np.testing.assert_allclose(drawn[drawn[:, 1].argsort()], expected.sort_values("error"))
+        assert axes.get_xlabel() == f"{column.replace('_', '-')} (millions)"
+    assert len(figure.legends[0].get_texts()) == 5  # two spaces, each with and without, and the reference
+
+
+def reliability_rows(shift):
+    questions = ["most probable value", "above 0", "above 1", "above 2"]
+    index = pd.MultiIndex.from_product([questions, [4, 9]], names=["question", "bin"])
+    table = pd.DataFrame({"records": [10, 40] * 4, "predicted": [0.45, 0.95] * 4}, index)
+    observed = np.arange(8) / 10 + shift
+    return table.assign(observed=observed, low=observed - 0.1, high=observed + 0.2)
+
+
+def test_reliability_diagram_has_before_above_after_and_a_column_a_question():
+    figure = reliability_diagram(reliability_rows(0), reliability_rows(0.05), "simulated")
+    assert len(figure.axes) == 8 and figure.get_suptitle() == "simulated"
+    assert figure.axes[0].get_ylabel().startswith("before") and figure.axes[4].get_ylabel().startswith("after")
+    assert figure.axes[3].get_title() == "is the critical\nvalue above 2?"
+    for number, axes in enumerate(figure.axes):
+        lines, dots = axes.collections
+        observed = np.array([0, 0.1]) + 0.2 * (number % 4) + (0.05 if number > 3 else 0)
+        np.testing.assert_allclose(dots.get_offsets(), np.c_[[0.45, 0.95], observed])
+        ends = [segment[:, 1].tolist() for segment in lines.get_segments()]
+        np.testing.assert_allclose(ends, np.c_[observed - 0.1, observed + 0.2])
+        small, large = dots.get_sizes()
+        assert 0 < small < large
+        assert [line.get_xydata().tolist() for line in axes.lines] == [[[0, 0], [1, 1]]]  # perfect calibration
+
+
+def test_learning_curve_draws_runs_laws_and_published_figures(curve):
+    figure = learning_curve(curve, "simulated")
+    auc, mae = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["mean AUC", "mean absolute error (steps)"]
+    assert auc.get_xscale() == "log" and figure.get_suptitle() == "simulated"
+    assert [label.get_text() for label in auc.get_xticklabels()] == ["100", "200", "400", "3,000"]
+    drawn = {line.get_label(): line for line in mae.lines}
+    assert list(drawn["one training run"].get_ydata()) == pytest.approx([0.6, 0.55, 0.5])
+    assert list(drawn["published"].get_xdata()) == [3000] and list(drawn["published"].get_ydata()) == [0.7]
+    forecast = drawn["its forecast with its band"]
+    assert list(forecast.get_xdata()) == [400, 3000] and forecast.get_linestyle() == "--"
+    assert [text.get_text() for text in mae.texts] == ["forecast"] and mae.texts[0].get_position()[0] > 400
+    assert len([band for band in mae.collections if isinstance(band, PolyCollection)]) == 2
+    (bars,) = mae.containers
+    ends = [segment[:, 1].tolist() for segment in bars.lines[2][0].get_segments()]
+    assert ends == [pytest.approx([0.5, 0.8])] * 3
+    assert len(figure.legends[0].get_texts()) == 6
+
+
+def test_learning_curve_without_published_figures_has_no_star(curve):
+    figure = learning_curve(curve[curve["kind"] != "published"])
+    assert "published" not in [text.get_text() for text in figure.legends[0].get_texts()]

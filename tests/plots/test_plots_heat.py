@@ -1,0 +1,77 @@
+"""What the figures draw: the plotted arrays and texts, not the pixels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardiov.ecg.leads import LEADS
+from cardiov.plots.heat import heat_ecg, heat_enrichment, heat_sanity, heat_strips
+
+
+@pytest.fixture
+def marks():
+    rows = [("QRS", 0.4, 0.6), ("QRS", 1.2, 1.4), ("QRS", 2.5, 2.7), ("ectopic beat", 1.2, 1.7)]
+    return pd.DataFrame(rows, columns=["mark", "onset", "end"]).assign(source="detected")
+
+
+TIME = np.arange(150) / 50 + 0.01  # s
+
+
+def images(figure):
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_heat_ecg_draws_twelve_leads_over_one_map(marks):
+    signal = np.random.default_rng(0).normal(0, 0.1, (12, 1500))
+    figure = heat_ecg(signal, 500, TIME, 0.5 + TIME / 10, marks, "simulated")
+    axes = figure.axes[0]
+    for row, line in enumerate(axes.lines[:12]):
+        np.testing.assert_allclose(line.get_ydata(), signal[row] - 2 * row)  # 2 mV between leads
+    assert [text.get_text() for text in axes.texts] == list(LEADS)
+    np.testing.assert_allclose(images(figure)[0][0], np.linspace(0, 1, 150))
+    assert axes.images[0].get_extent()[:2] == pytest.approx([0, 3])
+    assert axes.lines[12].get_xdata().tolist() == pytest.approx([0.5, 1.3, 2.6])
+    assert axes.get_aspect() == 0.4  # a square is 0.2 s x 0.5 mV, as on ECG paper
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["QRS complex (detected)", "ectopic beat (detected)"]
+
+
+def test_heat_strips_tell_cells_lowest_heat_and_intervals(marks):
+    heat = pd.DataFrame({"s1": np.linspace(0.25, 1, 150), "s2": np.full(150, 0.5)})
+    figure = heat_strips(TIME, heat, marks, pd.Series({"s1": 0.04, "s2": 2.56}), "simulated")
+    first, second = images(figure)
+    np.testing.assert_allclose(first[0], np.linspace(0, 1, 150))
+    assert not second.any()  # flat
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["800", "1300", "RR (ms)", "s1\n40 ms", "lowest\n0.25", "s2\n2,560 ms", "lowest\n0.50"]
+    (frame,) = figure.axes[1].patches
+    assert (frame.get_x(), frame.get_width()) == pytest.approx((1.2, 0.5))
+
+
+def heat_table(maps, name):
+    index = pd.MultiIndex.from_product([maps, ["QRS", "T"], ["s1", "s2"]], names=[name, "window", "stage"])
+    values = np.arange(len(index)) + 1.0
+    return pd.DataFrame({"estimate": values, "low": values - 0.5, "high": values + 1, "records": 7}, index)
+
+
+def test_heat_enrichment_draws_a_panel_a_window_and_a_line_a_map():
+    figure = heat_enrichment(heat_table(["best", "random", "trained"], "map"), "simulated")
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["QRS (7 records)", "T (7 records)"]
+    drawn = {bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in panels[0].containers}
+    assert drawn == {"trained weights": [9, 10], "random weights": [5, 6]}
+    (bars,) = panels[0].containers[0].lines[2]
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[8.5, 10], [9.5, 11]])
+    texts = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert texts == ["most that the cells allow", "trained weights", "random weights"]
+
+
+def test_heat_sanity_draws_correlations_and_the_cascade():
+    correlations = heat_table(["energy", "random"], "compared").xs("QRS", level="window") / 10
+    cascade = pd.DataFrame({"randomised": ["head", "s2"], "s1": [0.9, 0.1], "s2": [0.5, -0.2], "records": 32})
+    figure = heat_sanity(correlations, cascade, 0.5, "simulated")
+    assert images(figure)[0].tolist() == [[0.9, 0.5], [0.1, -0.2]]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["head", "… to s2"]
+    drawn = {bars.get_label(): bars.lines[0].get_ydata() for bars in figure.axes[0].containers}
+    assert drawn["random weights"] == pytest.approx([0.5, 0.6])
+    assert "tolerance of 0.5" in figure.axes[0].get_title()

@@ -1,0 +1,120 @@
+"""Writing results: whole or not at all, the same file for the same result."""
+
+import errno
+import json
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from cardiov import mapping
+from cardiov.errors import DataSetError, StorageError
+from cardiov.store import files, results
+from cardiov.store.files import storing
+
+matplotlib.use("Agg")
+
+
+def test_a_table_is_written_with_six_digits_and_without_row_numbers(root):
+    path = results.save_table(pd.DataFrame({"name": ["a"], "value": [0.1 + 0.2]}), "some", "table")
+    assert path == root / "results/some/table.csv"
+    assert path.read_bytes() == b"name,value\na,0.3\n"
+
+
+def test_a_named_index_is_kept(root):
+    frame = pd.DataFrame({"records": [3]}, index=pd.Index(["NORM"], name="statement"))
+    assert results.save_table(frame, "some", "table").read_text() == "statement,records\nNORM,3\n"
+    numbered = pd.DataFrame({"label": [0]}, index=pd.RangeIndex(1, 2, name="ecg_id"))
+    assert results.save_table(numbered, "some", "table").read_text() == "ecg_id,label\n1,0\n"
+
+
+def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
+    from matplotlib.figure import Figure
+
+    contents = []
+    for _ in range(2):
+        figure = Figure()
+        figure.subplots().plot([1, 2])
+        path = results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), "some", "line")
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1] and b"matplotlib" not in contents[0].lower()
+    assert path == root / "figures/some/line.png"
+    assert path.with_suffix(".csv").read_text() == "y\n1\n2\n"
+
+
+def test_scalars_are_plain_json(root):
+    scalars = {"n": np.int64(3), "mae": np.float64(1 / 3), "auc": np.float32(0.5), "none": float("nan"), "ok": np.True_}
+    path = results.save_scalars("some", "04_roc", scalars)
+    assert json.loads(path.read_text()) == {"n": 3, "mae": 0.333333, "auc": 0.5, "none": None, "ok": True}
+    assert results.read_scalars("some")["04_roc.mae"] == 0.333333
+
+
+def test_a_read_only_folder_is_one_sentence(root, monkeypatch):
+    monkeypatch.setattr(files.os, "access", lambda folder, mode: False)  # root may write anywhere else
+    for error in (OSError(errno.EROFS, "Read-only file system"), RuntimeError("cannot be opened")):  # the latter is torch's
+        with pytest.raises(StorageError, match="results/new/x.csv cannot be written, for results is read-only: give permission"):
+            with storing(root / "results/new/x.csv"):
+                raise error
+
+
+def test_missing_predictions_say_what_to_do(root):
+    with pytest.raises(DataSetError, match=r"results/some/runs/ordinal-0/predictions.csv is missing: train"):
+        results.read_predictions("some", "ordinal-0")
+
+
+@pytest.fixture
+def some_runs(root):
+    """Stored runs of two names, of which one begins like the other; one run was not finished."""
+    for name in ("share-0.5-10", "share-0.5-2", "share-0.5-plain-1", "share-0.55-7", "share-0.5-3"):
+        folder = root / "results/some/runs" / name
+        folder.mkdir(parents=True)
+        if name != "share-0.5-3":
+            (folder / "predictions.csv").write_text(f"ecg_id,split\n{len(name)},test\n9,validation\n")
+    return root
+
+
+def test_seeds_are_those_of_the_finished_runs_of_just_that_name(some_runs):
+    assert results.run_seeds("some", "share-0.5") == [2, 10]
+    assert results.run_seeds("some", "share-0.5-plain") == [1]
+    with pytest.raises(DataSetError, match=r"results/some/runs has no run best-<seed>: train best-0 first"):
+        results.run_seeds("some", "best")
+    with pytest.raises(DataSetError, match="has no run best"):
+        results.read_seeds("nothing", "best")
+
+
+def test_predictions_of_all_seeds_are_read_by_split(some_runs):
+    runs = results.read_seeds("some", "share-0.5")
+    assert list(runs) == [2, 10] and [len(run) for run in runs.values()] == [2, 2]
+    assert runs[10]["ecg_id"].tolist() == [12, 9]
+    assert results.read_seeds("some", "share-0.5", "test")[2]["ecg_id"].tolist() == [11]
+
+
+def test_provenance_of_a_run_is_read_or_missed(some_runs):
+    path = some_runs / "results/some/runs/share-0.5-2/provenance.json"
+    path.write_text('{"run": {"train_records": 7}}')
+    assert results.read_provenance("some", "share-0.5-2")["run"]["train_records"] == 7
+    with pytest.raises(DataSetError, match="share-0.5-10/provenance.json is missing: train the run share-0.5-10"):
+        results.read_provenance("some", "share-0.5-10")
+
+
+@pytest.mark.parametrize("dataset", ["demo", "ptbxl-sample"])
+def test_stored_records_give_every_label_again(dataset):
+    records = results.read_records(dataset)
+    rebuilt = [";".join(f"{name}:{likelihood:g}" for name, likelihood in codes.items()) for codes in records["scp_codes"]]
+    assert rebuilt == records["statements"].to_list()
+    for codes, row in zip(records["scp_codes"], records.itertuples(), strict=True):
+        assert mapping.critical_value(codes) == row.critical_value
+        assert mapping.critical_value(codes, rule="highest-risk") == row.critical_value_highest_risk
+        assert mapping.tie_decides(codes) == row.tie
+
+
+@pytest.mark.parametrize(("name", "expected"), [("demo", True), ("my-Demo-2", True), ("ptbxl-sample", False)])
+def test_simulated_data_sets_are_known_by_name(name, expected):
+    assert results.simulated(name) is expected
+
+
+def test_names_of_runs_are_without_their_seeds(some_runs):
+    assert results.run_names("some", "share-") == ["share-0.5", "share-0.5-plain", "share-0.55"]
+    with pytest.raises(DataSetError, match=r"has no run idea-\*: run `python -m cardiov study` first"):
+        results.run_names("some", "idea-")

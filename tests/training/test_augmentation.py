@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+from cardiov.errors import ParameterError
+from cardiov.training.augmentation import AUGMENTATIONS, augment, random_crop
+
+RATE = 100.0
+
+
+@pytest.fixture
+def x():
+    torch.manual_seed(0)
+    return torch.randn(64, 12, 1000)
+
+
+def test_crops_are_stretches_at_random_places():
+    ramp = torch.arange(1000.0).expand(64, 12, 1000)
+    torch.manual_seed(0)
+    cropped = random_crop(ramp, 250)
+    assert cropped.shape == (64, 12, 250)
+    assert (cropped.diff(dim=2) == 1).all() and (cropped == cropped[:, :1]).all()  # whole, and of the same time in all leads
+    starts = cropped[:, 0, 0]
+    assert starts.min() >= 0 and starts.max() <= 750 and len(starts.unique()) > 50
+    assert torch.equal(random_crop(ramp, 1000), ramp)
+
+
+def test_amplitude_is_one_factor_a_record(x):
+    factor = augment(x, RATE, {"amplitude": 0.2}) / x
+    assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor), rtol=1e-4)
+    assert factor[:, 0, 0].log().std().item() == pytest.approx(0.2, rel=0.3)
+
+
+def test_lead_dropout_makes_some_leads_flat_and_leaves_the_others(x):
+    out = augment(x, RATE, {"lead_dropout": 0.25})
+    flat = (out == 0).all(dim=2)
+    assert flat.float().mean().item() == pytest.approx(0.25, abs=0.05)
+    assert torch.equal(out[~flat], x[~flat])
+
+
+def test_drift_is_slow_and_bounded(x):
+    added = (augment(x, RATE, {"drift": 0.3}) - x).numpy()
+    assert 0.2 < np.abs(added).max() <= 0.3 + 1e-5
+    power = np.abs(np.fft.rfft(added - added.mean(-1, keepdims=True))) ** 2
+    frequency = np.fft.rfftfreq(1000, 1 / RATE)
+    assert power[..., frequency <= 1.3].sum() / power.sum() > 0.95
+
+
+def test_noise_is_white_and_bounded_in_size(x):
+    added = (augment(x, RATE, {"noise": 0.1}) - x).numpy()
+    sizes = added.std(axis=-1)
+    assert sizes.max() < 0.11 and sizes.mean() == pytest.approx(0.05, abs=0.01)
+    neighbours = (added[..., 1:] * added[..., :-1]).mean() / (added**2).mean()
+    assert abs(neighbours) < 0.01
+
+
+def test_nothing_asked_for_changes_nothing(x):
+    assert torch.equal(augment(x, RATE, {}), x)
+    state = torch.get_rng_state()
+    augment(x, RATE, {})
+    assert torch.equal(torch.get_rng_state(), state)  # so that the paper's own runs keep their random numbers
+
+
+def test_an_unknown_augmentation_is_named(x):
+    with pytest.raises(ParameterError, match=f"no augmentation 'flip': take some of {', '.join(AUGMENTATIONS)}"):
+        augment(x, RATE, {"flip": 1})

@@ -1,0 +1,123 @@
+import copy
+import shutil
+import threading
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import make_data
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+
+from cardiov.model import CardioV, CardioVConfig
+from cardiov.training import batches
+from cardiov.training.batches import READERS, _ahead, _beside, signals_of
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))[0]
+
+
+def test_signals_are_those_of_the_cache(cache):
+    pieces = [np.array([3, 1]), np.array([95]), np.array([0, 0, 7])]
+    found = list(signals_of(cache, iter(pieces), CPU))
+    for x, rows in zip(found, pieces, strict=True):
+        assert x.dtype == torch.float32 and np.array_equal(x.numpy(), cache.read(rows))
+
+
+def test_items_come_in_order_and_a_few_ahead():
+    fetched, go = [], threading.Event()
+
+    def fetch(item):
+        if item == 0:
+            go.wait(10)  # the first is the last to be done
+        fetched.append(item)
+        return item * item
+
+    items = _ahead(fetch, iter(range(9)))
+    threading.Timer(0.1, go.set).start()
+    assert next(items) == 0 and max(fetched) <= READERS
+    assert list(items) == [1, 4, 9, 16, 25, 36, 49, 64]
+
+
+def test_what_a_thread_cannot_read_is_raised():
+    items = _ahead(lambda item: 1 / item, [2, 0, 1])
+    assert next(items) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(items)
+
+
+def test_the_network_is_one_graph_forth_and_back():
+    """Nothing in it makes torch's compiler stop, on the way that a GPU takes: whatever is not the CPU."""
+    with torch.device("meta"):
+        model = CardioV()
+    logits = torch.compile(model, backend="aot_eager", fullgraph=True)(torch.empty(4, 12, 5000, device="meta"))
+    F.binary_cross_entropy_with_logits(logits, torch.empty(4, 3, device="meta")).backward()
+    assert all(parameter.grad.stride() == parameter.stride() for parameter in model.parameters())
+
+
+def test_the_network_stays_on_a_gpu_as_far_as_that_can_be_told_without_one():
+    """Shapes, types and devices of a training step; backward asks the driver, so it is left out."""
+    with mock.patch("torch.cuda.is_available", return_value=True), mock.patch("torch.cuda.is_bf16_supported", return_value=True):
+        bfloat16 = torch.autocast("cuda", dtype=torch.bfloat16)  # it turns itself off where there is no GPU
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            model = CardioV()
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        with bfloat16:
+            logits = model(torch.empty(32, 12, 5000, device="cuda"))
+        assert logits.device.type == "cuda" and logits.dtype == torch.bfloat16 and logits.shape == (32, 3)
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        optimizer.step()
+        assert {value.device.type for state in optimizer.state.values() for value in state.values()} == {"cuda"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("clang")), reason="torch's compiler needs one for C")
+def test_a_compiled_network_computes_the_same():
+    """On the processor, for want of a GPU; in double precision, so that only a wrong computation would differ."""
+    torch.manual_seed(0)
+    config = CardioVConfig(stem_width=16, widths=(16, 32, 64), depths=(1, 2, 1), dropout=0.0)
+    written, x = CardioV(config).double(), torch.randn(4, 12, 500, dtype=torch.float64)
+    compiled = copy.deepcopy(written)
+    compiled.compile()
+    found = []
+    for model in (written, compiled):
+        logits = model.train()(x)
+        F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits)).backward()
+        found.append([logits, *(parameter.grad for parameter in model.parameters()), *model.buffers(), model.eval()(x[:3])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+class Stream:
+    """A stand-in for a GPU's stream, that notes what it was asked."""
+
+    def __init__(self, device=None):
+        self.asked = []
+
+    def record_event(self):
+        self.asked.append("recorded")
+        return len(self.asked)
+
+    def wait_event(self, event):
+        self.asked.append(("waited", event))
+
+
+def test_a_gpu_waits_for_each_copy_and_only_for_it(cache, monkeypatch):
+    copying, computing, kept = Stream(), Stream(), []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copying)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: mock.MagicMock())
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: x)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda x, stream: kept.append(stream))
+    monkeypatch.setattr(batches, "READERS", 1)  # copies are then in order
+    pieces = np.array_split(np.arange(96), 6)
+    for done, (x, rows) in enumerate(zip(_beside(cache, pieces, CPU), pieces, strict=True), 1):
+        assert np.array_equal(x.numpy(), cache.stored(rows))
+        assert computing.asked == [("waited", event) for event in range(1, done + 1)] and kept == [computing] * done

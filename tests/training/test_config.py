@@ -1,0 +1,47 @@
+"""What decides a run: the paper's defaults, choices, and when stored runs count as the same."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny_runs import CONFIG
+
+from cardiov.errors import ParameterError
+from cardiov.store.files import ROOT
+from cardiov.training.batches import training_rows
+from cardiov.training.config import TrainingConfig, same_run
+
+
+def test_defaults_are_the_papers_settings():
+    config = TrainingConfig()
+    assert (config.batch_size, config.learning_rate, config.plateau_factor) == (256, 0.001, 0.3)
+    assert config.phases == [("classification", 10), ("ordinal", 12)]
+    assert replace(config, objective="regression").phases == [("regression", 22)]  # the same budget
+    assert config.model == {}
+
+
+@pytest.mark.parametrize("name", ["objective", "schedule", "label_rule"])
+def test_unknown_choices_are_named(name):
+    with pytest.raises(ParameterError, match=f"no {name} 'cosine': choose among .*(ordinal|one-cycle|highest-risk)"):
+        TrainingConfig(**{name: "cosine"})
+
+
+def test_a_smaller_share_of_the_training_patients_is_part_of_a_larger_one(data):
+    metadata = data[1]
+    rows = {share: training_rows(metadata, replace(CONFIG, train_share=share)) for share in (0.25, 0.5, 1.0)}
+    assert [len(found) for found in rows.values()] == [16, 32, 64]  # two records a patient
+    assert set(rows[0.25]) < set(rows[0.5]) < set(rows[1.0]) == set(np.flatnonzero(metadata["split"] == "train"))
+    assert not metadata["patient_id"].iloc[rows[0.25]].isin(metadata["patient_id"].drop(metadata.index[rows[0.25]])).any()
+    other = training_rows(metadata, replace(CONFIG, train_share=0.25, seed=1))
+    assert set(other) != set(rows[0.25])
+
+
+def test_stored_runs_count_as_version_1():
+    runs = [json.loads(path.read_text())["run"] for path in ROOT.glob("results/*/runs/*/provenance.json")]
+    runs = [run for run in runs if "train_records" in run]  # not a search, which is many runs
+    assert runs
+    for run in runs:
+        plain = {name: value for name, value in run.items() if name not in ("code", "version")}
+        assert same_run(run, plain | {"version": 1}) and not same_run(run, plain | {"version": 2})
+        assert not same_run(run, plain | {"version": 1, "rate": run["rate"] + 1})
