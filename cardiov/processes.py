@@ -36,13 +36,7 @@ def rank() -> int:
 
 
 def launch(processes: int, command: list[str]) -> None:
-    """Run a command of ``python -m cardiov`` in several processes of this machine that work together.
-
-    Parameters
-    ----------
-    processes : int
-    command : list of str
-        Such as ["train", "--data", ...].
+    """Run a command, such as ["train", "--data", ...], in several processes of this machine that work together.
 
     Raises
     ------

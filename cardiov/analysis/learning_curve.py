@@ -33,7 +33,7 @@ def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> 
     Parameters
     ----------
     n : sequence of K numbers
-        Training records, of at least three sizes.
+        Training records, of at least three sizes (else a ParameterError: two points lie on every power law).
     error : array, shape (..., K)
         Positive; where one is not, or is NaN, its fit is NaN.
     floor : bool
@@ -41,13 +41,7 @@ def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> 
 
     Returns
     -------
-    tuple of float or of arrays, shape (...)
-        a, b and c.
-
-    Raises
-    ------
-    ParameterError
-        If there are fewer than three sizes: two points lie on every power law.
+    a, b, c : float or array, shape (...)
 
     Examples
     --------
@@ -61,15 +55,21 @@ def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> 
         raise ParameterError(f"a power law through {len(np.unique(n))} sizes fits anything: give three or more.")
     middle = np.exp(np.log(n).mean())  # the unit of n, so that a and b are of like size
     target = np.where(error > 0, error, np.nan)[..., None, :]  # (..., 1, K)
-    low, high = EXPONENTS
-    c, step = np.linspace(low, high, _GRID), (high - low) / (_GRID - 1)
-    for _ in range(_ZOOMS):
-        _, _, loss = _linear_fit((n / middle) ** -c[..., None], target, floor)
-        best = np.take_along_axis(np.broadcast_to(c, loss.shape), loss.argmin(axis=-1)[..., None], axis=-1)
-        c, step = np.clip(best + step * np.linspace(-1, 1, 11), low, high), step / 5
+    best = _best_exponents(n / middle, target, floor)
     a, b, loss = _linear_fit((n / middle) ** -best[..., None], target, floor)
     c = np.where(np.isnan(loss), np.nan, best)
     return tuple(found[..., 0][()] for found in (a, b * middle**c, c))
+
+
+def _best_exponents(n, error, floor):
+    """The exponent that fits best, (..., 1), of errors (..., 1, K)."""
+    low, high = EXPONENTS
+    c, step = np.linspace(low, high, _GRID), (high - low) / (_GRID - 1)
+    for _ in range(_ZOOMS):
+        _, _, loss = _linear_fit(n ** -c[..., None], error, floor)
+        best = np.take_along_axis(np.broadcast_to(c, loss.shape), loss.argmin(axis=-1)[..., None], axis=-1)
+        c, step = np.clip(best + step * np.linspace(-1, 1, 11), low, high), step / 5
+    return best
 
 
 def _linear_fit(x, error, floor):

@@ -210,10 +210,6 @@ def bootstrap_subsets(
         Indexed by ``subset`` (subsets, then differences) and ``statistic``, with ``estimate``, ``low`` and ``high``;
         NaN where a subset has no such records.
 
-    Raises
-    ------
-    ParameterError
-        If the runs hold different records or labels, or none.
     """
     runs = _aligned([*runs.values()])
     times = drawn_counts(runs[0]["patient_id"], resamples, seed)

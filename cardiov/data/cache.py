@@ -114,12 +114,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     rate : float
         Sampling rate of the prepared signals, in Hz.
     workers : int, optional
-        Threads; by default one for each core. NumPy, SciPy and the file system do nearly all of the work without
-        holding Python's lock, and threads need no copy of the calling process.
-
-    Returns
-    -------
-    Cache
+        Threads (most of the work is done without holding Python's lock); by default one for each core.
 
     Raises
     ------

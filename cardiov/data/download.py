@@ -64,10 +64,8 @@ def download(folder, version="1.0.3", source=None, patience=Patience()) -> int:
     version : str
         A key of `cardiov.data.ptbxl.VERSIONS`.
     source : str, optional
-        Address that ends in ``.zip`` (the archive) or in ``/`` (the files are under it); by default PhysioNet's archive
-        or, if that is not to be had, PhysioNet's files.
+        Address that ends in ``.zip`` (the archive) or ``/`` (the files); by default PhysioNet's archive, then its files.
     patience : Patience
-        With the server.
 
     Returns
     -------
@@ -76,14 +74,9 @@ def download(folder, version="1.0.3", source=None, patience=Patience()) -> int:
 
     Raises
     ------
-    DataSetError
-        If the source is not to be had or is not the data set, or a finished folder has been changed.
-    DownloadError
-        If the server can't be reached or fails time and again.
-    StorageError
-        If there is no space, or no permission to write.
-    ParameterError
-        If the version or the kind of source is unknown.
+    DataSetError, DownloadError, StorageError, ParameterError
+        If the source is missing or no such data set, the server fails time and again, nothing can be written, the
+        version is unknown, or a finished folder has been changed.
     """
     folder = Path(folder).absolute()
     sources = _sources(version, source)
@@ -95,16 +88,20 @@ def download(folder, version="1.0.3", source=None, patience=Patience()) -> int:
             return check(folder, version, mend)
         part.mkdir(exist_ok=True)
         _bring(sources, part, archive, patience)
-        try:
-            records = count_records(part, read_list(part), version, "give the right version, or another address by --from")
-        except DataSetError:
-            (part / LIST).unlink(missing_ok=True)  # so that it is not taken for good another time
-            raise
+        records = _counted(part, version)
         for leftover in [*part.rglob(".*.tmp"), *part.rglob(f"*{UNFINISHED}*")]:
             leftover.unlink(missing_ok=True)
         os.replace(part, folder)
         forget(archive)
     return records
+
+
+def _counted(part, version):
+    try:
+        return count_records(part, read_list(part), version, "give the right version, or another address by --from")
+    except DataSetError:
+        (part / LIST).unlink(missing_ok=True)  # so that it is not taken for good another time
+        raise
 
 
 def _sources(version, source):

@@ -164,11 +164,6 @@ def write_heat(data, weights, run_dir, rate, ludb=None):
     -------
     list of Path
         What was written.
-
-    Raises
-    ------
-    CardioVError
-        If something of these is missing or unreadable, or the run is not ordinal.
     """
     run_dir, model = Path(run_dir), CardioV.from_pretrained(weights)
     metadata, predictions = read_metadata(data), _predictions(run_dir)

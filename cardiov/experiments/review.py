@@ -60,9 +60,7 @@ def empty_sheet(key: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"case": key.index, "critical_value": "", "comment": ""})
 
 
-def export(
-    dataset: str, data, packet, key, run: str = "ordinal-0", split: str = "test", seed: int = 0
-) -> pd.DataFrame:
+def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=0) -> pd.DataFrame:
     """Write the wrongly predicted records as a blinded packet, and the key to it elsewhere.
 
     The packet holds ``cases.pdf`` (a page a case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
@@ -71,16 +69,12 @@ def export(
 
     Parameters
     ----------
-    dataset : str
-        Name under ``results/``.
-    data : str or Path
+    dataset, run, split : str
+        Whose predictions: a name under ``results/``, one of its runs, and a split.
+    data : path
         Its folder, in PTB-XL's layout.
-    packet : str or Path
-        Folder to make; give the reader this.
-    key : str or Path
-        CSV to write, outside of the packet: ``case``, ``ecg_id`` and ``dataset``.
-    run, split : str
-        Whose predictions.
+    packet, key : path
+        Folder to make, for the reader, and CSV to write outside of it: ``case``, ``ecg_id`` and ``dataset``.
     seed : int
         Of the order.
 
@@ -91,11 +85,9 @@ def export(
 
     Raises
     ------
-    ReviewError
-        If no record is predicted wrongly, a record is not in the data folder, the packet is there already, or the key
+    ReviewError, SignalError
+        If no record is predicted wrongly, a record is missing or unreadable, the packet is there already, or the key
         lies inside it or belongs to another packet.
-    SignalError
-        If a record cannot be read.
     """
     predictions = read_predictions(dataset, run).query("split == @split")
     cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
@@ -104,12 +96,16 @@ def export(
     packet, key = Path(packet).absolute(), Path(key).absolute()
     _refuse_places(packet, key, content)
     with _whole_folder(packet) as folder:
-        _write_pages(files, folder / PAGES, simulated(dataset))
-        empty_sheet(cases).to_csv(folder / SHEET, index=False, lineterminator="\n")
-        (folder / INSTRUCTIONS).write_text(_instructions(dataset, len(cases)), encoding="utf-8")
+        _write_packet(folder, dataset, cases, files)
         with replacing(key) as temporary:  # before the packet appears: a packet without its key would be worthless
             content.to_csv(temporary, lineterminator="\n")
     return cases
+
+
+def _write_packet(folder, dataset, cases, files):
+    _write_pages(files, folder / PAGES, simulated(dataset))
+    empty_sheet(cases).to_csv(folder / SHEET, index=False, lineterminator="\n")
+    (folder / INSTRUCTIONS).write_text(_instructions(dataset, len(cases)), encoding="utf-8")
 
 
 def _signal_files(cases, data):

@@ -132,10 +132,8 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0, objecti
     model : CardioV
     data : path
         The data set's folder, in PTB-XL's layout.
-    rate : float
-        Sampling rate that the network was trained at, in Hz.
-    precision : str
-        That of the run, as in `cardiov.training.config.TrainingConfig`.
+    rate, precision
+        Those that the network was trained with, as in `cardiov.training.config.TrainingConfig`; the rate in Hz.
     seed : int
         Of the disturbances, which are drawn anew for each record.
     objective : str
@@ -149,10 +147,8 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0, objecti
 
     Raises
     ------
-    DataSetError
-        If the data folder or its metadata are missing or have no test record.
-    SignalError
-        If a record cannot be read.
+    DataSetError, SignalError
+        If the data folder or its metadata are missing or have no test record, or a record cannot be read.
     """
     files = read_metadata(data).query("split == 'test'")["filename_hr"]
     if files.empty:

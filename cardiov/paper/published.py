@@ -224,4 +224,7 @@ def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
             f"results/tolerances.csv allows, the first being {outside.iloc[0]['column']} in {outside.iloc[0]['table']}: "
             "find out why, or commit the new results to accept them."
         )
-    return f"results/{dataset} agrees with what is committed; cells that differ within their tolerances: {len(cells)}."
+    return (
+        f"results/{dataset} agrees with what is committed; cells that differ as results/tolerances.csv allows (trained numbers "
+        f"differ between processors): {len(cells)}."
+    )

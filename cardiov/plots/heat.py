@@ -220,17 +220,22 @@ def heat_sanity(correlations, cascade, tolerance, title=None):
     left.set_title(f"mean over records; grey: within the tolerance of {tolerance:g}", fontsize=SMALL)
     left.legend(fontsize=SMALL, frameon=False, loc="lower left")
     left.spines[["top", "right"]].set_visible(False)
-    values = cascade.filter(regex=r"^s\d$")
-    right.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values.to_numpy()):
-        ink = "white" if abs(value) > 0.7 else "black"
-        right.text(column, row, f"{value:.2f}", ha="center", va="center", size=SMALL, color=ink)
-    right.set_xticks(range(values.shape[1]), values.columns)
-    right.set_yticks(range(len(values)), ["head", *[f"… to {name}" for name in cascade["randomised"][1:]]])
-    right.set_title(f"randomised from the head down ({cascade['records'].iloc[0]} records)", fontsize=SMALL)
+    _cascade(right, cascade)
     for axes in (left, right):
         axes.set_xlabel("stage of the map", fontsize=USUAL)
         axes.tick_params(labelsize=SMALL)
     if title:
         figure.suptitle(fill(title, int(180 / LETTER)), fontsize=USUAL)
     return figure
+
+
+def _cascade(axes, table):
+    """Rank correlations by stage (columns) as the weights are randomised from the head down (rows)."""
+    values = table.filter(regex=r"^s\d$")
+    axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        ink = "white" if abs(value) > 0.7 else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", size=SMALL, color=ink)
+    axes.set_xticks(range(values.shape[1]), values.columns)
+    axes.set_yticks(range(len(values)), ["head", *[f"… to {name}" for name in table["randomised"][1:]]])
+    axes.set_title(f"randomised from the head down ({table['records'].iloc[0]} records)", fontsize=SMALL)

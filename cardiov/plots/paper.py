@@ -34,8 +34,7 @@ def _trace(axes, lead, signal, fs, x, y):
 def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
     """Draw a 12-lead ECG as a printed page: 25 mm/s, 10 mm/mV, 3 x 4 leads and a strip of lead II.
 
-    The columns follow each other in time (0-2.5 s, 2.5-5 s, ...), as on a three-channel
-    recorder, and the strip below shows the first 10 s of lead II.
+    The columns follow each other in time (0-2.5 s, 2.5-5 s, ...), and the strip shows the first 10 s of lead II.
 
     Parameters
     ----------

@@ -95,6 +95,10 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
     if (processes or (1 if len(files) <= FEW else os.cpu_count())) == 1:
         yield from (outcome for chunk in chunks for outcome in task(chunk))
         return
+    yield from _score_on_cores(chunks, task, processes)
+
+
+def _score_on_cores(chunks, task, processes):
     context = get_context("fork" if sys.platform == "linux" else "spawn")  # forked, they need not load torch again
     with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
         try:

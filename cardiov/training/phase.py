@@ -24,15 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Phase:
-    """A step of training with one objective.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        Whose configuration, data, devices and `body` (the weights of the phase before) it takes.
-    number : int
-        Which of the configuration's phases.
-    """
+    """Phase `number` of a run: it takes configuration, data, devices and `body`, the weights so far, of its trainer."""
 
     def __init__(self, trainer, number):
         self.config, self.cache, self.fabric, self.rows = trainer.config, trainer.cache, trainer.fabric, trainer.rows

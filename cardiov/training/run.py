@@ -36,29 +36,22 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     Parameters
     ----------
     config : TrainingConfig
-    cache : cardiov.data.cache.Cache
-        Signals, (N, 12, n) in mV.
-    metadata : pandas.DataFrame
-        Of `cardiov.data.ptbxl.read_metadata`, one row for each record of the cache in its order.
-    weights_dir : Path
-        Gets `weights.safetensors` and, while training, `checkpoint.pt`.
-    run_dir : Path
-        Gets `predictions.csv` (validation and test records), `history.csv` and `provenance.json`.
+    cache, metadata : cardiov.data.cache.Cache, pandas.DataFrame
+        Signals, (N, 12, n), and the rows of `cardiov.data.ptbxl.read_metadata` in the order of the cache.
+    weights_dir, run_dir : Path
+        Get weights and, while training, a checkpoint; and predictions (validation, test), history and provenance.
 
     Returns
     -------
     pandas.DataFrame
-        The history: one row an epoch. A run that is finished already, by the same configuration, data and version, is
-        not repeated.
+        The history: one row per epoch. A finished run of the same configuration, data and version is not repeated.
 
     Raises
     ------
     CheckpointError
         If the checkpoint found is of another configuration, data set or version.
-    StorageError
-        If there is no space, or no permission, to write in either folder.
-    WorkerError
-        If another process of this training is lost.
+    StorageError, WorkerError
+        If there is no space or permission to write, or another process of this training is lost.
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
     if config.label_rule == "highest-risk":
@@ -72,13 +65,15 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     model, history = trainer.run()
     predictions = predict(trainer.fabric, model, cache, metadata, config)
     if trainer.fabric.is_global_zero:
-        about = {"run": identity, "seconds": round(time.time() - started, 1), **about}
-        if trainer.fabric.device.type == "cuda":
-            about["gpu"] = torch.cuda.get_device_name(trainer.fabric.device)
+        about = {"run": identity, "seconds": round(time.time() - started, 1), **about, **_gpu(trainer.fabric.device)}
         _write_run(about, model, history, predictions, weights_dir, run_dir)
     with together():
         trainer.fabric.barrier()
     return history
+
+
+def _gpu(device):
+    return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
 def _identity(config, cache, metadata):

@@ -55,7 +55,7 @@ print(json.dumps([0, peak() - before, len(history)]))
 SCORE = PEAK + """
 import resource
 from pathlib import Path
-from cardiov.archive import find_files, write_scores
+from cardiov.scoring.archive import find_files, write_scores
 from cardiov.scoring import load_model
 load_model()
 before, start = peak(), time.perf_counter()

@@ -56,11 +56,10 @@ def test_published_counts():
 @needs_sample
 def test_metadata_of_the_real_sample():
     records = read_metadata(SAMPLE)
-    assert len(records) == 2877
-    assert records["split"].value_counts().to_dict() == {"train": 2341, "validation": 334, "test": 202}
-    assert records["critical_value"].value_counts().sort_index().tolist() == [1327, 667, 411, 472]
-    assert records["tie"].mean() == pytest.approx(0.14, abs=0.005)  # as reproduction.md says
-    assert records["age"].max() == 91 and records["age_90_or_over"].sum() == 34 and records["age"].isna().sum() == 3
+    assert records["split"].value_counts().to_dict() == {"train": 3405, "validation": 482, "test": 367}
+    assert records["critical_value"].value_counts().sort_index().tolist() == [2009, 1022, 577, 646]
+    assert records["tie"].sum() == 625
+    assert records["age"].max() == 90 and records["age_90_or_over"].sum() == 62 and records["age"].isna().sum() == 0
     folds = records.groupby("patient_id")["split"].nunique()
     assert (folds == 1).all()
 

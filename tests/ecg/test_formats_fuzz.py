@@ -1,4 +1,4 @@
-"""Hundreds of damaged and malicious files: each is an ECG or one sentence, fast, in little memory."""
+"""Hundreds of damaged and malicious files: each is an ECG or one sentence, for little work and little memory."""
 
 import binascii
 import io
@@ -29,10 +29,11 @@ from cardiov.ecg.leads import LEADS
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux tells it")
 ABSURD = ["0", "-1", "nan", "inf", "1e308", "1e-308", "2147483648", "4294967295", "9" * 20, "9" * 5000, "", "x"]
+MOST_CALLS = 8_000_000  # of functions, for one file: the largest Huffman-coded SCP-ECG file takes 6.2 million
 WORDS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\0\0", b"\1\0\0\0"]
 
 CHILD = """
-import json, os, re, sys, time
+import json, os, re, sys
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))  # what runs away must not take the machine with it
 folder = os.path.realpath(sys.argv[1])
@@ -50,11 +51,16 @@ def watch(event, arguments):
     elif event.startswith(FORBIDDEN):
         offences.append([event, repr(arguments)[:200]])
 sys.addaudithook(watch)
+calls = 0  # of functions, Python's and C's: work that no other process and no slower processor changes
+def count(frame, event, argument):
+    global calls
+    calls += event.endswith("call")
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 def outcome(source):
-    global allowed
-    allowed, start = (os.path.join(folder, case), *packages), time.process_time()
+    global allowed, calls
+    allowed, calls = (os.path.join(folder, case), *packages), 0
+    sys.setprofile(count)
     try:
         read_ecg(source)
         said = "an ECG"
@@ -62,12 +68,12 @@ def outcome(source):
         said = f"SignalError: {error}"
     except BaseException as error:
         said = f"{type(error).__name__}! {error}"
-    allowed, seconds = (), time.process_time() - start
-    found = list(offences)
+    sys.setprofile(None)
+    allowed, seen = (), list(offences)
     offences.clear()
-    return [case, said, seconds, found]
+    return [case, said, calls, seen]
 from cardiov.errors import SignalError
-from cardiov.signals import read_ecg
+from cardiov.ecg.leads import read_ecg
 cases, report = json.load(open(os.path.join(folder, "cases.json"))), []
 for case, names in cases:
     if case.startswith("good"):  # what the libraries open when they are imported does not count
@@ -304,6 +310,6 @@ def test_nothing_else_is_opened_written_or_executed(outcomes):
     assert outcomes["stderr"] == ""
 
 
-def test_none_takes_long_or_much_memory(outcomes):
-    assert [row for row in outcomes["report"] if row[2] > 2] == []  # seconds of the processor
+def test_none_takes_much_work_or_memory(outcomes):
+    assert [row for row in outcomes["report"] if row[2] > MOST_CALLS] == []
     assert outcomes["growth"] < 500  # MB

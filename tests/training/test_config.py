@@ -1,5 +1,6 @@
 """What decides a run: the paper's defaults, choices, and when stored runs count as the same."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from tiny_runs import CONFIG
 
 from cardiov.errors import ParameterError
+from cardiov.store.files import ROOT
 from cardiov.training.batches import training_rows
-from cardiov.training.config import TrainingConfig
+from cardiov.training.config import TrainingConfig, same_run
 
 
 def test_defaults_are_the_papers_settings():
@@ -33,3 +35,13 @@ def test_a_smaller_share_of_the_training_patients_is_part_of_a_larger_one(data):
     assert not metadata["patient_id"].iloc[rows[0.25]].isin(metadata["patient_id"].drop(metadata.index[rows[0.25]])).any()
     other = training_rows(metadata, replace(CONFIG, train_share=0.25, seed=1))
     assert set(other) != set(rows[0.25])
+
+
+def test_stored_runs_count_as_version_1():
+    runs = [json.loads(path.read_text())["run"] for path in ROOT.glob("results/*/runs/*/provenance.json")]
+    runs = [run for run in runs if "train_records" in run]  # not a search, which is many runs
+    assert runs
+    for run in runs:
+        plain = {name: value for name, value in run.items() if name not in ("code", "version")}
+        assert same_run(run, plain | {"version": 1}) and not same_run(run, plain | {"version": 2})
+        assert not same_run(run, plain | {"version": 1, "rate": run["rate"] + 1})

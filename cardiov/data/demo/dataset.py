@@ -1,10 +1,9 @@
 """The demo data set: simulated ECGs, written as WFDB in PTB-XL's layout, with the true wave positions kept.
 
-One cardiac dipole moves in three dimensions: left, down and back, in mV. Every wave (P, septum, free wall, ..., T) is a
-bell of its own direction (`TIMING`, `LOOPS`); a statement bends these directions by its severity (`CHANGES`) or changes
-the rhythm (`RHYTHMS`). The dipole is projected on the leads by the Dower matrix (Dower et al. 1980, Clin Cardiol 3:87);
-noise is added at the nine electrodes, so Einthoven's and Goldberger's relations hold in every record. A sum of bells is
-the idea of McSharry et al. 2003 (IEEE Trans Biomed Eng 50:289) and, for the dipole, of Sameni et al. 2007.
+One cardiac dipole moves in three dimensions (`cardiov.data.demo.heart`), in a rhythm (`cardiov.data.demo.rhythm`). It
+is projected on the leads by the Dower matrix (Dower et al. 1980, Clin Cardiol 3:87); noise is added at the nine
+electrodes, so Einthoven's and Goldberger's relations hold in every record. A sum of bells is the idea of McSharry et
+al. 2003 (IEEE Trans Biomed Eng 50:289) and, for the dipole, of Sameni et al. 2007.
 """
 
 import os
@@ -165,11 +164,9 @@ def make_demo(folder, patients=1000, seed=0, workers=None):
 
     Writes ``ptbxl_database.csv``, ``scp_statements.csv`` and, under ``records500``, each record's WFDB header, signal
     (format 16, 1 µV a unit) and annotations (``.atr``). These hold the true waves that lie wholly within the record,
-    each as ``(``, its peak, ``)``: ``p`` for the P wave; the beat type for the QRS complex (``N`` normal, ``L`` and
-    ``R`` bundle branch block, ``A`` atrial and ``V`` ventricular premature, ``S`` supraventricular tachycardia, ``/``
-    paced, ``E`` ventricular and ``j`` junctional escape); ``t`` for the T wave. ``num`` is 0, 1 and 2 for P, QRS and T
-    and tells overlapping waves apart; ``+`` at the first sample names the rhythm. The column ``filename_lr`` is filled
-    as in PTB-XL, but 100 Hz records are not written.
+    each as ``(``, its peak, ``)``: ``p`` for the P wave, WFDB's beat type for the QRS complex, ``t`` for the T wave;
+    ``num`` is 0, 1 and 2 for these and tells overlapping waves apart; ``+`` at the first sample names the rhythm. The
+    column ``filename_lr`` is filled as in PTB-XL, but 100 Hz records are not written.
 
     Parameters
     ----------
@@ -184,28 +181,29 @@ def make_demo(folder, patients=1000, seed=0, workers=None):
 
     Raises
     ------
-    ParameterError
-        If there are too few patients for every case to occur.
-    DataSetError
-        If `folder` holds anything but an earlier demo set.
-    StorageError
-        If it cannot be written.
+    ParameterError, DataSetError, StorageError
+        If patients are too few for every case to occur, or `folder` holds anything but a demo set or cannot be written.
     """
     folder = Path(folder).absolute()
-    prefix = f".{folder.name}-"
     if folder.exists() and not (folder / MARKER).exists() and (folder.is_file() or any(folder.iterdir())):
         raise DataSetError(f"{folder} holds something else than demo data and is left alone: give another folder.")
     try:
         with locked(folder):
-            for left in folder.parent.glob(f"{prefix}*"):
-                shutil.rmtree(left)  # by a process that was killed
-            with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
-                new = Path(temporary, "new")
-                _write_all(new, patients, seed, workers)
-                if folder.exists():
-                    os.replace(folder, Path(temporary, "old"))
-                os.replace(new, folder)
+            _replace(folder, lambda new: _write_all(new, patients, seed, workers))
     except OSError as error:
         raise StorageError(
             f"the demo data cannot be written to {folder} ({error.strerror}): mend that or give another folder."
         ) from error
+
+
+def _replace(folder, write):
+    """Write a folder beside its place, then move it there."""
+    prefix = f".{folder.name}-"
+    for left in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left)  # by a process that was killed
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
+        new = Path(temporary, "new")
+        write(new)
+        if folder.exists():
+            os.replace(folder, Path(temporary, "old"))
+        os.replace(new, folder)
