@@ -19,6 +19,7 @@ BENCH ?= tests/benchmarks
 PYTHON ?= python3
 VENV ?= .venv
 
+LOOKS_ONLY := $(findstring n,$(firstword -$(MAKEFLAGS)))  # make -n
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -92,7 +93,7 @@ WITHOUT_LUDB := $(if $(LUDB)$(wildcard results/$(NAME)/external_ludb.csv),,%/16_
 ANALYSED := $(patsubst %,$(BUILD)/%,$(filter-out %/99_published.ipynb $(WITHOUT_LUDB),$(wildcard notebooks/[0-9]*.ipynb)))
 
 # One make at a time works on a data set; with -n it only looks, and need not wait.
-ifeq ($(LOCKED)$(findstring n,$(firstword -$(MAKEFLAGS))),)
+ifeq ($(LOCKED)$(strip $(LOOKS_ONLY)),)
 paper: $(READY)
 	@$(PY) -m cardiov alone $(BUILD) '$(DATA) $(PARAMS)' '$(LUDB)' $(MAKE) LOCKED=yes paper
 else
