@@ -4,7 +4,6 @@ import base64
 import json
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from cardiov.data.ptbxl import VERSIONS
@@ -14,6 +13,7 @@ from cardiov.paper.published import with_interval
 from cardiov.store.files import ROOT, replacing
 from cardiov.store.provenance import provenance
 from cardiov.store.results import figures_dir, read_scalars, results_dir, simulated
+from cardiov.store.templates import templates
 
 STATISTICS = {  # as a reader names them
     "mae": "mean absolute error", "macro_mae": "MAE, mean of the values' own", "kappa": "kappa, quadratic weights",
@@ -46,8 +46,7 @@ def write_report(dataset: str):
     """
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("cardiov.paper", "."), autoescape=True, trim_blocks=True)
-    page = environment.get_template("report.html").render(
+    page = templates(Path(__file__).parent).get_template("report.html").render(
         dataset=dataset,
         simulated=simulated(dataset),
         source=VERSIONS["1.0.3"],
