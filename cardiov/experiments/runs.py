@@ -62,6 +62,8 @@ def read_runs(path) -> dict[str, Run]:
             raise ParameterError(f"{where} lacks seeds, or a recipe of the same file: add them.")
         settings = declared["recipes"][run["recipe"]] | run
         check_names(where, settings, known | {"rate", "recipe", "seeds"})
+        if "rate" not in settings:
+            raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
         chosen = {key: value for key, value in settings.items() if key in known}
         runs |= {f"{name}-{seed}": Run(settings["rate"], TrainingConfig(**chosen, seed=seed)) for seed in run["seeds"]}
     return runs

@@ -118,5 +118,5 @@ def test_simulated_data_sets_are_known_by_name(name, expected):
 
 def test_names_of_runs_are_without_their_seeds(some_runs):
     assert results.run_names("some", "share-") == ["share-0.5", "share-0.5-plain", "share-0.55"]
-    with pytest.raises(DataSetError, match=r"has no run idea-\*: run `python -m cardiov study` first"):
+    with pytest.raises(DataSetError, match=r"has no run idea-\*: train it first, as `make paper` does"):
         results.run_names("some", "idea-")
