@@ -27,10 +27,15 @@ def _pip(folder, *arguments):
     subprocess.run([folder / "bin/python", "-m", "pip", "install", "--disable-pip-version-check", *arguments], check=True)
 
 
-if __name__ == "__main__":
+def main(folder: str) -> str | int | None:
+    """Make the environment; what it returns is the exit status, or the sentence to end with."""
     if sys.version_info < OLDEST:
-        sys.exit(f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}: give make PYTHON=<newer python>.")
+        return f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}: give make PYTHON=<newer python>."
     try:
-        make_environment(Path(sys.argv[1]))
+        return make_environment(Path(folder))
     except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)  # pip has said why
+        return error.returncode  # pip has said why
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
