@@ -70,9 +70,9 @@ def read_runs(path) -> dict[str, Run]:
 
 
 def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
-    """Train every run that is not finished: one a core, one after the other on a GPU, or together under torchrun.
+    """Train every run that is not finished: one per core, one after another on a GPU, or all processes of torchrun on each.
 
-    A run computes on one thread, so what comes out does not depend on the number of cores.
+    A run computes on one thread, so its numbers do not depend on the number of cores.
 
     Parameters
     ----------
@@ -81,12 +81,11 @@ def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
     data : path
         Folder in PTB-XL's layout.
     dataset : str
-        Names the folders of the results.
 
     Returns
     -------
     list of Path
-        The files that the runs have left.
+        Files of all runs.
     """
     caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
     metadata = read_metadata(data)
@@ -127,7 +126,7 @@ def _end_with_parent():
 
 
 def _train(*job):
-    # many runs at once would print into each other; their histories tell
+    # several runs at once would print into each other
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         fit(*job)
 
@@ -138,7 +137,7 @@ def weights_path(dataset: str, run: str) -> Path:
 
 
 def settings(dataset: str, run: str) -> dict:
-    """Configuration of a stored run but for its seed, the network's fields beside the others.
+    """Configuration of a stored run without its seed, the network's fields beside the others.
 
     Raises
     ------
@@ -150,7 +149,7 @@ def settings(dataset: str, run: str) -> dict:
 
 
 def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd.DataFrame:
-    """Predictions of several networks together: their outputs averaged, then decoded.
+    """Predictions of an ensemble: the networks' outputs averaged, then decoded.
 
     Parameters
     ----------
@@ -158,16 +157,11 @@ def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd
         Predictions of the same records in the same order, from `cardiov.store.results.read_seeds`.
     objective : str
         Of `cardiov.objectives.OBJECTIVES`.
-
-    Returns
-    -------
-    DataFrame
-        As of one run.
     """
     first, *_ = runs.values()
     columns = list(first.filter(regex=r"^output_\d+$"))
     outputs = torch.tensor(sum(run[columns].to_numpy() for run in runs.values()) / len(runs))  # (N, outputs)
     scores, predicted = decode_outputs(outputs, objective)
-    together = first.assign(predicted=predicted.numpy())
-    together[columns], together[SCORES] = outputs.numpy(), scores.numpy()
-    return together
+    combined = first.assign(predicted=predicted.numpy())
+    combined[columns], combined[SCORES] = outputs.numpy(), scores.numpy()
+    return combined

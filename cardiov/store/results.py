@@ -178,8 +178,8 @@ def run_seeds(dataset: str, name: str) -> list[int]:
         If there is no such run.
     """
     folder = results_dir(dataset) / "runs"
-    found = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
-    seeds = sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
+    seeds = sorted(int(match[1]) for match in matches if match)
     if not seeds:
         raise DataSetError(f"{shown(folder)} has no run {name}-<seed>: train {name}-0 first, or correct the run's name.")
     return seeds
@@ -237,10 +237,10 @@ def read_heat(dataset, run) -> dict:
         If it has not run.
     """
     folder = run_dir(dataset, run)
-    found = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
-    if "heat_sanity" not in found:
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
+    if "heat_sanity" not in tables:
         raise DataSetError(f"{folder} has no heat maps: run `python -m cardiov heat` first, as `make paper` does.")
-    return found
+    return tables
 
 
 NO_SEARCH = "run `python -m cardiov search` first"  # the remedy where no search is stored
