@@ -110,7 +110,7 @@ def review_import(arguments):
 
 def app(arguments):
     """Open the page on which ECGs are scored, on this machine's own address."""
-    from cardiov.app.page import serve
+    from cardiov.app.server import serve
 
     serve(arguments.port, arguments.browser)
 
