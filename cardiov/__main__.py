@@ -43,7 +43,7 @@ def score(files, json, csv, output, report, processes, model, rate, unit):
 
 def app(port, browser):
     """Open the page on which ECGs are scored, on this machine's own address."""
-    from cardiov.app.page import serve
+    from cardiov.app.server import serve
 
     serve(port, browser)
 
