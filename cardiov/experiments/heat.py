@@ -160,6 +160,10 @@ def write_heat(data, weights, run_dir, rate, ludb=None):
     ludb : path, optional
         Folder of LUDB.
 
+    Returns
+    -------
+    list of Path
+        What was written.
     """
     run_dir, model = Path(run_dir), CardioV.from_pretrained(weights)
     metadata, predictions = read_metadata(data), _predictions(run_dir)
@@ -175,7 +179,7 @@ def write_heat(data, weights, run_dir, rate, ludb=None):
         if not found:
             raise DataSetError(f"{ludb} has no WFDB records: give the folder of LUDB's records 1 to 200.")
         tables["heat_shares_ludb"] = _measure(model, dict(sorted(found.items())), rate, None, "ii")[0]
-    _write(tables, run_dir, metadata["patient_id"])
+    return _write(tables, run_dir, metadata["patient_id"])
 
 
 def _predictions(run_dir):
@@ -278,7 +282,8 @@ def _heat_in_batches(model, x, critical_values):
 
 
 def _write(tables, run_dir, patient_id):
-    """Write the tables that there are and remove those of an earlier run that there are no longer."""
+    """Write the tables that are not empty and delete those of an earlier run that are empty now; what was written."""
+    written = []
     for name in HEAT_TABLES:
         path, table = run_dir / f"{name}.csv", tables.get(name, pd.DataFrame())
         if table.empty:
@@ -290,3 +295,5 @@ def _write(tables, run_dir, patient_id):
             table.insert(1, "patient_id", table["ecg_id"])  # each of LUDB's records is of another person
         with replacing(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+        written.append(path)
+    return written

@@ -1,5 +1,7 @@
 """The shipped model: chosen on fold 9, written with all that scoring an ECG takes, and described by a model card."""
 
+from pathlib import Path
+
 import jinja2
 import pandas as pd
 
@@ -86,8 +88,8 @@ def describe(dataset: str) -> dict:
     }
 
 
-def ship(dataset: str, path) -> None:
-    """Write the chosen network as safetensors, and its model card beside it, as Markdown.
+def ship(dataset: str, path) -> list[Path]:
+    """Write the chosen network as safetensors, and its model card beside it, as Markdown; both paths.
 
     Raises
     ------
@@ -104,8 +106,10 @@ def ship(dataset: str, path) -> None:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], **about)
-    with replacing(path.with_suffix(".md")) as temporary:
+    card = path.with_suffix(".md")
+    with replacing(card) as temporary:
         temporary.write_text(model_card(CardioV.from_pretrained(path)), encoding="utf-8")
+    return [path, card]
 
 
 def model_card(model) -> str:
