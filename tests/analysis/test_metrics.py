@@ -17,8 +17,7 @@ from cardiov.analysis.metrics import (
     holm,
     metrics,
     quadratic_kappa,
-    ranked_probability_score,
-    roc_points,
+    ranked_probability_scores,
     roc_table,
     subgroup_metrics,
     threshold_aucs,
@@ -91,11 +90,10 @@ def test_violations_are_of_probabilities_only():
 
 
 def test_ranked_probability_score_by_hand():
-    told = np.array([[0.1, 0.2, 0.3, 0.4]])  # cumulative 0.1, 0.3, 0.6
-    by_label = [ranked_probability_score(told, np.array([k])) for k in range(4)]
+    probabilities = np.tile([0.1, 0.2, 0.3, 0.4], (4, 1))  # cumulative 0.1, 0.3, 0.6
+    by_label = ranked_probability_scores(probabilities, np.arange(4))
     assert by_label == pytest.approx([0.81 + 0.49 + 0.16, 0.01 + 0.49 + 0.16, 0.01 + 0.09 + 0.16, 0.01 + 0.09 + 0.36])
-    sure = np.eye(4)[[0, 0, 3]]
-    assert ranked_probability_score(sure, np.array([0, 3, 0])) == pytest.approx((0 + 3 + 3) / 3)  # from 0 to 3
+    assert ranked_probability_scores(np.eye(4)[[0, 0, 3]], np.array([0, 3, 0])).tolist() == [0, 3, 3]  # from 0 to 3
     assert metrics(SIX)["rps"] == pytest.approx((0.01 + 0.59 + 0.19 + 0.75 + 0.1 + 2.81) / 6)  # record by record
 
 
@@ -131,8 +129,9 @@ def test_the_true_probabilities_score_best():
     true = rng.dirichlet([1, 1, 1, 1], 20_000)
     label = (rng.random((20_000, 1)) > true.cumsum(axis=1)).sum(axis=1)
     sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
-    for score in (ranked_probability_score, expected_calibration_error):
-        assert score(true, label) < min(score(sharp, label), score((true + 0.25) / 2, label))
+    for score in (ranked_probability_scores, expected_calibration_error):
+        errors = [np.mean(score(probabilities, label)) for probabilities in (true, sharp, (true + 0.25) / 2)]
+        assert errors[0] < min(errors[1:])
     assert expected_calibration_error(true, label) < 0.02 and expected_calibration_error(sharp, label) > 0.1
 
 
@@ -167,8 +166,9 @@ def test_confusion_counts_labels_in_rows():
     assert confusion(SIX).to_numpy().tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 1]]
 
 
-def test_roc_points_span_the_square():
-    points = roc_points(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
+def test_roc_points_by_hand_span_the_square():
+    table = pd.DataFrame({"critical_value": [0, 0, 1, 1], "p0": 0.0, "p1": [0.1, 0.4, 0.35, 0.8]})
+    points = roc_table(table).query("curve == '1'")[["false_positive_rate", "true_positive_rate"]]
     assert points.to_numpy().tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
 
 
@@ -202,15 +202,6 @@ def test_draws_of_several_recipes_meet_the_same_patients():
     assert len(alone) == 21
     assert alone.loc[0, "mae"] == pytest.approx(np.mean([metrics(run)["mae"] for run in runs.values()]))
     assert (alone["accuracy"] + alone["wrong"]).tolist() == pytest.approx([1] * 21)
-
-
-def test_many_aucs_at_once_are_the_single_ones():
-    rng = np.random.default_rng(0)
-    positive, scores = rng.random(50) < 0.4, rng.integers(6, size=(3, 2, 50))
-    together = auc(positive, scores)
-    assert together.shape == (3, 2)
-    assert together[2, 1] == auc(positive, scores[2, 1])
-    assert np.isnan(auc(np.zeros(50, bool), scores)).all() and auc(np.zeros(50, bool), scores).shape == (3, 2)
 
 
 def test_difference_intervals_draw_all_patients_once():

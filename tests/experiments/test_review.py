@@ -140,7 +140,7 @@ def test_a_packet_or_key_that_is_there_is_not_overwritten(root, predictions, dat
     packet, _ = exported(root, data)
     filled = packet / "sheet.csv"
     filled.write_text("case,critical_value,comment\n1,3,\n")
-    with pytest.raises(ReviewError, match="is there already"):
+    with pytest.raises(ReviewError, match="exists already"):
         exported(root, data)
     assert filled.read_text().endswith("1,3,\n")
     with pytest.raises(ReviewError, match="key of another packet"):

@@ -9,6 +9,7 @@ from cardiov.analysis.metrics import metrics
 from cardiov.analysis.probabilities import calibrated
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import shipping
+from cardiov.experiments.runs import weights_path
 from cardiov.model import PRETRAINED, CardioV, CardioVConfig
 from cardiov.store import results
 
@@ -36,7 +37,7 @@ def root(tmp_path, monkeypatch):
         config = {"objective": "ordinal", "label_rule": "most-likely", "crop": 5.0, "windows": 1}
         run = {"config": config, "rate": 100, "train_records": 1234}
         (folder / "provenance.json").write_text(json.dumps({"run": run}))
-        model.save_pretrained(tmp_path / "build" / "part" / "runs" / f"best-{seed}" / "weights.safetensors", run=run)
+        model.save_pretrained(weights_path("part", f"best-{seed}"), run=run)
     return tmp_path
 
 
@@ -65,7 +66,7 @@ def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
     monkeypatch.setattr(shipping, "LARGEST", 100)
     with pytest.raises(ParameterError, match="more than 100 bytes: ship a narrower network"):
         shipping.ship("part", root / "shipped.safetensors")
-    (root / "build/part/runs/best-1/weights.safetensors").unlink()
+    weights_path("part", "best-1").unlink()
     with pytest.raises(CheckpointError, match="no readable safetensors"):
         shipping.ship("part", root / "shipped.safetensors")
     assert not list(root.glob("shipped*"))
