@@ -7,13 +7,13 @@ import argparse
 import errno
 import os
 import sys
-import time
 from pathlib import Path
 
 from cardiov import processes
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.paper.steps import compare, explain, external, notebook, report, ship, stress, study, verify
 from cardiov.store.parameters import read_parameters
+from cardiov.training import processes as training_processes
 
 
 def demo(arguments):
@@ -247,14 +247,11 @@ def _add_parameters(command, meaning):
 def main(argv=None) -> int:
     """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
     arguments = command_line().parse_args(argv)
-    if processes.launched():
-        processes.end_with_launcher()
+    training_processes.begin()
     try:
         arguments.run(arguments)
     except CardioVError as error:
-        if processes.rank():  # mostly the first process says the same, and its end ends this one
-            time.sleep(1)
-        print(error, file=sys.stderr)
+        training_processes.report(error)
         return 1
     except BrokenPipeError:  # who reads the output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
