@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.paper import steps
+from cardiov.training import processes as training_processes
 
 EXAMPLES = """examples:
   cardiov score my-ecg.edf             one ECG, for reading
@@ -196,10 +197,11 @@ def main(argv=None) -> int:
     """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
     arguments = vars(command_line().parse_args(argv))
     run = arguments.pop("run")
+    training_processes.begin()
     try:
         run(**arguments)
     except CardioVError as error:
-        print(error, file=sys.stderr)
+        training_processes.report(error)
         return 1
     except BrokenPipeError:  # the reader of the output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end

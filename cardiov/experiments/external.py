@@ -12,7 +12,7 @@ from cardiov.ecg.leads import read_ecg
 from cardiov.objectives import objective_of
 from cardiov.store.files import replacing
 from cardiov.training.config import TrainingConfig
-from cardiov.training.exchange import make_fabric
+from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict as predict_records
 
 

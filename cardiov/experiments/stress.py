@@ -23,7 +23,7 @@ from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.files import replacing
-from cardiov.training.exchange import make_fabric
+from cardiov.training.devices import make_fabric
 
 CLEAN = ("none", "0")  # disturbance and strength of the record as it is
 DRIFT_BAND = (0.1, 1.0)  # Hz: breathing and movement; the band-pass removes what lies under 0.5 Hz only

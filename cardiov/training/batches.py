@@ -68,9 +68,9 @@ def _ahead(fetch, items):
             yield coming.popleft().result()
 
 
-def in_pieces(rows, size):
-    """Rows cut into as few pieces of at most `size` as there can be, as even as they can be."""
-    return np.array_split(rows, -(-len(rows) // size))
+def in_pieces(rows, size, processes=1):
+    """Rows cut into as few even pieces of at most `size` as give each process as many."""
+    return np.array_split(rows, processes * -(-len(rows) // (size * processes)))
 
 
 def data_digest(cache, metadata, phases):

@@ -1,6 +1,6 @@
 """What decides a training run, and when two runs are the same."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from cardiov import mapping
 from cardiov.errors import ParameterError
@@ -24,8 +24,9 @@ class TrainingConfig:
     statements_epochs: int = 0  # of the 71 statements, before everything else
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
     finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
-    batch_size: int = 256  # records an optimiser step, over all processes
-    micro_batch: int = 32  # records at once, which is what batch norm sees; gradients are accumulated up to batch_size
+    batch_size: int = 256  # records of an optimiser step, over all processes
+    micro_batch: int = 32  # records at once, at most; gradients are accumulated up to batch_size
+    sync_batch_norm: bool = False  # batch norm sees the micro-batches of all processes, instead of one; needs GPUs
     learning_rate: float = 1e-3
     finetune_rate: float = 0.0  # learning rate of the last step; 0 for the same
     weight_decay: float = 1e-3  # of Adam, as in the authors' code; the paper says "weight normalization"
@@ -35,8 +36,8 @@ class TrainingConfig:
     precision: str = "32-true"  # Fabric's names, such as "bf16-mixed" where the processor has bfloat16
     crop: float = 0.0  # seconds of each record, at a random place, that a training step sees; 0 for all
     augment: dict = field(default_factory=dict)  # amounts of `cardiov.training.augmentation.AUGMENTATIONS`
-    average: float = 0.0  # decay a step of the moving average of the weights, which is then what is kept; 0 for none
-    settle: int = 0  # training records by which batch norm's statistics are estimated anew after each epoch
+    average: float = 0.0  # decay per step of the moving average of the weights, which is then what is kept; 0 for none
+    settle: int = 0  # training records that batch norm's statistics are estimated from after each epoch; 0 for none
     windows: int = 1  # stretches of the crop's length, evenly spread, over which a prediction is averaged; 1: the record
     model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs
 
@@ -58,6 +59,11 @@ class TrainingConfig:
 
 
 def same_run(stored: dict, identity: dict) -> bool:
-    """Whether a stored identity is that of this run; those of version 1 hold a digest of the code instead of a version."""
-    known = {"version": 1} | {name: value for name, value in stored.items() if name != "code"}
-    return known == identity
+    """Whether a stored identity is that of this run."""
+    return completed(stored) == completed(identity)
+
+
+def completed(identity: dict) -> dict:
+    """An identity with what it lacks: a field that is newer than it has its default, and the first had no version."""
+    known = {name: value for name, value in identity.items() if name != "code"}  # a digest, in the first
+    return {"version": 1, **known, "config": asdict(TrainingConfig()) | identity.get("config", {})}

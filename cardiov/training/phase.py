@@ -1,7 +1,4 @@
-"""One phase of a training run: a network, its optimiser, and the epochs that it goes through."""
-
-import functools
-import logging
+"""One phase of a training run: a network, its optimiser, and its epochs."""
 
 import numpy as np
 import torch
@@ -13,18 +10,17 @@ from tqdm.auto import tqdm
 from cardiov import mapping
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.objectives import OBJECTIVES
-from cardiov.processes import launched, together
 from cardiov.training.augmentation import augment, random_crop
 from cardiov.training.batches import in_pieces, seed_of, signals_of, targets_of
 from cardiov.training.config import STATEMENTS
-from cardiov.training.exchange import add_averages, add_gradients, share
+from cardiov.training.devices import compile_for
 
+BATCH_NORMS = nn.BatchNorm2d, nn.SyncBatchNorm
 MOMENTUM = nn.BatchNorm2d(1).momentum
-log = logging.getLogger(__name__)
 
 
 class Phase:
-    """Phase `number` of a run: it takes configuration, data, devices and `body`, the weights so far, of its trainer."""
+    """Phase `number` of the trainer's run, which starts from the trainer's `body`, the weights of the phase before."""
 
     def __init__(self, trainer, number):
         self.config, self.cache, self.fabric, self.rows = trainer.config, trainer.cache, trainer.fabric, trainer.rows
@@ -42,12 +38,11 @@ class Phase:
             self.state["averaged"] = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
 
     def resume(self, saved):
-        """Go on from a checkpoint; after `setup`, which sets the precision."""
         for name, part in self.state.items():
             part.load_state_dict(saved[name])
 
     def _build(self, body):
-        """A network for this phase: the body of the phase before, with a new head."""
+        """A network with this phase's head."""
         torch.manual_seed(seed_of(self.config.seed, self.number))
         if self.objective == STATEMENTS:
             head = {"outputs": len(mapping.statements())}
@@ -57,6 +52,8 @@ class Phase:
         model = CardioV(CardioVConfig(**self.config.model, **head))
         if body:
             model.load_state_dict(body, strict=False)
+        if self.config.sync_batch_norm and self.fabric.world_size > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return compile_for(model.to(self.fabric.device), self.fabric.device)
 
     def _scheduler(self, optimizer, rate):
@@ -69,51 +66,52 @@ class Phase:
         )
 
     def _steps(self):
-        """Optimiser steps an epoch; what does not fill a batch waits for the next shuffle."""
+        """Optimiser steps per epoch; records that do not fill a batch wait for the next epoch's order."""
         return max(1, len(self.rows["train"]) // self.config.batch_size)
 
     def epoch(self, number):
-        """Train on all records once; the mean loss of its steps."""
-        config, place = self.config, (self.config.seed, self.number, number)
-        # seeded anew for each epoch, so that a resumed run goes on as if it had not been killed
+        """Train on all records once; the mean loss of the steps."""
+        config, fabric, place = self.config, self.fabric, (self.config.seed, self.number, number)
+        # seeded in each epoch, so that a resumed run continues as if it had not been interrupted
         order = np.random.default_rng(place).permutation(self.rows["train"])
-        torch.manual_seed(seed_of(*place, 0))  # dropout and augmentation
+        torch.manual_seed(seed_of(*place, fabric.global_rank))  # dropout and augmentation
         self.model.train()
-        losses, size = [], config.batch_size
-        batches = [in_pieces(order[i * size : (i + 1) * size], config.micro_batch) for i in range(self._steps())]
+        batches = np.array_split(order[: self._steps() * config.batch_size], self._steps())
+        batches = [in_pieces(batch, config.micro_batch, fabric.world_size) for batch in batches]
         signals = self._signals(piece for pieces in batches for piece in self._own(pieces))
-        bar = tqdm(batches, f"epoch {number + 1}", leave=False, disable=not self.fabric.is_global_zero)
+        losses, bar = [], tqdm(batches, f"epoch {number + 1}", leave=False, disable=not fabric.is_global_zero)
         for i, pieces in enumerate(bar):
-            losses.append(self._step(pieces, signals, (*place, i)))
+            losses.append(self._step(pieces, signals))
             if config.average:
                 self.state["averaged"].update_parameters(self.model)
             if config.schedule == "one-cycle":
                 self.state["scheduler"].step()
             bar.set_postfix(loss=f"{losses[max(0, i - 1)]:.3f}")  # a GPU is still busy with the last one
-        return torch.stack(losses).mean().item()
+        self._average_statistics()
+        return fabric.all_reduce(torch.stack(losses).mean()).item()
 
-    def _step(self, pieces, signals, place):
-        """One optimiser step on a batch, of whose pieces this process takes its share; their mean loss, on the device."""
-        model, optimizer = self._wrapped, self.optimizer
-        optimizer.zero_grad()
-        records = sum(map(len, pieces))
-        total, gradients = torch.zeros((), device=self.fabric.device), []
-        for i, piece in share(self.fabric, model, pieces):
-            if launched():  # whichever process has it, a piece has the same random numbers
-                torch.manual_seed(seed_of(*place, i))
-            outputs = model(self._varied(next(signals)))
-            loss = self.loss_of(outputs, self.targets[piece].to(outputs.device, non_blocking=True)) * (len(piece) / records)
-            self.fabric.backward(loss)
+    def _step(self, pieces, signals):
+        """One optimiser step on a batch, whose pieces the processes share; the mean loss of this process's pieces."""
+        own, records = self._own(pieces), sum(map(len, pieces))
+        total = torch.zeros((), device=self.fabric.device)
+        self.optimizer.zero_grad()
+        for piece in own:
+            # gradients are accumulated, and averaged over the processes with the last piece
+            with self.fabric.no_backward_sync(self._wrapped, enabled=piece is not own[-1]):
+                outputs = self._wrapped(self._varied(next(signals)))
+                loss = self.loss_of(outputs, self.targets[piece].to(outputs.device, non_blocking=True))
+                loss = loss * (len(piece) * self.fabric.world_size / records)
+                self.fabric.backward(loss)
             total += loss.detach()
-            if self.fabric.world_size > 1:
-                gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-                optimizer.zero_grad()
-        if self.fabric.world_size > 1:
-            with together():
-                add_gradients(self.fabric, model, gradients, len(pieces))
-                add_averages(self.fabric, model, total)
-        optimizer.step()
+        self.optimizer.step()
         return total
+
+    def _average_statistics(self):
+        """Give every process the mean of all processes' statistics of batch norm."""
+        for part in self.state.values():
+            for buffer in part.buffers() if isinstance(part, nn.Module) else ():
+                if buffer.is_floating_point():
+                    buffer.copy_(self.fabric.all_reduce(buffer))
 
     def _own(self, pieces):
         return pieces[self.fabric.global_rank :: self.fabric.world_size]
@@ -129,61 +127,41 @@ class Phase:
         return augment(x, rate, self.config.augment)
 
     def settled(self):
-        """What the epoch leaves: the model, or its moving average, batch norm's statistics estimated anew without dropout.
+        """The epoch's network, or the moving average; with `settle`, batch norm's statistics are estimated without dropout.
 
-        Dropout ahead of batch norm makes the variance that is gathered in training larger than the one met afterwards
+        Dropout before batch norm makes the variance that is gathered in training larger than the one met afterwards
         (Li et al. 2019, Understanding the disharmony between dropout and batch normalization by variance shift).
         """
         model = self.state["averaged"].module if self.config.average else self.model
         model.eval()
         if not self.config.settle:
             return model
-        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms = [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
         for norm in norms:
             norm.train()
         rows = np.random.default_rng(self.config.seed).permutation(self.rows["train"])[: self.config.settle]
         with torch.no_grad(), self.fabric.autocast():
             for i, x in enumerate(self._signals(in_pieces(rows, self.config.micro_batch))):
                 for norm in norms:
-                    norm.momentum = 1 / (i + 1)  # the mean over all parts
+                    norm.momentum = 1 / (i + 1)  # the mean over all pieces
                 model(x.to(model.head.weight))
         for norm in norms:
             norm.momentum = MOMENTUM
         return model.eval()
 
     def validate(self, model):
-        """Mean loss on the validation records, of which every process takes its share; a plateau is noticed by it."""
+        """Mean loss on the validation records, which the plateau schedule sees."""
         rows, total = self.rows["validation"], 0.0
-        parts = self._own(in_pieces(rows, self.config.micro_batch))
+        pieces = self._own(in_pieces(rows, self.config.micro_batch))
         with torch.inference_mode():
-            for part, x in zip(parts, self._signals(parts), strict=True):
+            for piece, x in zip(pieces, self._signals(pieces), strict=True):
                 with self.fabric.autocast():
                     outputs = model(x.to(model.head.weight))
                 outputs = outputs.to(model.head.weight)
-                total += self.loss_of(outputs, self.targets[part].to(outputs.device)).item() * len(part)
+                total += self.loss_of(outputs, self.targets[piece].to(outputs.device)).item() * len(piece)
         if self.fabric.world_size > 1:
-            with together():
-                total = self.fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum").item()
+            total = self.fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum").item()
         loss = total / len(rows)
         if self.config.schedule == "plateau":
             self.state["scheduler"].step(loss)
         return loss
-
-
-def compile_for(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, compiled in place where the device is a GPU that torch can compile for; its parameters keep their names."""
-    if device.type == "cuda" and _compiles(device):
-        model.compile()
-    return model
-
-
-@functools.cache
-def _compiles(device):
-    """Whether torch's compiler works here; it needs a C compiler and Python's headers, which not every machine has."""
-    try:
-        torch.compile(nn.functional.silu)(torch.ones(8, device=device))
-    except Exception as error:  # of many kinds
-        reason = str(error).strip().splitlines()[0]
-        log.warning("networks are not compiled, and so are trained more slowly: torch's compiler does not work here (%s).", reason)
-        return False
-    return True

@@ -1,16 +1,12 @@
-"""Training: cross-entropy first, then the ordinal loss, as the paper says; classification and regression beside it.
+"""A training run: cross-entropy first, then the ordinal loss, as in the paper; the other objectives take one step.
 
-Defaults are the paper's settings where it states them, else the authors' code's (reproduction.md): Adam at 0.001 with
-weight decay 0.001, batches of 256, 10 epochs of cross-entropy and 12 of the objective, the learning rate times 0.3
-when the validation loss stops improving. Lightning Fabric carries precision, device and number of processes: each of
-these takes every so many-th piece of a batch, whole, so that batch norm sees the same records however many they are.
+The defaults of `TrainingConfig` are the paper's settings, or the authors' code's where the paper is silent.
+Training differs from the authors' code in this:
 
-Where it differs from the authors' code: batches are shuffled, the network is trained on logits in both steps (theirs
-has a sigmoid inside), the plateau schedule really sees the validation loss, and the weights kept are those of the
-epoch with the lowest validation loss of the last step.
-
-What goes beyond the paper is off by default: learning all 71 statements first, other ordinal losses, crops and
-augmentation, averaged weights, batch norm's statistics estimated anew, predictions averaged over windows.
+- batches are shuffled;
+- both steps train on logits, where theirs have a sigmoid inside;
+- the plateau schedule sees the validation loss;
+- the weights kept are those of the epoch with the lowest validation loss of the last step.
 """
 
 import json
@@ -21,37 +17,48 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cardiov.processes import together
 from cardiov.store.files import check_writable, replacing
 from cardiov.store.provenance import provenance
 from cardiov.training.batches import data_digest, training_rows
 from cardiov.training.config import VERSION, same_run
 from cardiov.training.predict import predict
+from cardiov.training.processes import exchanging
 from cardiov.training.trainer import Trainer
 
 
+@exchanging()
 def fit(config, cache, metadata, weights_dir, run_dir):
-    """Train one network, or finish the training that was interrupted, and leave all that a paper needs of it.
+    """Train one network, or finish an interrupted training.
+
+    Under torchrun every process calls it. A finished run of the same configuration, data and version is not repeated.
 
     Parameters
     ----------
     config : TrainingConfig
-    cache, metadata : cardiov.data.cache.Cache, pandas.DataFrame
-        Signals, (N, 12, n), and the rows of `cardiov.data.ptbxl.read_metadata` in the order of the cache.
-    weights_dir, run_dir : Path
-        Get weights and, while training, a checkpoint; and predictions (validation, test), history and provenance.
+    cache : cardiov.data.cache.Cache
+        Signals, (N, 12, n).
+    metadata : pandas.DataFrame
+        Rows of `cardiov.data.ptbxl.read_metadata`, in the order of the cache.
+    weights_dir : path
+        Folder for weights.safetensors, and for the checkpoint while training.
+    run_dir : path
+        Folder for predictions.csv (validation, test), history.csv and provenance.json.
 
     Returns
     -------
     pandas.DataFrame
-        The history: one row per epoch. A finished run of the same configuration, data and version is not repeated.
+        The history: one row per epoch.
 
     Raises
     ------
     CheckpointError
-        If the checkpoint found is of another configuration, data set or version.
-    StorageError, WorkerError
-        If there is no space or permission to write, or another process of this training is lost.
+        If the checkpoint there is of another configuration, data set or version.
+    ParameterError
+        If there are too many processes for the GPUs or for a batch.
+    StorageError
+        If there is no space or permission to write.
+    WorkerError
+        If another process is lost.
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
     if config.label_rule == "highest-risk":
@@ -60,15 +67,15 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     if _finished(identity, weights_dir, run_dir):
         return pd.read_csv(run_dir / "history.csv")
     check_writable(weights_dir, run_dir)
-    started, about = time.time(), provenance()
+    started, made_by = time.time(), provenance()
     trainer = Trainer(config, cache, metadata, weights_dir / "checkpoint.pt", identity)
     model, history = trainer.run()
-    predictions = predict(trainer.fabric, model, cache, metadata, config)
     if trainer.fabric.is_global_zero:
-        about = {"run": identity, "seconds": round(time.time() - started, 1), **about, **_gpu(trainer.fabric.device)}
-        _write_run(about, model, history, predictions, weights_dir, run_dir)
-    with together():
-        trainer.fabric.barrier()
+        predictions = predict(trainer.fabric, model, cache, metadata, config)
+        seconds = round(time.time() - started, 1)
+        described = {"run": identity, "seconds": seconds, **made_by, **_gpu(trainer.fabric.device)}
+        _write_run(described, model, history, predictions, weights_dir, run_dir)
+    trainer.fabric.barrier()
     return history
 
 
@@ -92,13 +99,13 @@ def _finished(identity, weights_dir, run_dir):
     return same_run(stored, json.loads(json.dumps(identity)))
 
 
-def _write_run(about, model, history, predictions, weights_dir, run_dir):
+def _write_run(described, model, history, predictions, weights_dir, run_dir):
     """Write the run's files; provenance comes last and stands for all of them."""
     (run_dir / "provenance.json").unlink(missing_ok=True)
-    model.save_pretrained(weights_dir / "weights.safetensors", run=about["run"])
+    model.save_pretrained(weights_dir / "weights.safetensors", run=described["run"])
     for name, table in (("history", history), ("predictions", predictions)):
         with replacing(run_dir / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False)
     with replacing(run_dir / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n")
+        temporary.write_text(json.dumps(described, indent=2) + "\n")
     (weights_dir / "checkpoint.pt").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The state of one training run: phases, epochs, and the checkpoint after each epoch."""
+"""The phases of one training run, with a checkpoint after each epoch."""
 
 import hashlib
 import json
@@ -13,17 +13,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cardiov.errors import CheckpointError
-from cardiov.processes import together
+from cardiov.errors import CheckpointError, ParameterError
 from cardiov.store.files import locked, replacing
 from cardiov.training.batches import data_digest, training_rows
-from cardiov.training.config import AFTER_STATEMENTS, STATEMENTS, VERSION, same_run
-from cardiov.training.exchange import make_fabric
+from cardiov.training.config import AFTER_STATEMENTS, STATEMENTS, VERSION, completed, same_run
+from cardiov.training.devices import make_fabric
 from cardiov.training.phase import Phase
 
 
 class Trainer:
-    """The state of one training run: phases, epochs, and the checkpoint after each epoch."""
+    """One training run; `identity` is what decides it."""
 
     def __init__(self, config, cache, metadata, checkpoint, identity):
         self.config, self.cache, self.checkpoint, self.identity = config, cache, Path(checkpoint), identity
@@ -31,42 +30,46 @@ class Trainer:
         validation = np.flatnonzero(metadata["split"] == "validation")
         self.rows = {"train": training_rows(metadata, config), "validation": validation}
         self.fabric = make_fabric(config.precision)
-        pieces = -(-config.batch_size // config.micro_batch)
-        if self.fabric.world_size > pieces:
-            self.fabric.print(f"a batch has {pieces} pieces (of micro_batch), so further processes have no share in its steps")
-        self.history, self.body = [], None  # body: the state dictionary that the next phase starts from
+        self._check_processes()
+        self.history, self.body = [], None  # body: the weights, but for the head, that the next phase starts from
+
+    def _check_processes(self):
+        processes, records = self.fabric.world_size, min(self.config.batch_size, len(self.rows["train"]))
+        if processes > records:
+            raise ParameterError(f"{processes} processes cannot share a batch of {records} records: start fewer processes.")
+        if processes > 1 and self.config.sync_batch_norm and self.fabric.device.type == "cpu":
+            raise ParameterError("sync_batch_norm needs a GPU for each process: set it to false, or start one process.")
 
     def run(self):
-        """Train every phase; return the model with the best weights of the last one, and the history."""
+        """Train every phase; the network with the best weights of the last one, and the history."""
         saved = self._load()
         first = saved["phase"] if saved else 0
-        self.history = saved["history"] if saved else []
-        self.body = saved["body"] if saved else None
+        if saved:
+            self.history, self.body = saved["history"], saved["body"]
         for phase in range(first, len(self.config.phases)):
             train = self._statements_phase if self.config.phases[phase][0] == STATEMENTS else self._train_phase
             model = train(phase, saved if phase == first else None)
         return model, pd.DataFrame(self.history)
 
     def _statements_phase(self, phase, saved):
-        """The auxiliary task, taken over where another run has learned it alike."""
+        """The auxiliary task, or its weights where another run has learned it alike."""
         path = self.checkpoint.parent.parent / "statements" / f"{self._statements_key(phase)}.safetensors"
-        # one process of a run takes the lock for all: the others must not wait for it, for they train together
+        # one process takes the lock for all, because they train together
         with locked(path) if self.fabric.is_global_zero else nullcontext():
-            with together():
-                known = self.fabric.broadcast(path.exists())
-            if not known:
+            if not self.fabric.broadcast(path.exists()):
                 self._train_phase(phase, saved)
                 if self.fabric.is_global_zero:
                     with replacing(path) as temporary:
                         save_file(self.body, temporary, {"history": json.dumps(self.history)})
-        with together():
-            self.fabric.barrier()
+        self.fabric.barrier()
         with safe_open(path, framework="pt") as file:
             self.history = json.loads(file.metadata()["history"])
             self.body = {name: file.get_tensor(name) for name in file.keys()}
 
     def _statements_key(self, phase):
         config = {name: value for name, value in asdict(self.config).items() if name not in AFTER_STATEMENTS}
+        if not self.config.sync_batch_norm:
+            del config["sync_batch_norm"]  # weights that were stored before there was this field keep their names
         data = data_digest(self.cache, self.metadata, self.config.phases[phase : phase + 1])
         return hashlib.sha256(json.dumps([config, data, VERSION]).encode()).hexdigest()[:16]
 
@@ -87,11 +90,10 @@ class Trainer:
             row["learning_rate"] = phase.optimizer.param_groups[0]["lr"]
             self.history.append({**row, "seconds": round(time.time() - began, 1)})
             self._save(number, epoch, phase.state, best)
-            said = f"train {train_loss:.4f}, validation {loss:.4f}"
-            self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {said}")
+            losses = f"train {train_loss:.4f}, validation {loss:.4f}"
+            self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {losses}")
         phase.model.load_state_dict(best["state"])
-        state = _copy(phase.model.state_dict())
-        self.body = {name: value for name, value in state.items() if not name.startswith("head.")}
+        self.body = {name: value for name, value in _copy(phase.model.state_dict()).items() if not name.startswith("head.")}
         return phase.model
 
     def _save(self, phase, epoch, state, best):
@@ -103,28 +105,28 @@ class Trainer:
             torch.save(saved, temporary)
 
     def _load(self):
-        """The checkpoint of this very run, or None where there is none."""
+        """The checkpoint of this run, or None where there is none."""
         if not self.checkpoint.exists():
             return None
         try:
             saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            theirs = saved["identity"]
+            stored = saved["identity"]
         except Exception as error:  # torch raises many kinds for a damaged file
             raise CheckpointError(
-                f"{self.checkpoint}: the checkpoint cannot be read ({type(error).__name__}); delete it to train anew."
+                f"{self.checkpoint}: the checkpoint cannot be read ({type(error).__name__}); delete it to train again."
             ) from error
-        if not same_run(theirs, self.identity):
+        if not same_run(stored, self.identity):
             raise CheckpointError(
-                f"{self.checkpoint}: the checkpoint was made with {_difference(theirs, self.identity)}; "
-                "restore that to resume it, or delete the file to train anew."
+                f"{self.checkpoint}: the checkpoint was made with {_difference(stored, self.identity)}; "
+                "restore that to resume it, or delete the file to train again."
             )
         return saved
 
 
-def _difference(theirs, ours):
-    """Say in words what sets two runs apart."""
+def _difference(stored, identity):
+    """What sets two runs apart, in words."""
     named = {"data": "data digest", "version": "version of the training code"}
-    flat = [run["config"] | {words: run.get(key) for key, words in named.items()} for run in (theirs, ours)]
+    flat = [run["config"] | {words: run.get(key) for key, words in named.items()} for run in map(completed, (stored, identity))]
     changed = [name for name in flat[1] if flat[0].get(name) != flat[1][name]]
     return ", ".join(f"{name} {flat[0].get(name)} instead of {flat[1][name]}" for name in changed)
 

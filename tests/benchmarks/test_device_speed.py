@@ -27,7 +27,7 @@ from cardiov.scoring.archive import find_files, write_scores
 from cardiov.store.files import replacing
 from cardiov.store.provenance import processor
 from cardiov.training.config import TrainingConfig
-from cardiov.training.exchange import make_fabric
+from cardiov.training.devices import make_fabric
 from cardiov.training.phase import Phase, compile_for
 from cardiov.training.predict import predict
 from cardiov.training.run import fit

@@ -21,7 +21,7 @@ from cardiov.experiments.external import predict
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store import results
 from cardiov.training.config import TrainingConfig
-from cardiov.training.exchange import make_fabric
+from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict as predict_records
 
 SMALL = CardioVConfig(stem_width=16, widths=(16, 16, 16, 16, 16, 32, 32), depths=(1,) * 7)

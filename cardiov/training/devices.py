@@ -1,0 +1,57 @@
+"""Where a network is trained: the processor, a GPU, or one GPU for each process that torchrun has started."""
+
+import functools
+import logging
+import os
+from datetime import timedelta
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import nn
+
+from cardiov.errors import ParameterError
+
+PATIENCE = timedelta(minutes=10)  # until a process that does not answer counts as lost; they train and validate in step
+log = logging.getLogger(__name__)
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def make_fabric(precision: str = "32-true") -> Fabric:
+    """Fabric on a GPU where there is one; under torchrun with DDP over all its processes.
+
+    Raises
+    ------
+    ParameterError
+        If a machine with GPUs has more processes than GPUs.
+    """
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
+    if torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise ParameterError(f"{devices} processes need as many GPUs, and here are {torch.cuda.device_count()}: start fewer processes.")
+    # each process keeps its own statistics of batch norm until the epoch's end (`Phase.epoch`)
+    strategy = DDPStrategy(timeout=PATIENCE, forward_sync_buffers=False) if devices * nodes > 1 else "auto"
+    torch.backends.cudnn.allow_tf32 = False  # single precision is what it says; speed comes from "bf16-mixed"
+    torch.backends.cudnn.deterministic = True  # equal runs give equal networks on a GPU too
+    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def compile_for(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model, compiled in place where the device is a GPU that torch can compile for; its parameters keep their names."""
+    if device.type == "cuda" and _compiles(device):
+        model.compile()
+    return model
+
+
+@functools.cache
+def _compiles(device):
+    """Whether torch's compiler works here; it needs a C compiler and Python's headers, which not every machine has."""
+    try:
+        torch.compile(nn.functional.silu)(torch.ones(8, device=device))
+    except Exception as error:  # of many kinds
+        reason = str(error).strip().splitlines()[0]
+        log.warning("networks are not compiled, and so are trained more slowly: torch's compiler does not work here (%s).", reason)
+        return False
+    return True
