@@ -35,9 +35,9 @@ def download(arguments):
 
 def verify(arguments):
     """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
-    from cardiov.digests import verify as check
+    from cardiov.download import verify as check
 
-    records = check(arguments.folder, arguments.memory, arguments.version)
+    records = check(arguments.folder, arguments.version, arguments.memory)
     print(f"{arguments.folder}: {records:,} records, every file verified")
 
 

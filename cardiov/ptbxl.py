@@ -12,7 +12,6 @@ import os
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -23,7 +22,7 @@ from tqdm.auto import tqdm
 
 from cardiov import formats, mapping
 from cardiov.errors import DataSetError, ParameterError, SignalError, StatementError, StorageError
-from cardiov.results import is_full, locked
+from cardiov.results import locked, storing
 from cardiov.signals import BAND, MIN_RATE, ORDER, as_ecg, prepare_signal, read_ecg
 
 log = logging.getLogger(__name__)
@@ -52,6 +51,21 @@ TABLE = "ptbxl_database.csv"
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
            "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
 SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
+
+
+def check_version(version: str) -> None:
+    """Raise a ParameterError for a version of PTB-XL that is not known."""
+    if version not in VERSIONS:
+        raise ParameterError(f"the version is {version!r}: give {' or '.join(sorted(VERSIONS, reverse=True))}.")
+
+
+def check_count(folder: Path, records: int, version: str, remedy: str) -> None:
+    """Raise a DataSetError if another version has so many records; only warn if none has, such as a mirror's sample."""
+    other = next((name for name, published in VERSIONS.items() if published.records == records), None)
+    if other not in (None, version):
+        raise DataSetError(f"{folder} has the {records:,} records of version {other}, not of {version}: {remedy}.")
+    if other is None:
+        log.warning("%s has %d records, where PTB-XL %s has %d.", folder, records, version, VERSIONS[version].records)
 
 
 def _read_table(folder):
@@ -271,7 +285,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
     if not _is_current(cache_dir, key):
-        with _storage(cache_dir), locked(cache_dir):
+        with storing(cache_dir), locked(cache_dir):
             if not _is_current(cache_dir, key):  # another process may have made it meanwhile
                 _build(records, cache_dir, rate, workers or os.cpu_count(), key)
     return open_cache(cache_dir)
@@ -334,17 +348,6 @@ def _refuse_foreign(cache_dir):
         return
     if not cache_dir.is_dir() or {path.name for path in cache_dir.iterdir()} - {SIGNALS, ABOUT}:
         raise ParameterError(f"{cache_dir} holds something else than a signal cache: give a new folder for the cache.")
-
-
-@contextmanager
-def _storage(cache_dir):
-    """Say in one sentence what a failing file system means."""
-    try:
-        yield
-    except OSError as error:
-        full = is_full(error, cache_dir.parent)
-        mend = "free some, or give another folder" if full else "give a folder that can be written"
-        raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
 
 
 def _build(records, cache_dir, rate, workers, key):

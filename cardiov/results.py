@@ -13,6 +13,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cardiov.errors import DataSetError, StorageError
+from cardiov.errors import CardioVError, DataSetError, StorageError
 
 # another root, such as a copy of the committed results, keeps what is there untouched (`make test` does so)
 ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[1]).resolve()
@@ -96,7 +97,13 @@ def storing(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except CardioVError:
+        raise
     except Exception as error:
+        for parent in Path(path).absolute().parents:
+            if parent.exists() and not parent.is_dir():
+                message = f"{shown(path)} cannot be written, for {shown(parent)} is a file: give another folder."
+                raise StorageError(message) from error
         folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
         if is_full(error, folder):
             raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
@@ -120,6 +127,37 @@ def check_writable(*folders: Path) -> None:
         with storing(folder / "*"):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
+
+
+def check_room(path: Path, needed: float, purpose: str) -> None:
+    """Show how many bytes are needed beside `path`, and that there are fewer before hours are spent on it.
+
+    Raises
+    ------
+    StorageError
+        If there are fewer.
+    """
+    folder = Path(path).absolute().parent
+    free = shutil.disk_usage(folder).free
+    message = f"{purpose}: about {needed / 1e9:,.2f} GB are needed in {shown(folder)}, where {free / 1e9:,.2f} GB are free"
+    if needed > free:
+        raise StorageError(f"{message}: free some space, or give another folder.")
+    print(f"{message}.", file=sys.stderr)
+
+
+def write_note(path: Path, content: dict) -> None:
+    """Write a JSON object, whole or not at all, for another run."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def read_note(path: Path) -> dict:
+    """What `write_note` has written; empty if that is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @contextmanager

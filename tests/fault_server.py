@@ -129,11 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, body, kind, at):
         if kind == "silent":
-            time.sleep(0.6)
-        if kind in ("trickle", "silent"):
-            for k in range(60 if kind == "trickle" else 0):
+            self.connection.recv(1)  # until the client closes the connection
+        elif kind == "trickle":
+            for k in range(len(body)):
                 self._send(body[k : k + 1])
-                time.sleep(0.01)
+                time.sleep(0.001)
         elif "cut" in str(kind):
             self._send(body[:at])
         else:

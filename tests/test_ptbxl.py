@@ -384,15 +384,15 @@ def test_disk_that_fills_up(data, tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(json, "dumps", full)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
 
 
 def test_cache_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="give a folder that can be written"):
+    with pytest.raises(StorageError, match="cache cannot be written, for .*file is a file: give another folder"):
         prepare(data, tmp_path / "file" / "cache")
 
 

@@ -75,6 +75,35 @@ def test_a_read_only_folder_is_one_sentence(root, monkeypatch):
                 raise error
 
 
+def test_a_file_where_a_folder_should_be_is_one_sentence(root):
+    (root / "results/file").touch()
+    with pytest.raises(StorageError, match="file/x.csv cannot be written, for results/file is a file: give another folder"):
+        with results.replacing(root / "results/file/x.csv"):
+            pass
+
+
+def test_an_error_that_is_a_sentence_stays_that_sentence(root, monkeypatch):
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(DataSetError, match="a sentence"), results.storing(root / "x"):
+        raise DataSetError("a sentence.")
+
+
+def test_room_is_shown_and_too_little_is_refused(root, monkeypatch, capsys):
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * 10**9))
+    results.check_room(root / "results/x", 1.5e9, "signals")
+    assert capsys.readouterr().err == "signals: about 1.50 GB are needed in results, where 2.00 GB are free.\n"
+    with pytest.raises(StorageError, match="about 2.50 GB are needed .* 2.00 GB are free: free some space"):
+        results.check_room(root / "results/x", 2.5e9, "signals")
+
+
+def test_a_note_that_is_damaged_is_empty(root):
+    results.write_note(root / "note.json", {"a": 1})
+    assert results.read_note(root / "note.json") == {"a": 1} and results.read_note(root / "none.json") == {}
+    for damaged in ("", "{", "[]", "1", "\ud800"):
+        (root / "note.json").write_bytes(damaged.encode("utf-8", "surrogatepass"))
+        assert results.read_note(root / "note.json") == {}
+
+
 def test_a_folder_is_tried_before_the_work(root, monkeypatch):
     results.check_writable(root / "results/new/run")
     assert list((root / "results/new").rglob("*")) == [root / "results/new/run"]
