@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,8 +18,8 @@ from cardiov.data.ptbxl import TABLE, read_table
 from cardiov.ecg import formats
 from cardiov.ecg.filters import BAND, ORDER, prepare_signal, to_microvolts
 from cardiov.ecg.leads import MIN_RATE, as_ecg, read_ecg
-from cardiov.errors import DataSetError, ParameterError, SignalError, StorageError
-from cardiov.store.files import is_full, locked
+from cardiov.errors import DataSetError, ParameterError, SignalError
+from cardiov.store.files import check_room, locked, storing
 
 log = logging.getLogger(__name__)
 CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
@@ -134,7 +133,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
     if not _is_current(cache_dir, key):
-        with _storage(cache_dir), locked(cache_dir):
+        with storing(cache_dir), locked(cache_dir):
             if not _is_current(cache_dir, key):  # another process may have made it meanwhile
                 _build(records, cache_dir, rate, workers or os.cpu_count(), key)
     return open_cache(cache_dir)
@@ -199,17 +198,6 @@ def _refuse_foreign(cache_dir):
         raise ParameterError(f"{cache_dir} holds something else than a signal cache: give a new folder for the cache.")
 
 
-@contextmanager
-def _storage(cache_dir):
-    """Say in one sentence what a failing file system means."""
-    try:
-        yield
-    except OSError as error:
-        full = is_full(error, cache_dir.parent)
-        mend = "free some, or give another folder" if full else "give a folder that can be written"
-        raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
-
-
 def _build(records, cache_dir, rate, workers, key):
     first = _prepare_record(next(iter(records.values())), rate)[0]  # (12, n)
     shape = (len(records), *first.shape)
@@ -233,12 +221,7 @@ def _build(records, cache_dir, rate, workers, key):
 def _allocate(path, shape):
     """Make the array's file in its full size at once, so that a full disk is found before the work."""
     needed = int(np.prod(shape)) * 2
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise StorageError(
-            f"the signal cache needs {needed / 1e6:,.1f} MB in {path.parent.parent}, where {free / 1e6:,.1f} MB are "
-            "free: free some, or give another folder."
-        )
+    check_room(path.parent.parent, needed, "the signal cache")
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
         offset = file.tell()

@@ -5,13 +5,16 @@ The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any 
 """
 
 import ast
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from cardiov import mapping
-from cardiov.errors import DataSetError, StatementError
+from cardiov.errors import DataSetError, ParameterError, StatementError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ TABLE = "ptbxl_database.csv"
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
            "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
 SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
+
+
+def check_version(version: str) -> None:
+    """Raise a ParameterError for a version of PTB-XL that is not known."""
+    if version not in VERSIONS:
+        raise ParameterError(f"the version is {version!r}: give {' or '.join(sorted(VERSIONS, reverse=True))}.")
+
+
+def check_count(folder: Path, records: int, version: str, remedy: str) -> None:
+    """Raise a DataSetError if another version has so many records; only warn if none has, such as a mirror's sample."""
+    other = next((name for name, published in VERSIONS.items() if published.records == records), None)
+    if other not in (None, version):
+        raise DataSetError(f"{folder} has the {records:,} records of version {other}, not of {version}: {remedy}.")
+    if other is None:
+        log.warning("%s has %d records, where PTB-XL %s has %d.", folder, records, version, VERSIONS[version].records)
 
 
 def read_table(folder):

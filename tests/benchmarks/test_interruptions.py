@@ -42,7 +42,7 @@ STAGES = {"download": "download", "prepare": "cache", "report": "report", "compa
 TRAINED = ("03_training", "10_search")  # the notebooks that train; the other commands train or predict
 # what a run leaves besides its time, thread and process numbers
 TIMES = re.compile(rb'<tr>\n<td>(?:seconds|time)</td>.*?</tr>|<dt>time</dt><dd>.*?</dd>|"(?:time|seconds)": .*', re.S)
-CLEAR = re.compile(r"(no space left to write|no space left on the device|are free|cannot be written)[^\n]*: [^\n]+")
+CLEAR = re.compile(r"(no space left to write|are free|cannot be written)[^\n]*: [^\n]+")
 LEFT = 8192  # bytes of a full device that are free
 
 

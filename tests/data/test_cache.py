@@ -208,7 +208,7 @@ def test_too_little_space_is_found_before_the_work(data, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(cache, "_convert", None)
-    refused(StorageError, "needs 0.5 MB in .*, where 0.3 MB are free", data, tmp_path)
+    refused(StorageError, "the signal cache needs about 0.5 MB in .*, where 0.3 MB are free: free some space", data, tmp_path)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -217,15 +217,15 @@ def test_disk_that_fills_up(data, tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(json, "dumps", full)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
 
 
 def test_cache_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="give a folder that can be written"):
+    with pytest.raises(StorageError, match="cache cannot be written, for .*file is a file: give another folder"):
         prepare(data, tmp_path / "file" / "cache")
 
 

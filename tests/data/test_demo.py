@@ -239,7 +239,7 @@ def test_failure_to_write_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dataset, "_write_all", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="no space left to write .*demo: free some space"):
         make_demo(tmp_path / "demo", patients=120)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.lock"]
 

@@ -26,8 +26,8 @@ from cardiov.data.demo.recorder import UNITS_PER_MV, annotations_of, noise_of, t
 from cardiov.data.demo.rhythm import RHYTHMS, atrial_activity, premature
 from cardiov.ecg.electrodes import LEADS_OF_ELECTRODES
 from cardiov.ecg.leads import ECG, LEADS
-from cardiov.errors import DataSetError, ParameterError, StorageError
-from cardiov.store.files import locked
+from cardiov.errors import DataSetError, ParameterError
+from cardiov.store.files import locked, storing
 
 MARKER = "SIMULATED.txt"  # only a folder that has it is ever replaced
 
@@ -187,13 +187,8 @@ def make_demo(folder, patients=1000, seed=0, workers=None):
     folder = Path(folder).absolute()
     if folder.exists() and not (folder / MARKER).exists() and (folder.is_file() or any(folder.iterdir())):
         raise DataSetError(f"{folder} holds something else than demo data and is left alone: give another folder.")
-    try:
-        with locked(folder):
-            _replace(folder, lambda new: _write_all(new, patients, seed, workers))
-    except OSError as error:
-        raise StorageError(
-            f"the demo data cannot be written to {folder} ({error.strerror}): mend that or give another folder."
-        ) from error
+    with storing(folder), locked(folder):
+        _replace(folder, lambda new: _write_all(new, patients, seed, workers))
 
 
 def _replace(folder, write):
