@@ -1,4 +1,4 @@
-"""A local web server that serves files and misbehaves as it is told, for the tests of downloads."""
+"""A local web server that misbehaves on request, for the tests of downloads."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ KINDS = ("cut", "cut unsized", "short", "no range", "wrong range", "403", "404",
 
 @dataclass
 class Served:
-    """What is served and how: the faults of a path are taken one a request, in order; then all is well."""
+    """What is served and how: each request of a path takes the next of its faults; without one, all is well."""
 
     files: dict  # path -> bytes
     faults: dict = field(default_factory=lambda: defaultdict(list))  # path -> [(kind, share of the file)]

@@ -39,7 +39,7 @@ TOP = "ptb-xl-of-some-version/"  # of the archive
 
 
 class Pauses(threading.Event):
-    """Lets the client wait for nothing, and knows how long it would have waited."""
+    """An event that is not waited for; `seconds` has the lengths of all pauses."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ class Pauses(threading.Event):
 
 
 class Ticks(threading.local):
-    """A clock of each thread, which goes on by 20 ms whenever it is read: once per piece that arrives."""
+    """A clock per thread that advances by 20 ms whenever it is read, which is once per piece that arrives."""
 
     now = 0
 
@@ -79,7 +79,7 @@ def impatient():
 
 
 def published(files):
-    """The files as PhysioNet serves them, single and as an archive, by path, with a list of their download."""
+    """The files by path as PhysioNet serves them, single and as an archive, with their list of digests."""
     files = {name: body for name, body in files.items() if name != "SHA256SUMS.txt"}
     files["SHA256SUMS.txt"] = list_of_digests(files)
     return {f"/files/{name}": body for name, body in files.items()} | {"/ptb-xl.zip": packed(files)}
@@ -118,7 +118,7 @@ def wanted(server):
 
 
 def tried(folder, address, **settings):
-    """Download, or the error's sentence, after which there must be no folder."""
+    """Download; return the sentence of an error, after which the folder must not exist."""
     try:
         with patience(**settings):
             download.download(folder, source=address)
@@ -170,16 +170,16 @@ def test_any_sequence_of_faults_ends_with_a_whole_copy_or_a_sentence(tmp_path, s
     for _ in range(draw.randint(1, 6) if mode == "archive" else draw.randint(1, 12)):
         server.faults[draw.choice(paths)].append((draw.choice(KINDS), draw.random()))
     for _ in range(20):  # at least one fault is taken by every run that fails
-        left = sum(map(len, server.faults.values()))
+        faults_before = sum(map(len, server.faults.values()))
         if (sentence := tried(tmp_path / "ptbxl", source(server, mode))) is None:
             break
-        assert left, sentence
+        assert faults_before, sentence
     listed = any("SHA256SUMS" in path and kind in ("wrong byte", "short") for path, _, kind in server.log)
-    found, expected = contents(tmp_path / "ptbxl"), wanted(server)
+    copy, expected = contents(tmp_path / "ptbxl"), wanted(server)
     if listed:  # the list is what all else is checked by; damage to it is seen where it concerns what is needed
         for name in ("SHA256SUMS.txt", "LICENSE.txt", "RECORDS"):
-            found.pop(name, None), expected.pop(name)
-    assert found == expected
+            copy.pop(name, None), expected.pop(name)
+    assert copy == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,7 +240,7 @@ def test_where_one_file_is_refused_the_other_connections_stop_too(tmp_path, serv
     assert not any(path.endswith(".dat") for path, _, kind in server.log if not kind)
 
 
-def test_what_is_here_of_another_address_is_not_resumed(tmp_path, server, caplog):
+def test_a_download_from_another_address_is_not_resumed(tmp_path, server, caplog):
     server.files["/other.zip"] = server.files["/ptb-xl.zip"][::-1]
     server.faults["/other.zip"] = [("cut", 0.5), ("404", 0)]
     assert "404" in tried(tmp_path / "ptbxl", f"{server.address}/other.zip")
@@ -256,7 +256,7 @@ def test_a_weak_tag_does_not_prevent_resuming(tmp_path, server):
 
 
 @both
-def test_a_server_that_always_compresses_is_served_by(tmp_path, server, mode):
+def test_a_server_that_always_compresses_is_no_obstacle(tmp_path, server, mode):
     for path in server.files:
         server.faults[path] = [("gzip", 0.0)] * 20
     assert tried(tmp_path / "ptbxl", source(server, mode)) is None
@@ -283,7 +283,7 @@ def test_more_bytes_than_a_file_can_have_are_refused(tmp_path, server, monkeypat
     assert sentence in tried(tmp_path / "ptbxl", source(server, "files"))
 
 
-def test_without_progress_it_gives_up_and_with_it_it_does_not(tmp_path, server):
+def test_only_failures_without_progress_are_counted(tmp_path, server):
     server.faults["/ptb-xl.zip"] = [("cut", k / 20) for k in range(1, 20)]
     assert tried(tmp_path / "a", source(server, "archive"), step=1000) is None
     assert len(server.log) == 20
@@ -296,7 +296,7 @@ def test_without_progress_it_gives_up_and_with_it_it_does_not(tmp_path, server):
     [("403", "answers 403 Forbidden"), ("404", "answers 404 Not Found"), ("loop", "leads nowhere (TooManyRedirects)")],
 )
 @both
-def test_what_is_refused_is_said_at_once(tmp_path, server, mode, kind, sentence):
+def test_a_refusal_is_reported_at_once(tmp_path, server, mode, kind, sentence):
     path = "/ptb-xl.zip" if mode == "archive" else "/files/scp_statements.csv"
     server.faults[path] = [(kind, 0.0)] * 50
     assert sentence in tried(tmp_path / "ptbxl", source(server, mode))
@@ -434,7 +434,7 @@ def test_what_is_no_list_of_digests_is_refused(tmp_path, server, body):
     assert tried(tmp_path / "ptbxl", source(server, "files")) is None
 
 
-def test_a_list_without_some_of_the_records_is_not_taken_for_good(tmp_path, server):
+def test_a_list_without_some_of_the_records_is_refused(tmp_path, server):
     whole = server.files["/files/SHA256SUMS.txt"]
     lines = whole.splitlines(keepends=True)
     server.files["/files/SHA256SUMS.txt"] = b"".join(line for line in lines if b"00003_hr.hea" not in line)
@@ -445,7 +445,7 @@ def test_a_list_without_some_of_the_records_is_not_taken_for_good(tmp_path, serv
         assert tried(tmp_path / "ptbxl", source(server, mode)) is None
 
 
-def test_another_version_is_not_taken_for_the_one_that_was_asked_for(tmp_path, server, monkeypatch):
+def test_another_version_than_the_requested_one_is_refused(tmp_path, server, monkeypatch):
     monkeypatch.setitem(VERSIONS, "1.0.1", VERSIONS["1.0.1"].__class__(records=4, patients=2, doi=""))
     assert "has the 4 records of version 1.0.1, not of 1.0.3" in tried(tmp_path / "ptbxl", source(server, "files"))
     assert download.download(tmp_path / "ptbxl", "1.0.1", source(server, "files")) == 4
@@ -576,7 +576,7 @@ def test_a_finished_folder_that_was_changed_is_fixed_by_renaming_it(tmp_path, se
     copy = tmp_path / "copy"
     published_files(copy)
     (copy / "records500/00000/00001_hr.dat").write_bytes(b"?")
-    with pytest.raises(DataSetError, match="rename it to copy.part and run the command again, with --from https://physionet.org/files/ptb-xl/1.0.3/"):
+    with pytest.raises(DataSetError, match="rename it to copy.part and run the command again, with --from https://phys"):
         download.download(copy, source=source(server, "files"))
     copy.rename(tmp_path / "copy.part")
     assert tried(copy, source(server, "files")) is None
