@@ -213,10 +213,10 @@ def main(argv=None) -> int:
 
 def _say_storage(error):
     """The sentence for a full or read-only device; other errors are raised again."""
-    from cardiov.store.files import is_full
+    from cardiov.store.files import is_full, no_space
 
     if is_full(error, Path.cwd()):
-        print(f"no space left on the device ({error}): free some space and run the command again.", file=sys.stderr)
+        print(no_space(error.filename or Path.cwd()), file=sys.stderr)
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         print(f"{error}: give permission for that, or another place, and run the command again.", file=sys.stderr)
     else:

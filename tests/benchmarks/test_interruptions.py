@@ -41,7 +41,7 @@ STEP = re.compile(r"^cardiov (\w+)|-m cardiov (download|compare)|-m cardiov note
 STAGES = {"download": "download", "prepare": "cache", "report": "report", "compare": "report"}  # others: training or notebooks
 # what a run leaves besides its time, thread and process numbers
 TIMES = re.compile(rb'<tr>\n<td>(?:seconds|time)</td>.*?</tr>|<dt>time</dt><dd>.*?</dd>|"(?:time|seconds)": .*', re.S)
-CLEAR = re.compile(r"(no space left to write|no space left on the device|are free|cannot be written)[^\n]*: [^\n]+")
+CLEAR = re.compile(r"(no space left to write|are free|cannot be written)[^\n]*: [^\n]+")
 LEFT = 8192  # bytes of a full device that are free
 
 
