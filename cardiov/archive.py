@@ -1,65 +1,98 @@
-"""Score many ECG files: on all cores, bad files reported and skipped, results written as they come, resumable.
+"""Score many ECG files: on all cores, bad files named and skipped, results written as they come, resumable.
 
-In processes that `cardiov.devices.launch` has started, the first gives out chunks of files and writes; each of the others
-is in `help_score`.
+One process writes, whatever scores: here a pool of processes, in `cardiov.cluster` the workers of a Ray cluster.
 """
 
-import csv
-import io
-import json
 import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from datetime import timedelta
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
-from torch import distributed
 from tqdm.auto import tqdm
 
-from cardiov import devices
+from cardiov import outputs
 from cardiov.errors import CardioVError, ParameterError, SignalError
-from cardiov.mapping import LEVELS
-from cardiov.results import storing
-from cardiov.scoring import NOT_A_DEVICE, Score, load_model, model_name, score_all
+from cardiov.scoring import Score, load_model, model_name, score_all
 from cardiov.signals import read_ecg
 
 CHUNK = 32  # files that a process takes at once
-CHUNK_GPU = 256  # and with a GPU
-PATIENCE = timedelta(hours=1)  # as `devices.PATIENCE`, but a chunk of records of a day takes long
 FEW = 64  # files that are done before further processes would have started
 TOGETHER = 20_000_000  # samples, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv"}  # but not these, of the data sets
-FIELDS = ["file", "critical_value", "p0", "p1", "p2", "p3", "set_low", "set_high", "seconds", "fs", "windows", "warnings",
-          "model"]  # fmt: skip
 
 
-def find_files(paths) -> list[str]:
+def find_files(paths, listing=None, list_address=None) -> list[str]:
     """Files as they are given, and for a folder all ECGs below it, by name; each once.
+
+    Parameters
+    ----------
+    paths : sequence of str or path
+        Files, folders, and addresses of an object store such as ``s3://bucket/ecgs``.
+    listing : path, optional
+        A text file with one further file or address a line; folders are not looked for in it.
+    list_address : callable, optional
+        Gives the addresses of the ECGs at an address (`cardiov.cluster.list_address`).
 
     Raises
     ------
     SignalError
         If a folder holds no file of a known kind.
+    ParameterError
+        If the listing cannot be read, there is no file at all, or an address is given without `list_address`.
     """
-    found = []
-    for path in map(Path, paths):
-        below = [path]
-        if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.name not in TABLES)
-        if not below:
-            raise SignalError(f"{path} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
-        found += map(str, below)
-    return list(dict.fromkeys(found))
+    listed = _read_listing(listing) if listing else []
+    address = next((path for path in [*paths, *listed] if is_address(path)), None)
+    if address and list_address is None:
+        raise ParameterError(f"{address} is the address of an object store: give --cluster, such as --cluster local.")
+    files = chain.from_iterable(list_address(path) if is_address(path) else _list_folder(Path(path)) for path in paths)
+    files = list(dict.fromkeys([*files, *listed]))
+    if not files:
+        raise ParameterError("there is no file to score: give a file, a folder or a --listing.")
+    return files
+
+
+def is_address(path) -> bool:
+    """Whether a path is the address of an object store."""
+    return "://" in str(path)
+
+
+def is_ecg(name) -> bool:
+    """Whether a file in a folder is taken for an ECG, by its name."""
+    name = PurePosixPath(name)
+    return name.suffix.lower() in SUFFIXES and name.name not in TABLES
+
+
+def no_ecg_in(folder) -> SignalError:
+    """The error of a folder without ECGs."""
+    return SignalError(f"{folder} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
+
+
+def _list_folder(path):
+    if not path.is_dir():
+        return [str(path)]
+    files = sorted(str(file) for file in path.rglob("*") if is_ecg(file.name))
+    if not files:
+        raise no_ecg_in(path)
+    return files
+
+
+def _read_listing(path):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} cannot be read as a list of files ({error}): give a text file.") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files in their order, on several cores where they are many, or in all processes that were launched.
+    """Score files in their order, on several cores where they are many.
 
     Parameters
     ----------
@@ -83,12 +116,7 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
         If the weights cannot be read.
     SignalError
         If a process was killed, as where memory is short.
-    WorkerError
-        If one of the launched processes was.
     """
-    if devices.launched():
-        yield from _score_together(files, model, fs, unit)
-        return
     load_model(model)  # before any process starts, which then has it too, and so that its error comes once
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     task = partial(_score_chunk, model=model, fs=fs, unit=unit)
@@ -109,106 +137,50 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
             pool.shutdown(cancel_futures=True)
 
 
-def help_score(model=None, fs=None, unit=None) -> None:
-    """Score what the first of the launched processes gives out; it calls `write_scores` meanwhile.
+def _score_chunk(files, model, fs, unit):
+    ecgs = ((file, _read(file, fs, unit)) for file in files)
+    return list(score_ecgs(ecgs, load_model(model)))
+
+
+def _read(file, fs, unit):
+    try:
+        return read_ecg(file, fs=fs, unit=unit)
+    except CardioVError as error:
+        return error
+
+
+def score_ecgs(ecgs, model) -> Iterator[tuple[str, Score | CardioVError]]:
+    """Score what was read of files together, but no more at a time than memory bears.
 
     Parameters
     ----------
-    model, fs, unit
-        As in `score_files`.
+    ecgs : iterable of (str, ECG or CardioVError)
+        In place of an ECG, why it could not be read.
+    model : CardioV
 
-    Raises
+    Yields
     ------
-    CheckpointError, WorkerError
+    file, outcome
         As `score_files`.
     """
-    for _ in _score_together(None, model, fs, unit):
-        pass
+    waiting, samples = {}, 0
+    for file, ecg in ecgs:
+        waiting[file] = ecg
+        samples += 0 if isinstance(ecg, CardioVError) else ecg.signal.size
+        if samples > TOGETHER:
+            yield from _score_together(waiting, model)
+            waiting, samples = {}, 0
+    if waiting:
+        yield from _score_together(waiting, model)
 
 
-def _score_together(files, model, fs, unit):
-    """Outcomes of the files, in the first process; the others yield nothing, and need not know the files."""
-    rank, size = devices.rank(), CHUNK
-    network = load_model(model)
-    if torch.cuda.is_available():
-        size, torch.backends.cudnn.allow_tf32 = CHUNK_GPU, False  # single precision, as on a CPU
-        network.to(f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}")
-    with devices.together():
-        distributed.init_process_group("gloo", timeout=PATIENCE)
-    try:
-        given = [None if rank else [files[start : start + size] for start in range(0, len(files), size)]]
-        with devices.together():
-            distributed.broadcast_object_list(given)
-        chunks, processes = given[0], distributed.get_world_size()
-        for start in range(0, len(chunks), processes):
-            mine = chunks[start + rank : start + rank + 1]  # none, where the files end
-            outcomes = [outcome for chunk in mine for outcome in _score_chunk(chunk, model, fs, unit)]
-            told = None if rank else [None] * processes
-            with devices.together():
-                distributed.gather_object(outcomes, told)
-            yield from (outcome for part in told or () for outcome in part)
-    finally:
-        distributed.destroy_process_group()
+def _score_together(waiting, model):
+    readable = {file: ecg for file, ecg in waiting.items() if not isinstance(ecg, CardioVError)}
+    scores = dict(zip(readable, score_all([*readable.values()], model), strict=True))
+    return (waiting | scores).items()  # in the order of the files
 
 
-def _score_chunk(files, model, fs, unit):
-    """What became of each file; what was read is scored together, but not more than memory bears."""
-    outcomes, read = {}, {}
-    for file in files:
-        outcomes[file] = None  # keeps its place
-        try:
-            read[file] = read_ecg(file, fs=fs, unit=unit)
-        except CardioVError as error:
-            outcomes[file] = error
-        if file == files[-1] or sum(ecg.signal.size for ecg in read.values()) > TOGETHER:
-            outcomes |= zip(read, score_all([*read.values()], load_model(model)), strict=True)
-            read.clear()
-    return list(outcomes.items())
-
-
-# What is written of a score
-
-
-def _values(file, score):
-    low, high = score.prediction_set or ("", "")
-    windows = ";".join(f"{window.start:g}={window.critical_value}" for window in score.windows)
-    probabilities = [f"{p:.6f}" for p in score.probabilities]
-    return [file, score.critical_value, *probabilities, low, high, f"{score.seconds:g}", f"{score.fs:g}", windows,
-            "; ".join(score.warnings), score.model]  # fmt: skip
-
-
-def csv_line(*values) -> str:
-    """Values as a line of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()
-
-
-def json_line(file, score) -> str:
-    """A score as a line of JSON."""
-    return json.dumps({"file": file, **score.as_dict()}) + "\n"
-
-
-def table_lines(file, score) -> str:
-    """A score for people: a line, and below it what goes with it."""
-    shares = "  ".join(f"{100 * p:3.0f} %" for p in score.probabilities)
-    lines = [f"{score.critical_value}  {LEVELS[score.critical_value]:11}  {shares}   {file}"]
-    if score.prediction_set and score.prediction_set[0] < score.prediction_set[1]:
-        lines += ["     {} to {} holds the label of 9 in 10 records".format(*score.prediction_set)]
-    if len(score.windows) > 1:
-        listed = ", ".join(f"{window.start:g} s: {window.critical_value}" for window in score.windows)
-        lines += [f"     the gravest of {len(score.windows)} windows, from {score.windows[score.window].start:g} s; {listed}"]
-    return "\n".join([*lines, *(f"     ! {warning}" for warning in score.warnings)]) + "\n"
-
-
-FORMS = {  # form -> head of the output, and the text of one file
-    "table": (f"{NOT_A_DEVICE}\ncritical value    0 no   1 low  2 med. 3 high   file\n", table_lines),
-    "json": ("", json_line),
-    "csv": (csv_line(*FIELDS), lambda file, score: csv_line(*_values(file, score))),
-}
-
-
-def write_scores(files, form="table", output=None, model=None, fs=None, unit=None, processes=None) -> int:
+def write_scores(files, form="table", output=None, model=None, fs=None, unit=None, processes=None, scorer=score_files) -> int:
     """Score files and write each result as soon as it is there.
 
     Parameters
@@ -216,12 +188,14 @@ def write_scores(files, form="table", output=None, model=None, fs=None, unit=Non
     files : sequence of str
         From `find_files`.
     form : str
-        A key of `FORMS`.
+        A key of `cardiov.outputs.TEXTS`, or "parquet".
     output : path, optional
-        A file that is added to: what is there already, of the same weights, is not scored again, so a run that was
-        interrupted goes on. By default the results go to the standard output.
+        A file that is added to, or the folder of Parquet's files: what is there already, of the same weights, is not
+        scored again, so a run that was interrupted goes on. By default the results go to the standard output.
     model, fs, unit, processes
         As in `score_files`.
+    scorer : callable
+        `score_files`, or a function that is called like it.
 
     Returns
     -------
@@ -233,55 +207,26 @@ def write_scores(files, form="table", output=None, model=None, fs=None, unit=Non
     ParameterError
         If `output` holds something else than results of this form and these weights.
     CheckpointError, SignalError, WorkerError
-        As `score_files`.
+        As `scorer`.
     StorageError
         If there is no space, or no permission, to write `output`.
     """
-    head, text = FORMS[form]
-    done = set() if output is None else _resume(Path(output), form, model_name(load_model(model)))
-    left = [file for file in files if file not in done]
-    outcomes = score_files(left, model, fs, unit, processes)
-    outcomes = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(left), unit=" files", disable=None)
-    if output is None:
-        return _write(outcomes, sys.stdout, head, text)
-    with storing(Path(output)), open(output, "a", encoding="utf-8") as stream:
-        return _write(outcomes, stream, "" if stream.tell() else head, text)
+    output = None if output is None else Path(output)
+    done = set() if output is None else outputs.resume(output, form, model_name(load_model(model)))
+    remaining = [file for file in files if file not in done]
+    outcomes = scorer(remaining, model, fs, unit, processes)
+    initial = len(files) - len(remaining)
+    failures = []
+    outcomes = tqdm(outcomes, "scoring", len(files), initial=initial, unit=" files", disable=None)
+    outputs.write(_scores(outcomes, failures), form, output)
+    return len(failures)
 
 
-def _write(outcomes, stream, head, text):
-    """Write each result, and name the files that gave none; their number."""
-    bad = 0
-    stream.write(head)
+def _scores(outcomes, failures):
+    """Files with their scores; those that gave none are named, and added to `failures`."""
     for file, outcome in outcomes:
         if isinstance(outcome, CardioVError):
-            bad += 1
+            failures.append(file)
             tqdm.write(str(outcome), file=sys.stderr)
         else:
-            stream.write(text(file, outcome))
-            stream.flush()
-    return bad
-
-
-def _resume(output, form, model):
-    """Files whose results are in a file, from which half a line at the end is cut off."""
-    content = output.read_bytes() if output.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    half, head = content[len(whole) :], FORMS[form][0].encode()
-    try:
-        rows = _rows(whole.decode(), form)
-        done, models = {row["file"] for row in rows}, {row["model"] for row in rows}
-        ours = whole.startswith(head) if whole else (head or b'{"file": ').startswith(half[:9])
-    except (ValueError, KeyError, TypeError):
-        ours, models = False, set()
-    if not ours or models - {model}:
-        what = f"results of {', '.join(sorted(models))}" if ours else f"something else than results as {form}"
-        raise ParameterError(f"{output} holds {what}: give --output another file.")
-    if half:
-        os.truncate(output, len(whole))
-    return done
-
-
-def _rows(text, form):
-    if form == "json":
-        return [json.loads(line) for line in text.splitlines()]
-    return list(csv.DictReader(io.StringIO(text)))
+            yield file, outcome

@@ -1,7 +1,7 @@
 """Several processes, each on its own GPU where there are GPUs: started, held together, and told of when one is lost.
 
 `launch` starts them on one machine; for several machines, torchrun does (``torchrun ... -m cardiov train ...``). It
-knows nothing of what they compute: see `cardiov.training` and `cardiov.archive`.
+knows nothing of what they compute: see `cardiov.training`.
 """
 
 import logging
@@ -19,10 +19,7 @@ from cardiov.errors import ParameterError, WorkerError
 # what any is ahead of the others: they go through training and validation side by side.
 PATIENCE = timedelta(minutes=10)
 LAUNCHED = "TORCHELASTIC_RUN_ID"
-AGAIN = (
-    "run the same command again, with any number of processes: training goes on from its last checkpoint, scoring with "
-    "--output where it stopped"
-)
+AGAIN = "run the same command again, with any number of processes: training goes on from its last checkpoint"
 
 
 def launched() -> bool:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from ecg_files import simulated_signal, write_record
 
-from cardiov import archive
+from cardiov import archive, outputs
 from cardiov.__main__ import main
 from cardiov.archive import find_files, score_files, write_scores
 from cardiov.errors import ParameterError, SignalError
@@ -112,7 +113,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(files, tmp_path, monkeypatc
 
 
 def test_a_full_device_is_one_sentence_and_what_is_missing_is_scored_later(files, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(archive, "open", lambda *_, **__: Full(tmp_path / "out", 700), raising=False)
+    monkeypatch.setattr(outputs, "open", lambda *_, **__: Full(tmp_path / "out", 700), raising=False)
     command = ["score", "--csv", "--output", str(tmp_path / "out"), *files]
     assert main(command) == 1
     assert f"no space left to write {tmp_path / 'out'}: free some space" in capsys.readouterr().err.splitlines()[-1]
@@ -135,6 +136,41 @@ class Full(io.TextIOWrapper):
         self.size -= len(text)
         if self.size < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_parquet_is_written_in_whole_files_and_goes_on_where_it_stopped(files, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet", reason='pip install "cardiov[cluster]"')
+    output = tmp_path / "out"
+    monkeypatch.setattr(outputs, "PART", 2)
+
+    def interrupted(*arguments):
+        yield from list(score_files(*arguments))[:4]  # one of which is damaged
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_scores(files, "parquet", output, scorer=interrupted)
+    assert [len(parquet.read_table(output / f"part-{k:06}.parquet")) for k in range(2)] == [2, 1]
+    (output / ".part-000002.parquet.1.tmp").write_bytes(b"half a file of a killed run")
+    seen = reads(monkeypatch)
+    assert write_scores(files, "parquet", output) == 1 and seen == [files[2], files[4]]
+    write_scores(files, "csv", tmp_path / "out.csv")
+    table, expected = pd.read_parquet(output), pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(table, expected, check_dtype=False)
+    with pytest.raises(ParameterError, match="holds something else than results as parquet"):
+        write_scores(files, "parquet", tmp_path / "out.csv")
+    (output / "notes.txt").touch()
+    with pytest.raises(ParameterError, match="holds something else than results as parquet"):
+        write_scores(files, "parquet", output)
+
+
+def test_what_libraries_print_does_not_come_among_the_results(files, capsys):
+    def talkative(*arguments):
+        print("a worker was lost")
+        yield from score_files(*arguments)
+
+    write_scores(files[:1], "json", scorer=talkative)
+    said = capsys.readouterr()
+    assert json.loads(said.out)["file"] == files[0] and "a worker was lost" in said.err
 
 
 @pytest.mark.parametrize("content", ["", "file,crit", '{"file'])
@@ -174,7 +210,7 @@ def test_the_command_scores_all_it_can_and_says_what_it_could_not(files, capsys)
 
 def test_a_table_is_not_written_to_a_file(files, tmp_path, capsys):
     assert main(["score", "--output", str(tmp_path / "out"), *files]) == 1
-    assert "--json or --csv" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "--json, --csv or --parquet" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_reader_of_the_output_that_has_had_enough_is_no_error(files):
