@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from cardiov import processes
@@ -64,7 +65,7 @@ def train(arguments):
 
 
 def launch(arguments):
-    """Train, or score files, in several processes together, each on a GPU of its own where there are GPUs."""
+    """Train in several processes together, each on a GPU of its own where there are GPUs."""
     command = [arguments.what, *arguments.arguments]
     command_line().parse_args(command)  # so that what is wrong is said once
     processes.launch(arguments.processes, command)
@@ -74,19 +75,22 @@ def score(arguments):
     """Estimate the critical value of ECGs."""
     from cardiov.scoring import archive
 
-    form = "json" if arguments.json else "csv" if arguments.csv else "table"
+    form = "json" if arguments.json else "csv" if arguments.csv else "parquet" if arguments.parquet else "table"
     if arguments.output and form == "table":
-        raise ParameterError("a table is for reading: give --json or --csv with --output.")
+        raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
+    if form == "parquet" and not arguments.output:
+        raise ParameterError("Parquet is not for the screen: give --output.")
     settings = {"model": arguments.model, "fs": arguments.rate, "unit": arguments.unit}
-    if processes.rank():
-        archive.help_score(**settings)
-        return
-    files = archive.find_files(arguments.files)
+    files, scorer = archive.find_files(arguments.files, arguments.listing), archive.score_files
+    if arguments.cluster:
+        from cardiov.scoring import cluster
+
+        scorer = partial(cluster.score_files, address=arguments.cluster)
     if arguments.report:
         from cardiov.app.sheet import write_report
 
         write_report(files, arguments.report, **settings)
-    bad = archive.write_scores(files, form, arguments.output, processes=arguments.processes, **settings)
+    bad = archive.write_scores(files, form, arguments.output, scorer=scorer, processes=arguments.processes, **settings)
     if bad:
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: mend those named above, or leave them out.")
 
@@ -175,9 +179,9 @@ def _add_download(add):
 
 def _add_launch(add):
     command = add(launch)
-    command.add_argument("processes", type=int, help="how many; in training at most one for each GPU, if there are GPUs")
-    command.add_argument("what", choices=["train", "score"])
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train or score")
+    command.add_argument("processes", type=int, help="how many; at most one for each GPU, if there are GPUs")
+    command.add_argument("what", choices=["train"])
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="of train")
 
 
 def _add_networks(add):
@@ -211,17 +215,21 @@ def _add_networks(add):
 
 def _add_score(add):
     command = add(score)
-    command.add_argument("files", nargs="+", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
-                         "EDF), or a folder, whose ECGs are all scored")  # fmt: skip
+    command.add_argument("files", nargs="*", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
+                         "EDF), a folder of ECGs, or the address of either in an object store, such as s3://bucket/ecgs")  # fmt: skip
+    command.add_argument("--listing", metavar="FILE", help="text file with one further file per line")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a line of JSON for each file")
     form.add_argument("--csv", action="store_true", help="a line of CSV for each file")
+    form.add_argument("--parquet", action="store_true", help="a line of CSV for each file, and at the end a Parquet file beside it")
     command.add_argument("--output", metavar="FILE", help="write there; started again, go on where it stopped")
     command.add_argument("--report", metavar="HTML", help="draw the ECGs with their heat maps, too, into one page")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not say it")
     command.add_argument("--unit", help="mV or uV, for files that do not say it")
     command.add_argument("--processes", type=int, help="default: one for each core, or one for few files")
+    command.add_argument("--cluster", metavar="ADDRESS", help="head of a Ray cluster that scores, such as 10.0.0.1:6379; 'local' "
+                         "starts one on this machine")  # fmt: skip
 
 
 def _add_review(commands, add):
