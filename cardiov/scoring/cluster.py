@@ -1,18 +1,20 @@
 """Score files on a Ray cluster, for archives that are too large for one machine.
 
-Ray Data hands chunks of file names to workers, each of which holds the network, and returns their scores. The scores of a
-chunk arrive together or not at all, and one process writes them (`cardiov.scoring.archive.write_scores`). So when a worker
-is killed, another scores its chunk, and nothing is lost or written twice.
+Ray Data hands chunks of file names to workers and returns their scores. The scores of a chunk arrive together or not at all,
+and one process writes them (`cardiov.scoring.archive.write_scores`). So when a worker is killed, another scores its chunk,
+and nothing is lost or written twice.
 
-Every machine needs the package and sees the files under the same path: on a shared disk or in an object store. If the
-cluster has GPUs, only machines with GPUs score.
+Every machine needs the package, and sees files and weights under the same path: on a shared disk, or files in an object
+store. If the cluster has GPUs, only machines with GPUs score.
 """
 
 import logging
 import os
 import pickle
+import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 
 import torch
 
@@ -23,8 +25,7 @@ from cardiov.scoring.record import Score, load_model
 CHUNKS_PER_WORKER = 8  # at least, so that all workers end at about the same time
 MAX_CHUNKS = 10_000  # Ray keeps account of each; a chunk of a million files has 100
 WORKERS_PER_GPU = 4  # a core takes longer to read and filter a record than a GPU to score it
-RETRIES = 3  # of a chunk whose worker was killed; Ray's default is for ever
-MAX_LOST_CHUNKS = 10  # after more, something else is wrong than a file
+TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[tuple[str, Score | CardioVError]]:
@@ -48,16 +49,17 @@ def score_files(files, model=None, fs=None, unit=None, processes=None, address="
     WorkerError
         If the cluster is lost.
     """
-    network, waiting = load_model(model), dict.fromkeys(files)
+    load_model(model)  # before a cluster starts
+    waiting = dict.fromkeys(files)
     if not waiting:
         return
     with _connected(address, processes) as ray:
-        for file, outcome in _outcomes(ray, [*waiting], processes, (network, fs, unit, os.getcwd())):
+        for file, outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, fs, unit)):
             if file in waiting:  # Ray may repeat a chunk
                 del waiting[file]
                 yield file, outcome
     for file in waiting:
-        yield file, WorkerError(f"{file} was not scored, because {RETRIES + 1} workers that had it and its neighbours were "
+        yield file, WorkerError(f"{file} was not scored, because {TRIES} workers that had it and its neighbours were "
                                 "killed: run the command again, which takes fewer files at a time.")  # fmt: skip
 
 
@@ -79,20 +81,21 @@ def _connected(address, processes):
         raise ParameterError(
             f"no Ray cluster answers at {address} ({reason}): start one there by 'ray start --head', or give --cluster local."
         ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # Ray prints that a worker was lost, some of it at its end
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def _outcomes(ray, files, processes, settings):
     """Files and outcomes, chunk by chunk."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars, context.max_errored_blocks = False, MAX_LOST_CHUNKS
+    ray.data.DataContext.get_current().enable_progress_bars = False
     workers, resources = _workers(ray.cluster_resources(), processes)
+    tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()
     scored = ray.data.from_items(files, override_num_blocks=_chunk_count(len(files), workers)).map_batches(
-        _Worker, fn_constructor_args=settings, batch_size=None, batch_format="numpy", max_task_retries=RETRIES,
-        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1), **resources,
+        _Worker, fn_constructor_args=(tries, *settings), batch_size=None, batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=workers), **resources,
     )  # fmt: skip
     try:
         for row in scored.iter_rows():
@@ -103,8 +106,8 @@ def _outcomes(ray, files, processes, settings):
     except ray.exceptions.RayError as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise WorkerError(
-            f"the cluster or too many of its workers were lost ({reason}): run the command again, with --output it goes on "
-            "where it stopped."
+            f"the cluster was lost, or a worker failed ({reason}): run the command again, with --output it goes on where it "
+            "stopped."
         ) from error
 
 
@@ -122,19 +125,33 @@ def _chunk_count(files, workers):
 class _Worker:
     """Scores chunks of files in a process of its own, on its share of a GPU if the cluster has GPUs."""
 
-    def __init__(self, network, fs, unit, folder):
+    def __init__(self, tries, folder, model, fs, unit):
         torch.set_num_threads(1)
         with suppress(OSError):  # a machine that sees an object store only
             os.chdir(folder)
         if torch.cuda.is_available():
             torch.backends.cudnn.allow_tf32 = False  # single precision, as on a CPU
-            network.to("cuda")
-        self.settings = network, fs, unit
+            load_model(model).to("cuda")
+        self.tries, self.settings = tries, (model, fs, unit)
 
     def __call__(self, chunk):
-        """From a chunk's files to one row: their outcomes, or why the network cannot score at all."""
+        """One row: the outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""
+        import ray
+
+        files = chunk["item"].tolist()
         try:
-            outcomes = score_chunk(chunk["item"].tolist(), *self.settings)
+            outcomes = score_chunk(files, *self.settings) if ray.get(self.tries.begin.remote(files[0])) <= TRIES else []
         except CardioVError as error:
             outcomes = error
         return {"outcomes": [pickle.dumps(outcomes)]}
+
+
+class _Tries:
+    """Counts how often each chunk was begun, in a process that outlives the workers."""
+
+    def __init__(self):
+        self.counts = Counter()
+
+    def begin(self, chunk):
+        self.counts[chunk] += 1
+        return self.counts[chunk]

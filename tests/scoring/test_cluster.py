@@ -18,9 +18,9 @@ from ecg_files import simulated_signal, write_csv, write_record
 
 from cardiov.__main__ import main
 from cardiov.errors import CheckpointError, ParameterError, SignalError, WorkerError
+from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring import cluster
 from cardiov.scoring.archive import find_files, score_files
-from cardiov.scoring.record import load_model
 from cardiov.store.files import ROOT
 
 WHY = 'pip install "cardiov[cluster]"'
@@ -239,7 +239,7 @@ def test_a_killed_command_goes_on_where_it_stopped(nodes, folder, alone, pipe, t
 def test_a_file_that_kills_every_worker_is_given_up_with_its_chunk_only(nodes, folder, alone, pipe, tmp_path):
     output = tmp_path / "scores.csv"
     job = start(nodes, output, folder)
-    for _ in range(cluster.RETRIES + 1):
+    for _ in range(cluster.TRIES):
         pipe.kill(pipe.reader(job), job)
     _, error = job.communicate(timeout=240)
     size = -(-FILES // cluster._chunk_count(FILES, 2))
@@ -258,12 +258,11 @@ def test_a_cluster_that_is_not_there_is_one_sentence(folder):
 
 
 @pytest.mark.slow
-def test_errors_of_the_package_pass_through_ray(nodes, folder, monkeypatch):
-    network = load_model()
-    monkeypatch.setitem(network.metadata, "run", {})
-    monkeypatch.setitem(network.metadata, "preprocessing", {})
+def test_errors_of_the_package_pass_through_ray(nodes, folder, tmp_path):
+    weights = CardioV(CardioVConfig(stem_width=16, widths=(16, 16), depths=(1, 1))).save_pretrained
+    weights(tmp_path / "weights.safetensors", name="without a rate")
     with pytest.raises(CheckpointError, match="do not say at which sampling rate"):
-        list(cluster.score_files(find_files([folder]), address=nodes.address))
+        list(cluster.score_files(find_files([folder]), tmp_path / "weights.safetensors", address=nodes.address))
 
 
 @pytest.mark.slow
