@@ -7,6 +7,7 @@ import argparse
 import errno
 import os
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,20 +25,26 @@ EXAMPLES = """examples:
 # Use
 
 
-def score(files, json, csv, output, report, processes, model, rate, unit):
+def score(files, listing, json, csv, parquet, output, report, processes, cluster, model, rate, unit):
     """Estimate the critical value of ECGs."""
     from cardiov.scoring import archive
 
-    form = "json" if json else "csv" if csv else "table"
+    form = "json" if json else "csv" if csv else "parquet" if parquet else "table"
     if output and form == "table":
-        raise ParameterError("a table is for reading: give --json or --csv with --output.")
+        raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
+    if form == "parquet" and not output:
+        raise ParameterError("Parquet is not for the screen: give --output.")
     settings = {"model": model, "fs": rate, "unit": unit}
-    files = archive.find_files(files)
+    files, scorer = archive.find_files(files, listing), archive.score_files
+    if cluster:
+        from cardiov.scoring.cluster import score_files
+
+        scorer = partial(score_files, address=cluster)
     if report:
         from cardiov.app.sheet import write_report
 
         write_report(files, report, **settings)
-    bad = archive.write_scores(files, form, output, processes=processes, **settings)
+    bad = archive.write_scores(files, form, output, scorer=scorer, processes=processes, **settings)
     if bad:
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: correct those named above, or leave them out.")
 
@@ -126,17 +133,21 @@ def _listed(*runs):
 
 def _add_use(commands):
     command = _command(commands, score)
-    command.add_argument("files", nargs="+", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
-                         "EDF), or a folder, whose ECGs are all scored")  # fmt: skip
+    command.add_argument("files", nargs="*", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
+                         "EDF), a folder of ECGs, or the address of either in an object store, such as s3://bucket/ecgs")  # fmt: skip
+    command.add_argument("--listing", metavar="FILE", help="text file with one further file per line")
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a line of JSON for each file")
-    form.add_argument("--csv", action="store_true", help="a line of CSV for each file")
+    form.add_argument("--json", action="store_true", help="one line of JSON per file")
+    form.add_argument("--csv", action="store_true", help="one line of CSV per file")
+    form.add_argument("--parquet", action="store_true", help="one line of CSV per file, and at the end a Parquet file beside it")
     command.add_argument("--output", metavar="FILE", help="file for the results; started again, the command goes on where it stopped")
     command.add_argument("--report", metavar="HTML", help="page with the drawn ECGs and their heat maps")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")
     command.add_argument("--unit", help="mV or uV, for files that do not state it")
-    command.add_argument("--processes", type=int, help="default: one for each core, or one for few files")
+    command.add_argument("--processes", type=int, help="default: one per core, or one for few files")
+    command.add_argument("--cluster", metavar="ADDRESS", help="head of a Ray cluster that scores, such as 10.0.0.1:6379; 'local' "
+                         "starts one on this machine")  # fmt: skip
 
     command = _command(commands, app)
     command.add_argument("--port", type=int, default=8866, help="(default: 8866)")

@@ -1,7 +1,7 @@
 """Several processes, each on its own GPU where there are GPUs: started, held together, and told of when one is lost.
 
 `launch` starts them on one machine; for several machines, torchrun does (``torchrun ... -m cardiov train ...``). It
-knows nothing of what they compute: see `cardiov.training.run` and `cardiov.scoring.archive`.
+knows nothing of what they compute: see `cardiov.training.run`.
 """
 
 import logging

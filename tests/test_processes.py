@@ -13,14 +13,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from ecg_files import simulated_signal, write_record
 
 from cardiov.__main__ import main
 from cardiov.data.cache import prepare
 from cardiov.data.demo.dataset import make_demo
 from cardiov.errors import WorkerError
 from cardiov.processes import together
-from cardiov.scoring.archive import CHUNK
 from cardiov.store.files import ROOT
 
 TOLERANCE = 1e-4  # of logits, in single precision, fixed before the runs; gradients added in another order give 0.4
@@ -110,70 +108,17 @@ def test_two_machines_train_as_two_processes_of_one(training, tmp_path):
     assert np.abs(one - two).to_numpy().max() < TOLERANCE and two.std().min() > 1e-3
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """A folder of three rounds of two processes' files, few of which differ, one of which is damaged."""
-    folder = tmp_path_factory.mktemp("archive")
-    signals = [simulated_signal(seed=seed)[:, :2500] for seed in range(4)]
-    for k in range(5 * CHUNK):
-        write_record(folder, f"r{k:03}", signals[k % 4])
-    (folder / "r040.dat").write_bytes(b"short")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def alone(archive, tmp_path_factory):
-    """What one process writes."""
-    output = tmp_path_factory.mktemp("alone") / "scores.csv"
-    assert main(["score", "--csv", "--output", str(output), "--processes", "1", str(archive)]) == 1
-    return output
-
-
-def compare(one, other):
-    one, other = pd.read_csv(one), pd.read_csv(other)
-    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=0, atol=1e-6)
-    assert len(one) == 5 * CHUNK - 1
-
-
-def test_launched_processes_score_as_one(archive, alone, tmp_path):
-    job = start("launch", 3, "score", "--csv", "--output", tmp_path / "scores.csv", archive)
-    told, error = job.communicate(timeout=240)
-    assert job.returncode == 1 and told == ""
-    assert error.count("r040") == 1 and error.endswith("leave them out.\n")
-    assert error.count("1 of 160 files could not be scored") == 1
-    compare(alone, tmp_path / "scores.csv")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/proc"), reason="finds the workers in /proc")
-@pytest.mark.parametrize("lost", [0, 1, None])
-def test_a_lost_process_ends_the_scoring_which_goes_on(archive, alone, tmp_path, lost):
-    output = tmp_path / "scores.csv"
-    command = ["score", "--csv", "--output", output, archive]
-    job = start("launch", 2, *command)
-    error = kill_when(job, lost, lambda: output.exists() and output.read_text().count("\n") > 1)
-    if lost is None:  # the launcher itself cannot say anything; its workers end
-        assert job.returncode == -signal.SIGKILL
-    else:
-        assert job.returncode == 1 and f"one of 2 processes (number {lost}) was killed" in error
-        assert "--output where it stopped" in error and "Traceback" not in error
-    before = output.read_text().count("\n")
-    assert 1 < before < 5 * CHUNK
-    told, error = (job := start("launch", 3, *command)).communicate(timeout=240)
-    assert job.returncode == 1 and "1 of 160 files" in error
-    compare(alone, output)
-
-
 def test_what_cannot_be_launched_is_said_once(tmp_path, capfd):
-    assert main(["launch", "0", "score", "x.hea"]) == 1
+    known = ["--data", str(tmp_path), "--cache", str(tmp_path / "absent"), "--run-dir", str(tmp_path / "run")]
+    assert main(["launch", "0", "train", *known]) == 1
     assert "0 processes cannot do anything" in capfd.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["launch", "2", "score", "--jsn", "x.hea"])
-    assert capfd.readouterr().err.count("arguments: --jsn") == 1
-    (tmp_path / "out").write_text("my notes")
-    job = start("launch", 2, "score", "--json", "--output", tmp_path / "out", tmp_path / "x.hea")
+    for wrong in (["train", "--dta", "x", *known], ["score", "x.hea"]):
+        with pytest.raises(SystemExit):
+            main(["launch", "2", *wrong])
+        assert capfd.readouterr().err.count("error: ") == 1
+    job = start("launch", 2, "train", *known)
     error = job.communicate(timeout=120)[1]
-    assert job.returncode == 1 and error.count("\n") == 1 and "holds something else" in error
+    assert job.returncode == 1 and error.count("\n") == 1 and "absent" in error
 
 
 def test_what_this_process_lacks_is_not_laid_on_the_others():
