@@ -15,31 +15,23 @@ from cardiov.store.files import ROOT, replacing, shown
 
 
 def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
-    """Execute a notebook; what its cells print is shown on stderr as it comes.
-
-    The executed notebook carries no times, no interpreter version and no progress bars, so that equal results are
-    equal files.
+    """Execute a notebook; its output is shown on stderr as it comes. Equal results are equal files.
 
     Parameters
     ----------
-    source, target : str or Path
+    source, target : path
         May be the same file.
     parameters : dict
-        New values for names that the cell tagged ``parameters`` sets.
+        Values for names that the cell tagged ``parameters`` sets.
     shared : dict, optional
-        Values for all notebooks, of which this one takes those that it has a name for.
-
-    Returns
-    -------
-    Path
-        The target.
+        Values for all notebooks; this one takes those that it has a name for.
 
     Raises
     ------
     ParameterError
         If a parameter is not in that cell.
     NotebookError
-        If the notebook is missing or a cell fails; what has run is kept as ``<target>.failed.ipynb``.
+        If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
     known = _known_parameters(source)
