@@ -6,7 +6,6 @@
 """
 
 import csv
-from functools import cache
 from pathlib import Path
 
 from cardiov.errors import ParameterError, StatementError
@@ -15,52 +14,24 @@ LEVELS = ("no risk", "low risk", "medium risk", "high risk")
 CLASSES = range(len(LEVELS))
 RULES = ("most-likely", "highest-risk")
 TABLE = Path(__file__).with_name("critical_values.csv")
+_ROWS = {row["statement"]: row for row in csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines())}
+_CRITICAL_VALUES = {statement: int(row["critical_value"]) for statement, row in _ROWS.items()}
 
 
 def statements():
-    """Table 2: the 71 SCP-ECG statements and their critical values.
+    """Table 2 as a pandas.DataFrame, indexed by ``statement``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by ``statement``, with ``description``, ``kind`` (one or more of "diagnostic", "form" and "rhythm",
-        joined by "+"), ``superclass`` (NORM, MI, STTC, CD, HYP, or "" if not diagnostic), ``scp_category`` and
-        ``critical_value`` (0 to 3).
+    The columns are ``description``, ``kind`` ("diagnostic", "form", "rhythm" or several, joined by "+"), ``superclass``
+    (NORM, MI, STTC, CD, HYP, or "" if not diagnostic), ``scp_category`` and ``critical_value`` (0 to 3).
     """
     import pandas as pd  # takes half a second, which scoring an ECG can save
 
     return pd.read_csv(TABLE, index_col="statement", keep_default_na=False)
 
 
-@cache
-def _rows() -> dict[str, dict[str, str]]:
-    with open(TABLE, encoding="utf-8", newline="") as file:
-        return {row["statement"]: row for row in csv.DictReader(file)}
-
-
-@cache
-def _critical_values() -> dict[str, int]:
-    return {name: int(row["critical_value"]) for name, row in _rows().items()}
-
-
 def description(statement: str) -> str:
     """An SCP-ECG statement in words."""
-    return _rows()[statement]["description"]
-
-
-def _checked(scp_codes: dict[str, float]) -> dict[str, float]:
-    if not scp_codes:
-        raise StatementError("scp_codes is empty: give at least one SCP-ECG statement, or leave the record out.")
-    unknown = [name for name in scp_codes if name not in _critical_values()]
-    if unknown:
-        raise StatementError(
-            f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: correct the spelling (PTB-XL's 71 statements "
-            f"are listed in cardiov/{TABLE.name}) or remove it from scp_codes."
-        )
-    for name, likelihood in scp_codes.items():
-        if not 0 <= likelihood <= 100:  # also catches NaN, which no maximum orders
-            raise StatementError(f"statement {name!r} has the likelihood {likelihood}: give a number from 0 to 100.")
-    return scp_codes
+    return _ROWS[statement]["description"]
 
 
 def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> int:
@@ -94,16 +65,28 @@ def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> in
     >>> critical_value({"NORM": 80.0, "SBRAD": 0.0}, rule="highest-risk")
     1
     """
-    values = _critical_values()
     if rule == "most-likely":
-        # the first of equal maxima wins
-        return values[max(_checked(scp_codes), key=scp_codes.get)]
+        return _CRITICAL_VALUES[max(_checked(scp_codes), key=scp_codes.get)]  # the first of equal maxima wins
     if rule == "highest-risk":
-        return max(values[name] for name in _checked(scp_codes))
+        return max(_CRITICAL_VALUES[statement] for statement in _checked(scp_codes))
     raise ParameterError(f"unknown label rule {rule!r}: choose one of {', '.join(RULES)}.")
 
 
 def tie_decides(scp_codes: dict[str, float]) -> bool:
     """Whether only the order of equally likely statements decides the "most-likely" label; raises as `critical_value`."""
     highest = max(_checked(scp_codes).values())
-    return len({_critical_values()[name] for name, likelihood in scp_codes.items() if likelihood == highest}) > 1
+    return len({_CRITICAL_VALUES[name] for name, likelihood in scp_codes.items() if likelihood == highest}) > 1
+
+
+def _checked(scp_codes):
+    if not scp_codes:
+        raise StatementError("scp_codes is empty: give at least one SCP-ECG statement, or leave the record out.")
+    if unknown := [name for name in scp_codes if name not in _ROWS]:
+        raise StatementError(
+            f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: correct the spelling (PTB-XL's 71 statements "
+            f"are listed in cardiov/{TABLE.name}) or remove it from scp_codes."
+        )
+    for name, likelihood in scp_codes.items():
+        if not 0 <= likelihood <= 100:  # also catches NaN, which no maximum orders
+            raise StatementError(f"statement {name!r} has the likelihood {likelihood}: give a number from 0 to 100.")
+    return scp_codes
