@@ -238,9 +238,9 @@ def test_the_record_is_prepared_as_the_caches_and_each_disturbance_acts_before_t
     ecg = read_ecg(run / "data/records500/00000/00004_hr")
     clean, *disturbed = stress._conditions(ecg, 250, [0, 4])
     assert np.array_equal(clean, cache.read([3])[0])
-    for (name, strength), found in zip(CONDITIONS, disturbed, strict=True):
+    for (name, strength), prepared in zip(CONDITIONS, disturbed, strict=True):
         raw = disturb(ecg.signal, ecg.fs, name, strength, [0, 4, list(DISTURBANCES).index(name)])
-        np.testing.assert_allclose(found, prepare_signal(raw, ecg.fs, 250), atol=5.1e-4)  # rounded to whole µV
+        np.testing.assert_allclose(prepared, prepare_signal(raw, ecg.fs, 250), atol=5.1e-4)  # rounded to whole µV
 
 
 def test_each_record_has_its_own_disturbance(run, stressed):
