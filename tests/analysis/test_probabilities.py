@@ -63,15 +63,14 @@ def test_a_stored_runs_validation_likelihood_does_not_fall():
 def test_reliability_by_hand():
     p = [[0.85, 0.15, 0, 0], [0.82, 0.08, 0.1, 0], [0, 0.05, 0.95, 0]]
     table = pd.DataFrame(p, columns=SCORES).assign(critical_value=[0, 1, 2])
-    table_of_bins = reliability(table)
-    top = table_of_bins.loc["most probable value"]
+    bins = reliability(table)
+    assert bins.index.unique("question").tolist() == ["most probable value", "above 0", "above 1", "above 2"]
+    top, above = bins.loc["most probable value"], bins.loc["above 1"]
     assert top.index.tolist() == [8, 9] and top["records"].tolist() == [2, 1]
     assert top["predicted"].tolist() == pytest.approx([0.835, 0.95]) and top["observed"].tolist() == [0.5, 1]
     assert top.loc[8, ["low", "high"]].tolist() == pytest.approx(stats.beta.ppf([0.025, 0.975], [1, 2], [2, 1]))
-    above = table_of_bins.loc["above 1"]
     assert above.index.tolist() == [0, 9] and above["predicted"].tolist() == pytest.approx([0.05, 0.95])
     assert above["observed"].tolist() == [0, 1] and above["records"].tolist() == [2, 1]
-    assert table_of_bins.index.unique("question").tolist() == ["most probable value", "above 0", "above 1", "above 2"]
     assert top[["from", "to"]].to_numpy().tolist() == [[0.8, 0.9], [0.9, 1.0]]
 
 
