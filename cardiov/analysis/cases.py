@@ -115,11 +115,8 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     counts = drawn_counts(clean["patient_id"], resamples, seed)
     draws = {condition: weighted_metrics(groups[condition], counts, STRESS_METRICS) for condition in order}
     undisturbed = draws[order[0]]
-    tables = {
-        condition: intervals(drawn.join((drawn - undisturbed).add_suffix("_difference")))
-        for condition, drawn in draws.items()
-    }
-    return pd.concat(tables, names=names)
+    both = (drawn.join((drawn - undisturbed).add_suffix("_difference")) for drawn in draws.values())
+    return pd.concat([intervals(drawn) for drawn in both], keys=order, names=names)
 
 
 def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:

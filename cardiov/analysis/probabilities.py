@@ -19,9 +19,7 @@ from cardiov.scoring.calibration import Probabilities, negative_log_likelihood, 
 # Temperature scaling
 
 
-def calibrated(
-    predictions: pd.DataFrame, temperature: float, probabilities: Probabilities = monotone_probabilities
-) -> pd.DataFrame:
+def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Probabilities = monotone_probabilities) -> pd.DataFrame:
     """Predictions with new ``p0`` to ``p3`` and ``predicted``, from outputs that are divided by the temperature.
 
     Ordinal predictions may change: sigmoids that flatten do not keep the order of their differences, as a softmax would.

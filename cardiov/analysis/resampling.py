@@ -20,10 +20,8 @@ Runs = Mapping[int, pd.DataFrame]
 ALL_DRAWS_AT_ONCE = {metrics: METRICS, subgroup_metrics: STATISTICS}  # any other statistic is computed draw by draw
 
 
-def bootstrap(
-    predictions: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Intervals over patients: each draw takes all records of as many patients (Davison & Hinkley 1997, section 3.8)."""
+def bootstrap(predictions: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Intervals over patients: a draw takes all records of as many as there are (Davison & Hinkley 1997, section 3.8)."""
     return intervals(_weighted(statistic, predictions, drawn_counts(predictions["patient_id"], resamples, seed)))
 
 
@@ -52,23 +50,21 @@ def bootstrap_seeds_difference(
     Paired by patients. Runs, not necessarily as many, are drawn for each side alone: that two recipes share the number
     of a seed makes no pair of them.
     """
-    one, other = seed_draws([first, second], statistic, resamples, seed)
-    return intervals(one - other)
+    first_draws, second_draws = seed_draws([first, second], statistic, resamples, seed)
+    return intervals(first_draws - second_draws)
 
 
-def seed_draws(
-    recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
-) -> list[pd.DataFrame]:
+def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> list[pd.DataFrame]:
     """The draws behind `bootstrap_seeds`: for each recipe, the mean of each statistic (column) over its runs.
 
     The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn.
     Row for row the patients are the same for all recipes; the runs are drawn for each recipe alone.
     """
     aligned = _aligned([run for recipe in recipes for run in recipe.values()])
-    times = drawn_counts(aligned[0]["patient_id"], resamples, seed)
+    counts = drawn_counts(aligned[0]["patient_id"], resamples, seed)
     rng, remaining = np.random.default_rng([seed, 1]), iter(aligned)
     shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
-    return [_seed_means([next(remaining) for _ in share.T], statistic, times, share) for share in shares]
+    return [_seed_means([next(remaining) for _ in share.T], statistic, counts, share) for share in shares]
 
 
 def bootstrap_subsets(
@@ -98,10 +94,10 @@ def bootstrap_subsets(
         Indexed by ``subset`` (subsets, then differences) and ``statistic``; NaN where a subset has no such records.
     """
     runs = _aligned([*runs.values()])
-    times = drawn_counts(runs[0]["patient_id"], resamples, seed)
+    counts = drawn_counts(runs[0]["patient_id"], resamples, seed)
     shares = _drawn_runs(len(runs), resamples, np.random.default_rng([seed, 1]))
     inside = subsets.loc[runs[0]["ecg_id"]].to_numpy()  # (N, subsets)
-    draws = {name: _seed_means(runs, statistic, times * inside[:, k], shares) for k, name in enumerate(subsets)}
+    draws = {name: _seed_means(runs, statistic, counts * inside[:, k], shares) for k, name in enumerate(subsets)}
     draws |= {name: draws[first] - draws[second] for name, (first, second) in differences.items()}
     return pd.concat({name: intervals(table) for name, table in draws.items()}, names=["subset"])
 
@@ -140,16 +136,16 @@ def _drawn_runs(runs, resamples, rng):
     return np.vstack([equal, rng.multinomial(runs, equal, resamples) / runs])
 
 
-def _seed_means(runs, statistic, times, shares):
-    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `times` (1 + R, N)."""
-    tables = [_weighted(statistic, run, times) for run in runs]
+def _seed_means(runs, statistic, counts, shares):
+    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `counts` (1 + R, N)."""
+    tables = [_weighted(statistic, run, counts) for run in runs]
     means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
     return pd.DataFrame(means, columns=tables[0].columns)
 
 
-def _weighted(statistic, predictions, times):
-    """The statistic of records that count by `times` (R, N): a row per draw."""
+def _weighted(statistic, predictions, counts):
+    """The statistic of records that count by `counts` (R, N): a row per draw."""
     if names := ALL_DRAWS_AT_ONCE.get(statistic):
-        return weighted_metrics(predictions, times, names)
+        return weighted_metrics(predictions, counts, names)
     rows = np.arange(len(predictions))
-    return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, counts)]) for counts in times])
+    return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, count)]) for count in counts])

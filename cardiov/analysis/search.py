@@ -49,10 +49,8 @@ def summary(models: pd.DataFrame) -> pd.DataFrame:
     reference = models.loc[models["role"] == "reference", "error"].mean()
     sampled = models[models["role"] == "sampled"]
     errors = {"all": sampled["error"], **dict(list(sampled.groupby("space")["error"]))}
-    rows = {
-        space: [len(e), e.min(), e.median(), e.max(), *exact_share((e < reference).sum(), len(e))]
-        for space, e in errors.items()
-    }
+    shares = {space: exact_share((e < reference).sum(), len(e)) for space, e in errors.items()}
+    rows = {space: [len(e), e.min(), e.median(), e.max(), *shares[space]] for space, e in errors.items()}
     columns = ["n", "best", "median", "worst", "share", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("space")
 

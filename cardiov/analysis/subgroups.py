@@ -78,9 +78,7 @@ def _with_note(group, resamples, seed):
     return table.assign(note=np.where(table["estimate"].isna(), f"undefined: {reason}", ""))
 
 
-def subgroup_differences(
-    people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Differences male - female and younger - older, with intervals, tests and what the data could have shown.
 
     The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3).
