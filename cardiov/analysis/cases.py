@@ -59,7 +59,7 @@ def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
-    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts of all records, also those right.
+    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records.
 
     Exact conditional intervals and Fisher's test (Fisher 1935). Records count as independent, so with several records per
     patient the intervals are somewhat too narrow.

@@ -92,8 +92,9 @@ def annotate(record):
 
 
 def explained(folder, **options):
-    write_heat(folder / "data", folder / "weights.safetensors", folder / "run", 100, **options)
-    return {name: pd.read_csv(path) for name in HEAT_TABLES if (path := folder / "run" / f"{name}.csv").exists()}
+    paths = write_heat(folder / "data", folder / "weights.safetensors", folder / "run", 100, **options)
+    assert paths == [path for name in HEAT_TABLES if (path := folder / "run" / f"{name}.csv").exists()]
+    return {path.stem: pd.read_csv(path) for path in paths}
 
 
 def test_a_run_of_simulated_records_leaves_shares_and_no_signal(run):
