@@ -5,6 +5,8 @@
 independent, as if each were another patient's.
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
@@ -44,15 +46,10 @@ def side_shares(counts: pd.Series) -> pd.DataFrame:
 
 
 def preference(counts: pd.Series) -> pd.Series:
-    """Does a reader side with the model more often than with the label? The exact McNemar test.
+    """Does a reader side with the model more often than with the label? The exact McNemar test, two-sided ``p``.
 
-    The records on which the reader sides with either are the discordant pairs, which are compared with a fair coin.
-
-    Returns
-    -------
-    Series
-        ``estimate``, the model's share of these records, its ``low`` and ``high``, and the two-sided ``p``; NaN where
-        the reader sides with neither everywhere.
+    ``estimate``, ``low`` and ``high`` are the model's share of the records on which the reader sides with either; NaN if
+    there are none.
     """
     decided = int(counts["label"] + counts["model"])
     p = binomtest(int(counts["model"]), decided, 0.5).pvalue if decided else np.nan
@@ -60,10 +57,7 @@ def preference(counts: pd.Series) -> pd.Series:
 
 
 def reader_kappas(wrong: pd.DataFrame) -> pd.Series:
-    """Quadratically weighted kappa of a reader with the label and with the model, and model - label.
-
-    On wrongly predicted records alone, kappa is lower than on all: those on which label and model agree are left out.
-    """
+    """Quadratically weighted kappa of a reader with the label and with the model, and model - label."""
     reading = wrong["reading"].to_numpy()
     label, model = (quadratic_kappa(wrong[name].to_numpy(), reading) for name in ("critical_value", "predicted"))
     return pd.Series({"kappa_label": label, "kappa_model": model, "kappa_model_minus_label": model - label})
@@ -73,17 +67,7 @@ def reader_kappas(wrong: pd.DataFrame) -> pd.Series:
 
 
 def misread(truth: np.ndarray, accuracy: float, errors: str, rng: np.random.Generator) -> np.ndarray:
-    """Critical values (N,) read with a known accuracy; what is misread depends on the truth alone.
-
-    Parameters
-    ----------
-    truth : int array, shape (N,)
-    accuracy : float
-        Probability of reading the truth.
-    errors : {"adjacent", "any"}
-        What is read otherwise: a value one step away, or any other, each as likely.
-    rng : numpy Generator
-    """
+    """Critical values (N,) read with a known accuracy, else a value one step away ("adjacent") or "any" other."""
     levels, size = len(CLASSES), len(truth)
     if errors == "any":
         other = (truth + rng.integers(1, levels, size=size)) % levels
@@ -95,36 +79,26 @@ def misread(truth: np.ndarray, accuracy: float, errors: str, rng: np.random.Gene
 def selection(shares, reader_accuracies, n: int = 100_000, seed: int = 0) -> pd.DataFrame:
     """How much agreement rereading only the wrong predictions yields, by simulation.
 
-    Label, model and reader each read a true critical value with an accuracy of their own, independently of each other.
-
-    Parameters
-    ----------
-    shares : array, shape (4,)
-        Of the true critical values.
-    reader_accuracies : sequence of float
-    n : int
-        Simulated records.
-    seed : int
+    Label, model and reader each read true critical values, of given shares (4,), with accuracies of their own,
+    independently of each other; n is the number of records.
 
     Returns
     -------
     DataFrame
-        A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy``, with ``label_accuracy`` and
-        ``model_accuracy``. Agreements are shares: ``label_model`` of label and model; the reader's with label and
-        model on all records (``label_all``, ``model_all``), and on those where the prediction is not the label, as in
-        the paper (``label_wrong``, ``model_wrong``).
+        A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy``. Agreements are shares:
+        ``label_model`` of label and model; the reader's with label and model on all records (``label_all``,
+        ``model_all``), and on those where the prediction is not the label, as in the paper (``label_wrong``,
+        ``model_wrong``).
     """
     rows = []
-    for errors in ("adjacent", "any"):
-        for scenario, accuracies in SCENARIOS.items():
-            rng = np.random.default_rng(seed)
-            truth = rng.choice(len(CLASSES), size=n, p=np.asarray(shares) / np.sum(shares))
-            label, model = (misread(truth, accuracy, errors, rng) for accuracy in accuracies)
-            for reader_accuracy in reader_accuracies:
-                agreement = _agreement(misread(truth, reader_accuracy, errors, rng), label, model)
-                names = ("reader_accuracy", "label_accuracy", "model_accuracy")
-                known = dict(zip(names, (reader_accuracy, *accuracies), strict=True))
-                rows.append({"errors": errors, "scenario": scenario, **known, **agreement})
+    for errors, (scenario, accuracies) in product(("adjacent", "any"), SCENARIOS.items()):
+        rng = np.random.default_rng(seed)
+        truth = rng.choice(len(CLASSES), size=n, p=np.asarray(shares) / np.sum(shares))
+        label, model = (misread(truth, accuracy, errors, rng) for accuracy in accuracies)
+        for accuracy in reader_accuracies:
+            row = {"errors": errors, "scenario": scenario, "reader_accuracy": accuracy}
+            row |= dict(zip(("label_accuracy", "model_accuracy"), accuracies, strict=True))
+            rows.append(row | _agreement(misread(truth, accuracy, errors, rng), label, model))
     return pd.DataFrame(rows)
 
 

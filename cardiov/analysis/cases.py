@@ -20,14 +20,9 @@ STRESS_METRICS = ["mae", "auc_mean"]
 
 
 def case_table(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with the records' statements and annotations of noise, the gravest error first.
+    """Predictions with ``error`` (absolute) and the records' ``statements`` and annotations (`NOISE`: where the noise is).
 
-    Returns
-    -------
-    DataFrame
-        ``ecg_id``, ``patient_id``, ``critical_value``, ``predicted``, ``error`` (absolute), ``statements`` with their
-        likelihoods, the columns of `NOISE` (where the noise is, as annotated), and ``p0`` to ``p3``. Of equal errors,
-        the one that gives the label the lower score comes first, then the lower ``ecg_id``.
+    The gravest error comes first; of equal errors the one that gives the label the lower score, then the lower ``ecg_id``.
     """
     noise = records[NOISE].astype(object).apply(lambda column: column.str.strip(" ,"))  # " , V1,  " in PTB-XL
     table = predictions.join(records[["statements"]].join(noise), on="ecg_id")
@@ -44,12 +39,7 @@ def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
     Always the gravest error of its kind: annotated baseline drift (``fig3_drift``); annotated static or burst noise,
     but no drift (``fig3_noise``); no annotation, an error of 2 or more and, among the statements, IMI (``fig4_left``)
     or PAC (``fig4_right``). If no error has the statement, the gravest other one without an annotation takes its place.
-
-    Returns
-    -------
-    DataFrame
-        Rows of the cases, indexed by ``figure``, and ``why`` each was chosen; a figure without any such error is left
-        out.
+    The rows are indexed by ``figure``, with ``why`` each was chosen; a figure without any such error is left out.
     """
     wrong = cases[cases["error"] > 0]
     drift, noise = wrong["baseline_drift"].notna(), wrong[HIGH_FREQUENCY].notna().any(axis=1)
@@ -76,11 +66,10 @@ def case_title(case: pd.Series) -> str:
 
 
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
-    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts of all records, also those right.
+    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records.
 
-    Exact conditional intervals and Fisher's test (Fisher 1935), so that a count of zero gives an odds ratio of 0 or
-    infinity with an honest interval. Records count as independent; those of one patient are not, so with several
-    records per patient the intervals are somewhat too narrow.
+    Exact conditional intervals and Fisher's test (Fisher 1935). Records count as independent, so with several records per
+    patient the intervals are somewhat too narrow.
 
     Returns
     -------
@@ -106,16 +95,12 @@ def _odds(annotated, bad):
 
 
 def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """MAE and mean AUC under each disturbance, and how much worse they are than undisturbed.
-
-    All conditions are evaluated on the same patients, drawn as in `cardiov.analysis.resampling.bootstrap`, so the
-    differences are paired.
+    """MAE and mean AUC under each disturbance, and how much worse they are than undisturbed, on the same drawn patients.
 
     Parameters
     ----------
     stressed : DataFrame
-        From `cardiov.store.results.read_stressed`, with ``patient_id`` and ``critical_value`` of each record; every record
-        under every condition, the undisturbed one first.
+        From `cardiov.store.results.read_stressed`, with ``patient_id`` and ``critical_value``; the undisturbed condition first.
 
     Returns
     -------
@@ -137,20 +122,12 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     counts = drawn_counts(clean["patient_id"], resamples, seed)
     draws = {condition: weighted_metrics(groups[condition], counts, STRESS_METRICS) for condition in order}
     undisturbed = draws[order[0]]
-    tables = {
-        condition: intervals(drawn.join((drawn - undisturbed).add_suffix("_difference")))
-        for condition, drawn in draws.items()
-    }
-    return pd.concat(tables, names=names)
+    both = (drawn.join((drawn - undisturbed).add_suffix("_difference")) for drawn in draws.values())
+    return pd.concat([intervals(drawn) for drawn in both], keys=order, names=names)
 
 
 def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
-    """How the records with each statement are predicted; which findings are called less urgent than they are?
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        From `cardiov.store.results.read_external`.
+    """How records (`cardiov.store.results.read_external`) with each statement of critical value 1 or more are predicted.
 
     Returns
     -------
@@ -158,20 +135,14 @@ def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
         Indexed by ``statement``, those of most records first: its own ``critical_value``; the number of ``records``
         with it; their ``mean_error``, predicted - labelled; how many are ``under_called``, predicted below the
         statement's own critical value, whatever else they have; and their share as ``estimate`` with its exact 95 %
-        interval ``low`` to ``high`` (Clopper & Pearson 1934). Statements of critical value 0, below which nothing can
-        be predicted, are left out.
+        interval ``low`` to ``high`` (Clopper & Pearson 1934).
     """
     stated = predictions.assign(statement=predictions["statements"].str.split(";")).explode("statement")
     stated["own"] = stated["statement"].map(mapping.statements()["critical_value"])
-    groups = stated[stated["own"] > 0].groupby("statement")
-    rows = {statement: _under_called(group) for statement, group in groups}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("statement")
+    stated["error"], stated["below"] = stated["predicted"] - stated["critical_value"], stated["predicted"] < stated["own"]
+    table = stated[stated["own"] > 0].groupby("statement").agg(
+        critical_value=("own", "first"), records=("own", "size"), mean_error=("error", "mean"), under_called=("below", "sum"),
+    )  # fmt: skip
+    shares = [exact_share(*counts) for counts in zip(table["under_called"], table["records"], strict=True)]
+    table[["estimate", "low", "high"]] = shares
     return table.sort_values("records", ascending=False, kind="stable")
-
-
-def _under_called(group):
-    own, records = int(group["own"].iloc[0]), len(group)
-    below = int((group["predicted"] < own).sum())
-    mean_error = (group["predicted"] - group["critical_value"]).mean()
-    row = {"critical_value": own, "records": records, "mean_error": mean_error, "under_called": below}
-    return row | dict(zip(("estimate", "low", "high"), exact_share(below, records), strict=True))

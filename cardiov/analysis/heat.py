@@ -1,6 +1,6 @@
 """What the stored heat maps show: heat against chance, and trained against random weights.
 
-Intervals are those of `cardiov.analysis.resampling.bootstrap` over patients.
+Tables are those of `cardiov.store.results.read_heat`; intervals draw patients as `cardiov.analysis.resampling.bootstrap` does.
 """
 
 import numpy as np
@@ -10,19 +10,14 @@ from cardiov.analysis.resampling import drawn_counts, intervals
 
 
 def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """How much more heat windows hold than chance: mean share over mean coverage.
-
-    Parameters
-    ----------
-    shares : DataFrame
-        ``heat_shares`` or ``heat_shares_ludb`` of `cardiov.store.results.read_heat`.
+    """How much more heat windows hold than chance: mean share over mean coverage, of records whose map is not empty.
 
     Returns
     -------
     DataFrame
         Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most
         that the stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and
-        ``records``. A record whose map is empty is left out, both of share and of coverage.
+        ``records``.
     """
     maps = ["trained", "contrast", "random", "energy", "best"]
     long = shares.melt(["ecg_id", "patient_id", "window", "stage", "coverage"], maps, "map", "share")
@@ -35,14 +30,7 @@ def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd
 
 
 def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Mean rank correlation of the trained maps with others, by stage.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``compared`` ("random", "another_record", "energy") and ``stage``, with ``estimate``, ``low``,
-        ``high`` and ``records`` (whose two maps both vary).
-    """
+    """Mean rank correlation of the trained maps with those ``compared``, by ``stage``, of ``records`` where both vary."""
     compared = ["random", "another_record", "energy"]
     wide = sanity.pivot(index=["ecg_id", "patient_id"], columns="stage", values=compared)
     counts = drawn_counts(wide.index.get_level_values("patient_id"), resamples, seed)

@@ -3,12 +3,12 @@
 Errors of networks that are trained alike on n records are often close to a power law, error = a + b n^-c, with an
 exponent c that the task decides (Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically,
 arXiv:1712.00409). The floor a stands for what no number of records takes away, such as wrong labels. What a law says
-beyond the largest number of records is a forecast, and learning curves have been seen to bend where no data warned of
-it (Viering & Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
+beyond the largest number of records is a forecast: learning curves have been seen to bend without a warning (Viering &
+Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
 
-``recipes`` are runs (`cardiov.analysis.resampling`) by number of training records, of at least three sizes (else a
-ParameterError: two points lie on every power law); ``draws`` are those of one statistic, a key of `ERRORS`, from
-`curve_draws`; without a ``floor`` a is 0: an error that goes on falling to nothing. Intervals have 95 %.
+``recipes`` are runs (`cardiov.analysis.resampling`) by number of training records; ``draws`` are those of one
+``statistic``, a key of `ERRORS`, from `curve_draws`; without a ``floor`` a is 0. Fewer than three sizes are a
+ParameterError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,22 +27,17 @@ _GRID, _ZOOMS = 101, 12  # exponents tried at first; how often the search narrow
 
 
 def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> tuple:
-    """Fit error = a + b n^-c with a >= 0, b >= 0 and c between 0 and 1, by least squares of the relative deviations.
+    """a, b and c, (...), of error = a + b n^-c with a >= 0, b >= 0 and c from 0 to 1: least squares of relative deviations.
 
-    Relative, because a power law is a straight line on logarithmic axes, where equal distances are equal ratios. For
-    each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
-    searched, on a grid that narrows: no starting values, no local minima, and all resamples at once.
+    For each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
+    searched, on a grid that narrows.
 
     Parameters
     ----------
     n : sequence of K numbers
         Training records.
     error : array, shape (..., K)
-        Positive; a fit is NaN if one is not, or is NaN.
-
-    Returns
-    -------
-    a, b, c : float or array, shape (...)
+        Positive; a fit is NaN if one is not.
 
     Examples
     --------
@@ -88,16 +83,10 @@ def _linear_fit(x, error, floor):
 
 
 def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
-    """Mean AUC and MAE of the same training on growing numbers of records, observed and resampled.
+    """For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest.
 
-    Patients are drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at
-    each size alone (`cardiov.analysis.resampling.seed_draws`).
-
-    Returns
-    -------
-    dict of str to DataFrame
-        For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest; the first row as
-        observed, then a row per resample.
+    The first row is as observed, then comes a row per resample (`cardiov.analysis.resampling.seed_draws`): patients are
+    drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at each size alone.
     """
     sizes = sorted(recipes)
     draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)
@@ -111,18 +100,11 @@ def fitted_law(draws: pd.DataFrame, statistic: str, floor: bool = True) -> pd.Da
 
 
 def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: bool = True) -> pd.DataFrame:
-    """What the fitted law says of any numbers of training records n: each resample has its own law.
+    """``estimate``, ``low`` and ``high`` of the statistic after n training ``records``: each resample has its own law.
 
-    Beyond the largest size it is a forecast, and its interval holds only for what was resampled, patients and seeds,
-    and if the law goes on. Four sizes hardly separate a floor from a smaller exponent, so the choice of the form
-    matters. In simulations of noise like that of a few hundred test records, 95 % intervals at seven times the largest
-    size hold the truth in 87 to 94 of 100 studies with the floor fitted, whether it exists or not, and err to the
-    cautious side; without it in 95 if it does not exist, but in as few as 49 if it does.
-
-    Returns
-    -------
-    DataFrame
-        The statistic itself, not its error, indexed by ``records``, with ``estimate``, ``low`` and ``high``.
+    Intervals hold only if the law goes on. At seven times the largest size, with noise like that of a few hundred test
+    records, they hold the truth in 87 to 94 of 100 simulated studies with the floor fitted, whether it exists or not;
+    without it in 95 if it does not exist, but in as few as 49 if it does.
     """
     parameters = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
     a, b, c = (parameter[:, None] for parameter in parameters)  # (1 + R, 1)
@@ -131,14 +113,7 @@ def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: boo
 
 
 def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame], whole: int) -> pd.DataFrame:
-    """Everything that a learning curve's figure shows of the runs and of the fitted laws.
-
-    Parameters
-    ----------
-    recipes, draws
-        Given to and from `curve_draws`.
-    whole : int
-        Number of training records up to which the laws are continued.
+    """What a learning curve's figure shows; the laws, by statistic, are continued up to ``whole`` training records.
 
     Returns
     -------

@@ -26,14 +26,10 @@ BINS = 10  # of equal width, from 0 to 1, for calibration
 def metrics(predictions: pd.DataFrame) -> pd.Series:
     """All `METRICS` of one table of predictions.
 
-    Returns
-    -------
-    Series
-        ``macro_mae`` is the mean of the four classes' own MAE (Baccianella et al. 2009), ``kappa`` is quadratically
-        weighted (Cohen 1968), ``auc_k`` is that of class k against the rest. `ERRORS` and ``violation_rate`` (records
-        with a negative probability: thresholds out of order) are shares of all records. `CALIBRATION` is NaN where the
-        scores are no probabilities. An AUC is NaN where its class is absent or alone, and a mean over the classes is
-        NaN where one of them is missing: it would be another quantity.
+    ``macro_mae`` is the mean of the four classes' own MAE (Baccianella et al. 2009), ``kappa`` is quadratically weighted
+    (Cohen 1968), ``auc_k`` is that of class k against the rest. `ERRORS` and ``violation_rate`` (thresholds out of order:
+    a negative probability) are shares of all records. NaN: `CALIBRATION` of scores that are no probabilities, the AUC
+    of a class that is absent or alone, and a mean over the classes if one is absent.
     """
     return _unweighted(predictions, METRICS)
 
@@ -48,11 +44,7 @@ def _unweighted(predictions, names):
 
 
 def weighted_metrics(predictions: pd.DataFrame, weights, names=METRICS) -> pd.DataFrame:
-    """Metrics of records that count by weights, (R, N): a row per draw.
-
-    Resampling and regrouping only change how often a record counts. All draws at once are some twenty times as fast as
-    a table for each.
-    """
+    """Metrics of records that count by weights, (R, N): R rows, some twenty times as fast as from a table for each."""
     label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
     scores, weights = predictions[SCORES].to_numpy(), np.asarray(weights, dtype=float)
     cells = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
@@ -102,18 +94,12 @@ def _weighted_auc(positive, score, weights):
 
 
 def auc(positive, score) -> float:
-    """Area under the ROC curve, ties counting one half (Mann-Whitney); NaN where all records or none are positive.
-
-    The value of `sklearn.metrics.roc_auc_score`, a few times as fast, which the bootstrap needs.
-    """
+    """Area under the ROC curve, ties counting one half (Mann-Whitney); NaN if all records or none are positive."""
     return _weighted_auc(np.asarray(positive), np.asarray(score), np.ones((1, len(score))))[0]
 
 
 def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
-    """AUCs of the three questions "above 0?", "above 1?" and "above 2?": ``auc_above_0`` to ``auc_above_2``.
-
-    The score is the probability of the values above the threshold: by Eq. 6 that threshold's own.
-    """
+    """``auc_above_k`` of the three questions "above 0?", "above 1?" and "above 2?", by the probability of the values above."""
     label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
     above = [scores[:, k + 1 :].sum(axis=1).round(9) for k in CLASSES[:-1]]  # equal sums stay ties
     return pd.Series({f"auc_above_{k}": auc(label > k, score) for k, score in enumerate(above)})
@@ -126,10 +112,7 @@ def quadratic_kappa(label: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def ranked_probability_scores(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Squared error of the cumulative probabilities, summed over the three thresholds, of each record.
-
-    The sum over k = 0, 1, 2 of (P(Y <= k) - [y <= k])²: 0 is perfect, 3 the worst. The true probabilities have the
-    lowest score on average. Negative probabilities of Eq. 6 do no harm, since each threshold's own is between 0 and 1.
+    """Of each record, the sum over k = 0, 1, 2 of (P(Y <= k) - [y <= k])²: 0 is perfect, 3 the worst.
 
     References
     ----------
@@ -141,10 +124,9 @@ def ranked_probability_scores(probabilities: np.ndarray, label: np.ndarray) -> n
 
 
 def expected_calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = BINS) -> float:
-    """How far the probability of the most probable value is from how often that value is right, by bins of equal width.
+    """How far the probability of the most probable value is from how often that value is right, in bins of equal width.
 
-    The distances between mean probability and share of right records are averaged, each bin by its records. Even
-    perfect probabilities have an error above 0 by chance, the more so the fewer the records.
+    Even perfect probabilities have an error above 0 by chance, the more so the fewer the records.
 
     References
     ----------
@@ -172,14 +154,13 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
-    """ROC curves of each critical value against the rest, and their mean (Fig. 2).
+    """ROC curves of each critical value against the rest, and their mean at equal false positive rates (Fig. 2).
 
     Returns
     -------
     DataFrame
-        ``curve`` ("0" to "3" and "mean"), ``false_positive_rate`` and ``true_positive_rate``. The mean is that of the
-        true positive rates at equal false positive rates. A class that is absent, or alone, has no curve, and then
-        there is no mean.
+        ``curve`` ("0" to "3" and "mean"), ``false_positive_rate`` and ``true_positive_rate``. A class that is absent,
+        or alone, has no curve, and then there is no mean.
     """
     label = predictions["critical_value"]
     drawable = [k for k in CLASSES if 0 < (label == k).sum() < len(label)]

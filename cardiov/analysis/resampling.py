@@ -20,37 +20,24 @@ Runs = Mapping[int, pd.DataFrame]
 ALL_DRAWS_AT_ONCE = {metrics: METRICS, subgroup_metrics: STATISTICS}  # any other statistic is computed draw by draw
 
 
-def bootstrap(
-    predictions: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Intervals that resample patients, not records.
-
-    Records of one patient are alike, so each draw takes as many patients as there are, with replacement, and all
-    records of each (Davison & Hinkley 1997, section 3.8).
-    """
+def bootstrap(predictions: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Intervals over patients: a draw takes all records of as many as there are (Davison & Hinkley 1997, section 3.8)."""
     return intervals(_weighted(statistic, predictions, drawn_counts(predictions["patient_id"], resamples, seed)))
 
 
 def bootstrap_difference(
     first: pd.DataFrame, second: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Intervals of the difference first - second between two runs on the same records.
-
-    Paired: each draw takes the same patients for both runs, so what makes a patient hard for both cancels out.
-    """
+    """Intervals of first - second, two runs on the same records, paired: each draw takes the same patients for both."""
     return bootstrap_seeds_difference({0: first}, {0: second}, statistic, resamples, seed)
 
 
 def bootstrap_seeds(runs: Runs, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Intervals over patients and training seeds, of the mean over the seeds.
 
-    Another study would meet other patients and train from other seeds. So each draw takes patients, the same for all
-    runs, and, independently of them, as many runs as there are, with replacement: the bootstrap of two crossed factors
-    (Owen 2007, The pigeonhole bootstrap).
-
-    The part of the seeds is rough: the means of S values drawn from S have a variance that is too small by the factor
-    (S - 1) / S, so that with three seeds the standard deviation is too small by about a fifth. Where patients make up
-    most of an interval, that hardly matters.
+    Each draw takes patients, the same for all runs, and, independently, as many runs as there are, with replacement:
+    the bootstrap of two crossed factors (Owen 2007, The pigeonhole bootstrap). The seeds' part of the variance is too
+    small by the factor (S - 1) / S for S seeds.
     """
     return intervals(seed_draws([runs], statistic, resamples, seed)[0])
 
@@ -58,33 +45,26 @@ def bootstrap_seeds(runs: Runs, statistic: Statistic = metrics, resamples: int =
 def bootstrap_seeds_difference(
     first: Runs, second: Runs, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
-    """Intervals of the difference first - second between means over training seeds, on the same records.
+    """Intervals of first - second, means over training seeds on the same records.
 
-    Paired by patients, as `bootstrap_difference`. Runs, not necessarily as many, are drawn for each side alone: that
-    two recipes share the number of a seed makes no pair of them. Pairing takes off much of the patients' part and
-    nothing of the seeds', so the roughness of `bootstrap_seeds` matters more here.
+    Paired by patients. Runs, not necessarily as many, are drawn for each side alone: that two recipes share the number
+    of a seed makes no pair of them.
     """
-    one, other = seed_draws([first, second], statistic, resamples, seed)
-    return intervals(one - other)
+    first_draws, second_draws = seed_draws([first, second], statistic, resamples, seed)
+    return intervals(first_draws - second_draws)
 
 
-def seed_draws(
-    recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0
-) -> list[pd.DataFrame]:
-    """The draws behind `bootstrap_seeds`, for what is computed from the runs of several recipes.
+def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> list[pd.DataFrame]:
+    """The draws behind `bootstrap_seeds`: for each recipe, the mean of each statistic (column) over its runs.
 
-    Returns
-    -------
-    list of DataFrame
-        For each recipe, the mean of each statistic (column) over its runs: in the first row over all runs on all
-        records, and in each of ``resamples`` further rows over the runs and patients drawn. Row for row the patients
-        are the same for all recipes; the runs are drawn for each recipe alone.
+    The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn.
+    Row for row the patients are the same for all recipes; the runs are drawn for each recipe alone.
     """
     aligned = _aligned([run for recipe in recipes for run in recipe.values()])
-    times = drawn_counts(aligned[0]["patient_id"], resamples, seed)
+    counts = drawn_counts(aligned[0]["patient_id"], resamples, seed)
     rng, remaining = np.random.default_rng([seed, 1]), iter(aligned)
     shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
-    return [_seed_means([next(remaining) for _ in share.T], statistic, times, share) for share in shares]
+    return [_seed_means([next(remaining) for _ in share.T], statistic, counts, share) for share in shares]
 
 
 def bootstrap_subsets(
@@ -95,17 +75,16 @@ def bootstrap_subsets(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """`bootstrap_seeds` on subsets of the records, and the differences between subsets.
+    """`bootstrap_seeds` on subsets of the records, and the differences first - second between subsets.
 
-    All subsets are evaluated on the same draws of all patients and runs, so that a patient with records in two of
-    them counts in both. Differences are between different records: nothing of what makes a record hard cancels out.
+    All subsets are evaluated on the same draws, so that a patient with records in two of them counts in both.
 
     Parameters
     ----------
     subsets : DataFrame of bool
         Indexed by ``ecg_id``, a column per subset.
     differences : mapping of str to tuple of two str
-        The two subsets (first - second) of each difference.
+        The two subsets of each difference.
     statistic : callable
         `metrics` or `subgroup_metrics`.
 
@@ -115,10 +94,10 @@ def bootstrap_subsets(
         Indexed by ``subset`` (subsets, then differences) and ``statistic``; NaN where a subset has no such records.
     """
     runs = _aligned([*runs.values()])
-    times = drawn_counts(runs[0]["patient_id"], resamples, seed)
+    counts = drawn_counts(runs[0]["patient_id"], resamples, seed)
     shares = _drawn_runs(len(runs), resamples, np.random.default_rng([seed, 1]))
     inside = subsets.loc[runs[0]["ecg_id"]].to_numpy()  # (N, subsets)
-    draws = {name: _seed_means(runs, statistic, times * inside[:, k], shares) for k, name in enumerate(subsets)}
+    draws = {name: _seed_means(runs, statistic, counts * inside[:, k], shares) for k, name in enumerate(subsets)}
     draws |= {name: draws[first] - draws[second] for name, (first, second) in differences.items()}
     return pd.concat({name: intervals(table) for name, table in draws.items()}, names=["subset"])
 
@@ -134,10 +113,7 @@ def drawn_counts(patient_id, resamples: int, seed: int) -> np.ndarray:
 
 
 def intervals(draws: pd.DataFrame, names: Sequence[str] = ("statistic",)) -> pd.DataFrame:
-    """Estimates, from the first row, and 95 % percentile intervals, from the other rows, of each column.
-
-    The table is indexed by the columns, whose levels get the names.
-    """
+    """Estimate (first row) and 95 % percentile interval (other rows) of each column, indexed by the columns' names."""
     ends = draws.iloc[1:].quantile([0.025, 0.975])  # skips NaN
     table = pd.DataFrame({"estimate": draws.iloc[0], "low": ends.loc[0.025], "high": ends.loc[0.975]})
     return table.rename_axis(list(names))
@@ -160,16 +136,16 @@ def _drawn_runs(runs, resamples, rng):
     return np.vstack([equal, rng.multinomial(runs, equal, resamples) / runs])
 
 
-def _seed_means(runs, statistic, times, shares):
-    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `times` (1 + R, N)."""
-    tables = [_weighted(statistic, run, times) for run in runs]
+def _seed_means(runs, statistic, counts, shares):
+    """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `counts` (1 + R, N)."""
+    tables = [_weighted(statistic, run, counts) for run in runs]
     means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
     return pd.DataFrame(means, columns=tables[0].columns)
 
 
-def _weighted(statistic, predictions, times):
-    """The statistic of records that count by `times` (R, N): a row per draw."""
+def _weighted(statistic, predictions, counts):
+    """The statistic of records that count by `counts` (R, N): a row per draw."""
     if names := ALL_DRAWS_AT_ONCE.get(statistic):
-        return weighted_metrics(predictions, times, names)
+        return weighted_metrics(predictions, counts, names)
     rows = np.arange(len(predictions))
-    return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, counts)]) for counts in times])
+    return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, count)]) for count in counts])

@@ -12,19 +12,12 @@ from cardiov.analysis.metrics import exact_share
 
 
 def error_distribution(errors, at) -> pd.DataFrame:
-    """Error distribution function of a sample of networks (Radosavovic et al. 2020, Eq. 1).
-
-    Parameters
-    ----------
-    errors : array-like, shape (n,)
-    at : array-like, shape (m,)
-        Errors e to evaluate it at.
+    """Error distribution function of a sample of networks, (n,), at errors, (m,) (Radosavovic et al. 2020, Eq. 1).
 
     Returns
     -------
     DataFrame
-        ``error`` (e), ``share`` F(e) of networks with an error below e, and its interval ``low`` to ``high`` at this e
-        alone.
+        ``error``, ``share`` of networks with an error below it, and its interval ``low`` to ``high`` at this error alone.
     """
     errors = np.asarray(errors)
     rows = [[e, *exact_share((errors < e).sum(), len(errors))] for e in at]
@@ -32,13 +25,9 @@ def error_distribution(errors, at) -> pd.DataFrame:
 
 
 def error_distributions(models: pd.DataFrame) -> pd.DataFrame:
-    """The error distributions of the spaces, and of the sampled networks with and without squeeze-excitation.
+    """`error_distribution` of the sampled networks by design space, and with and without squeeze-excitation.
 
-    Returns
-    -------
-    DataFrame
-        As `error_distribution`, from just below the least to just above the greatest error of all networks, the
-        reference too, with ``panel`` and ``group``, by which it is sorted.
+    By ``panel`` and ``group``; from just below the least to just above the greatest error of all networks.
     """
     margin = 0.03 * np.ptp(models["error"])
     at = np.unique([*models["error"], models["error"].min() - margin, models["error"].max() + margin])
@@ -53,21 +42,15 @@ def error_distributions(models: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(models: pd.DataFrame) -> pd.DataFrame:
-    """Errors of the sampled networks, of all and by space, beside the reference's mean error over its seeds.
+    """Errors of the sampled networks, of all and by ``space``.
 
-    Returns
-    -------
-    DataFrame
-        By ``space``: ``n``, ``best``, ``median`` and ``worst`` error, ``share`` of networks with an error below the
-        reference's, and its interval ``low`` to ``high``.
+    ``share``, with its interval ``low`` to ``high``, is that of networks below the reference's mean error over its seeds.
     """
     reference = models.loc[models["role"] == "reference", "error"].mean()
     sampled = models[models["role"] == "sampled"]
     errors = {"all": sampled["error"], **dict(list(sampled.groupby("space")["error"]))}
-    rows = {
-        space: [len(e), e.min(), e.median(), e.max(), *exact_share((e < reference).sum(), len(e))]
-        for space, e in errors.items()
-    }
+    shares = {space: exact_share((e < reference).sum(), len(e)) for space, e in errors.items()}
+    rows = {space: [len(e), e.min(), e.median(), e.max(), *shares[space]] for space, e in errors.items()}
     columns = ["n", "best", "median", "worst", "share", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("space")
 
@@ -86,12 +69,9 @@ def comparisons(models: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
 def compare(first, second, resamples: int = 1000, seed: int = 0) -> dict:
     """Whether one sample of errors (two or more independent networks each) is lower than another.
 
-    Returns
-    -------
-    dict
-        ``difference`` of the medians, first - second, with its 95 % percentile bootstrap interval ``low`` to ``high``;
-        ``first_lower``, the chance that a network of the first has a lower error than one of the second, ties counting
-        one half, and ``p`` of its Mann-Whitney test; ``ks_p`` of the Kolmogorov-Smirnov test.
+    ``difference`` is that of the medians, first - second, with its 95 % percentile bootstrap interval; ``first_lower``
+    the chance that a network of the first has a lower error than one of the second, ties counting one half, with ``p``
+    of its Mann-Whitney test; ``ks_p`` is of the Kolmogorov-Smirnov test.
     """
     settings = {"n_resamples": resamples, "rng": seed, "method": "percentile"}
     interval = bootstrap((first, second), _median_difference, **settings).confidence_interval

@@ -15,19 +15,13 @@ from cardiov.analysis.resampling import bootstrap, drawn_counts, intervals
 from cardiov.errors import DataSetError
 from cardiov.mapping import CLASSES
 
-OLDER = 65  # years: the paper parts its subgroups here
+OLDER = 65  # years, from which the paper counts a patient as older
 COMPARISONS = {"male - female": ("male", "female"), "age < 65 - age >= 65": ("age < 65", "age >= 65")}
 POWER = 0.8  # at which a difference counts as detectable
 
 
 def with_people(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with ``sex``, ``age`` and ``age_90_or_over`` of each record.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-    records : DataFrame
-        From `cardiov.store.results.read_records`, indexed by ``ecg_id``.
+    """Predictions with ``sex``, ``age`` and ``age_90_or_over`` from the records (`cardiov.store.results.read_records`).
 
     Raises
     ------
@@ -46,8 +40,7 @@ def with_people(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFram
 def subgroups(people: pd.DataFrame) -> pd.DataFrame:
     """Whether a record (row) is in a subgroup of Table 5 (column), by the age at the time of the record.
 
-    The columns are ``all``, ``male``, ``female``, ``age < 65``, ``age >= 65`` and ``age unknown``. A patient who turned 65
-    between two records is in both age groups.
+    A patient who turned 65 between two records is in both age groups.
     """
     sex, age = people["sex"], people["age"]
     return pd.DataFrame({
@@ -57,13 +50,9 @@ def subgroups(people: pd.DataFrame) -> pd.DataFrame:
 
 
 def subgroup_counts(people: pd.DataFrame) -> pd.DataFrame:
-    """Records and patients by ``subgroup``.
+    """``records`` and ``patients`` of each ``subgroup``, and records of ``class_0`` to ``class_3`` and ``age_90_or_over``.
 
-    Returns
-    -------
-    DataFrame
-        ``records``, ``patients``, ``class_0`` to ``class_3`` (records of each critical value) and ``age_90_or_over``, the
-        records that version 1.0.3 of PTB-XL stores with the age 300; they are in the older group.
+    The last are those that version 1.0.3 of PTB-XL stores with the age 300; they are in the older group.
     """
     counts = {name: _counts(people[inside]) for name, inside in subgroups(people).items()}
     return pd.DataFrame(counts).T.rename_axis("subgroup")
@@ -76,14 +65,7 @@ def _counts(group):
 
 
 def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Table 5: the metrics of each subgroup; records of unknown age are in no age group.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``subgroup`` (those that have records) and ``statistic``, with ``estimate``, ``low``, ``high`` and
-        ``note``, which names the absent classes where a statistic is undefined.
-    """
+    """Table 5: `bootstrap` of each ``subgroup`` that has records; ``note`` names the classes whose absence makes a NaN."""
     groups = {name: people[inside] for name, inside in subgroups(people).items() if name != "age unknown"}
     tables = {name: _with_note(group, resamples, seed) for name, group in groups.items() if len(group)}
     return pd.concat(tables, names=["subgroup"])
@@ -96,24 +78,19 @@ def _with_note(group, resamples, seed):
     return table.assign(note=np.where(table["estimate"].isna(), f"undefined: {reason}", ""))
 
 
-def subgroup_differences(
-    people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Differences male - female and younger - older, with intervals, tests and what the data could have shown.
 
-    All patients are drawn at once, so that one with records in both age groups counts in both. The test permutes the
-    group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3): its null hypothesis is that
-    a patient's labels and scores do not depend on the group. Patients with records in both groups, or of unknown age,
-    stay as they are, for their records are not exchangeable with those of others.
+    The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3).
+    Patients with records in both groups, or of unknown age, keep theirs: their records are not exchangeable with others'.
 
     Returns
     -------
     DataFrame
         Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``, with ``estimate``, ``low``, ``high``;
-        ``p``, two-sided; ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the larger absolute end
-        of the interval, which excludes differences beyond it in either direction; ``detectable``, the difference that a
-        5 % test on as many patients finds with a probability of 80 % (by the normal approximation, from the interval's
-        width).
+        ``p``, two-sided; ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the absolute difference
+        beyond which the interval excludes any; ``detectable``, what a 5 % test on as many patients finds with a
+        probability of 80 % (by the normal approximation, from the interval's width).
     """
     groups = subgroups(people)
     tables = {}

@@ -17,22 +17,13 @@ from cardiov.training.predict import predict as predict_records
 
 
 def predict(model, folder, rate) -> pd.DataFrame:
-    """Predict LUDB's records as the network's own run predicts its test records.
-
-    Parameters
-    ----------
-    model : CardioV
-        From `CardioV.from_pretrained`; its metadata have the run's configuration.
-    folder : path
-        LUDB's records and ``ludb.csv``.
-    rate : float
-        That the network was trained with, in Hz.
+    """Predict LUDB's records as the network's own run predicts its test records, at its sampling rate in Hz.
 
     Returns
     -------
     DataFrame
-        A run's predictions (`cardiov.training.predict.predict`), ``split`` "external" and ``patient_id`` the record's
-        number, since each record is of another person; and ``age``, ``sex``, ``diagnoses`` and ``statements``.
+        As `cardiov.training.predict.predict`, ``split`` "external" and ``patient_id`` the record's number, since each
+        record is of another person; and ``age``, ``sex``, ``diagnoses`` and ``statements``.
 
     Raises
     ------

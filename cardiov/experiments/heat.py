@@ -63,18 +63,10 @@ def rank_correlation(first, second):
 
 
 def randomised(model, signals, modules=None, seed=SEED):
-    """A copy of a network with new weights in some of its modules (Adebayo et al. 2018), in evaluation mode.
+    """A copy of a network with new weights in some modules, by default all, in evaluation mode (Adebayo et al. 2018).
 
-    The batch norms of these modules measure their statistics on the signals, so that what comes out of random weights
-    has the size that the next layer expects, and a map does not vanish for that reason alone.
-
-    Parameters
-    ----------
-    model : CardioV
-    signals : array, shape (B, 12, n)
-    modules : sequence of str, optional
-        Such as ``["head", "s7"]``; by default all.
-    seed : int
+    Their batch norms measure their statistics on the signals, (B, 12, n), so that what comes out of random weights has
+    the size that the next layer expects, and a map does not vanish for that reason alone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -94,10 +86,9 @@ def randomised(model, signals, modules=None, seed=SEED):
 def choose_examples(metadata, predictions) -> dict[str, int]:
     """The ``ecg_id`` of the AF and the PVC record of Fig. 5, by rule, from an ordinal run's test split.
 
-    Of the records with the statement (`EXAMPLES`), those come first that are predicted to have the statement's own
-    critical value, so that the statement can be what is explained; then those whose label the statement decides; then
-    those without annotated noise; then those for which that critical value is most probable. A statement that no test
-    record has is left out.
+    Of the records with the statement (`EXAMPLES`), if any, those come first that are predicted to have its own critical
+    value; then those whose label it decides; then those without annotated noise; then those for which that critical
+    value is most probable.
     """
     test = predictions[predictions["split"] == "test"].set_index("ecg_id")
     noisy = metadata.loc[test.index, NOISE].notna().any(axis=1)
@@ -115,26 +106,13 @@ def choose_examples(metadata, predictions) -> dict[str, int]:
 
 
 def write_heat(data, weights, run_dir, rate, ludb=None) -> list[Path]:
-    """Compute maps of the test split and write what notebook 09 needs into a run's folder; no signal is stored.
+    """Compute maps of the test split and write what notebook 09 needs into an ordinal run's folder; no signal is stored.
 
-    Writes ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats), ``heat_sanity.csv`` (rank
-    correlation of each record's trained map with the map of random weights, another record's map and the signal's
-    energy), ``heat_cascade.csv`` (mean rank correlation while the weights are randomised from the head down),
-    ``heat_shares.csv`` if the records have annotations beside them (simulated records do) and, with LUDB,
-    ``heat_shares_ludb.csv``. Returns the files that were written.
-
-    Parameters
-    ----------
-    data : path
-        Folder in PTB-XL's layout.
-    weights : path
-        Of an ordinal run.
-    run_dir : path
-        Has the run's ``predictions.csv``.
-    rate : float
-        That the network was trained with.
-    ludb : path, optional
-        Folder of LUDB.
+    Returns the files: ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats),
+    ``heat_sanity.csv`` (rank correlation of each record's trained map with the map of random weights, another record's
+    map and the signal's energy), ``heat_cascade.csv`` (mean rank correlation while the weights are randomised from the
+    head down), ``heat_shares.csv`` if the records have annotations beside them (simulated records do) and, with LUDB's
+    folder, ``heat_shares_ludb.csv``.
     """
     run_dir, model, metadata = Path(run_dir), CardioV.from_pretrained(weights), read_metadata(data)
     predictions = pd.read_csv(existing(run_dir / "predictions.csv", "train the run first and give its folder"))

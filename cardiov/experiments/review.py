@@ -30,7 +30,6 @@ from cardiov.store.files import replacing
 from cardiov.store.results import read_predictions, save_table, simulated
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
-COLUMNS = ["case", "critical_value", "comment"]
 ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them names no one and no day
 SIMULATED_READER = "simulated-reader"
 LISTED_CASES = 20  # at most, in an error
@@ -55,7 +54,7 @@ def empty_sheet(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=0) -> pd.DataFrame:
-    """Write the wrongly predicted records as a blinded packet, and the key to it elsewhere; `shuffled_cases`.
+    """Write the wrongly predicted records of a run as a blinded packet, and the key to it elsewhere; returns the cases.
 
     The packet holds ``cases.pdf`` (a page per case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
     and ``README.txt``. Nothing in it shows label, prediction, record, patient or file. It appears under its name only
@@ -63,14 +62,10 @@ def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=
 
     Parameters
     ----------
-    dataset, run, split : str
-        Whose predictions: a name under ``results/``, one of its runs, and a split.
     data : path
-        Its folder, in PTB-XL's layout.
+        The data set's folder, in PTB-XL's layout.
     packet, key : path
         Folder to make, for the reader, and CSV to write outside of it: ``case``, ``ecg_id`` and ``dataset``.
-    seed : int
-        Of the order.
 
     Raises
     ------
@@ -172,25 +167,17 @@ def import_sheet(sheet, key, reader: str) -> Path:
     Comments stay in the sheet. Sheets that a spreadsheet program saved with semicolons are read as well. A reader's
     earlier readings are replaced.
 
-    Parameters
-    ----------
-    sheet, key : path
-        The filled sheet, and the key that `export` wrote with it.
-    reader : str
-        Name of the reader in the results: letters, digits, "-" and "_".
-
     Raises
     ------
     ReviewError
-        If the sheet or the key cannot be read, or the sheet has unknown cases, cases twice, values outside 0 to 3 or
-        cases without a value; all that is wrong is named at once.
+        If the sheet or the key cannot be read, or cases or values are wrong; all that is wrong is named at once.
     ParameterError
         If the reader's name is no name for a file.
     """
     if not re.fullmatch(r"[\w-]+", reader):
         raise ParameterError(f"{reader!r} cannot name a reader: use letters, digits, '-' and '_' only.")
     cases = _read_sheet(key, ["case", "ecg_id", "dataset"], "key").set_index("case")
-    filled = _read_sheet(sheet, COLUMNS[:2], "sheet")
+    filled = _read_sheet(sheet, ["case", "critical_value"], "sheet")
     if problems := _problems(filled, cases.index):
         raise ReviewError(f"{sheet}: {'; '.join(problems)}: correct the sheet and import it again.")
     readings = filled.set_index("case")["critical_value"].astype(int)
@@ -238,9 +225,8 @@ def _listed(items):
 def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, seed: int = 0) -> Path:
     """Let a simulated reader reread the wrongly predicted records, through key, sheet and `import_sheet`.
 
-    In the demo data the label is the truth by construction. The simulated reader reads it with the given accuracy and
-    otherwise takes a neighbouring value, knows nothing of the model, and therefore sides with the label about as often
-    as ``accuracy`` says: it shows the workflow and nothing about readers or models.
+    The reader reads the label, which is the truth in simulated data, with the given accuracy and otherwise takes a
+    neighbouring value: it shows the workflow and nothing about readers or models.
 
     Raises
     ------

@@ -91,20 +91,16 @@ CONDITIONS = [(name, strength) for name, (*_, strengths) in DISTURBANCES.items()
 
 
 def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
-    """Add one disturbance to a raw ECG: float32, (12, n) in mV.
+    """Add one disturbance to a raw ECG, (12, n) in mV, sampled at ``fs`` Hz: float32.
+
+    With the same seed, a greater strength is more of the same disturbance.
 
     Parameters
     ----------
-    signal : ndarray, shape (12, n)
-        In mV, the leads in the order of `cardiov.ecg.leads.LEADS`.
-    fs : float
-        Sampling rate in Hz.
     disturbance : str
         A key of `DISTURBANCES`.
     strength : float, int or str
         In the unit given there: mV at each electrode, a number of electrodes, or the two electrodes that are swapped.
-    seed : int or sequence of int
-        With the same seed, a greater strength is more of the same disturbance.
 
     Raises
     ------
@@ -122,15 +118,7 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
 def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Parameters
-    ----------
-    model : CardioV
-    data : path
-        The data set's folder, in PTB-XL's layout.
-    rate, precision, objective
-        Those of the network's training (`cardiov.training.config.TrainingConfig`); the rate in Hz.
-    seed : int
-        Of the disturbances; each record has its own.
+    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
 
     Returns
     -------

@@ -17,7 +17,7 @@ ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats
 
 
 def read_waves(record, extension: str) -> pd.DataFrame:
-    """Waves from WFDB annotations of the form ``(`` peak ``)``; a wave without both ends is left out.
+    """``symbol`` ("p", "t", or the beat's type), ``onset`` and ``end`` of waves that WFDB annotations give both ends.
 
     Parameters
     ----------
@@ -25,11 +25,6 @@ def read_waves(record, extension: str) -> pd.DataFrame:
         Without suffix.
     extension : str
         ``"atr"`` of simulated records, ``"ii"`` for lead II of LUDB.
-
-    Returns
-    -------
-    DataFrame
-        ``symbol`` ("p", "t", or the beat's type), ``onset`` and ``end``, by onset.
 
     Raises
     ------
@@ -92,15 +87,7 @@ def _best_share(inside, span, stage):
 
 
 def share_rows(heats: dict, waves: pd.DataFrame, rate: float) -> list[dict]:
-    """Shares of one record's heat, by stage and kind of window, between the first and the last annotated wave.
-
-    Parameters
-    ----------
-    heats : dict of str to array, shape (stages, n)
-        Maps of one record by name.
-    waves : DataFrame
-    rate : float
-        Of the maps.
+    """Shares of the heat of one record's maps, (stages, n) by name, between the first and the last annotated wave.
 
     Returns
     -------
@@ -121,19 +108,11 @@ def share_rows(heats: dict, waves: pd.DataFrame, rate: float) -> list[dict]:
     return rows
 
 
-def detect_beats(signal, fs) -> np.ndarray:
-    """R peaks of a record without annotations, by wfdb's XQRS detector on lead II."""
-    from wfdb.processing import xqrs_detect
-
-    return xqrs_detect(bandpass(signal[1], fs).astype(float), fs, verbose=False) / fs
-
-
 def beat_marks(record, signal, fs) -> pd.DataFrame:
-    """The characteristic places of a record: QRS complexes and ectopic beats.
+    """QRS complexes and ectopic beats, from the annotations beside a simulated record, else detected (wfdb's XQRS, lead II).
 
-    From the annotations beside a simulated record; else detected, with 0.1 s around each R peak as its QRS complex, and
-    as ectopic beats, from 0.1 s before the R peak to 0.4 s after it, those of another shape: 0.2 s around the R peak in
-    twelve leads correlate with the median of the record's beats by less than 0.5.
+    A detected QRS complex has 0.1 s around its R peak. Ectopic beats, from 0.1 s before the R peak to 0.4 s after it,
+    are those of another shape: 0.2 s around the R peak in twelve leads correlate with the median beat by less than 0.5.
 
     Returns
     -------
@@ -143,7 +122,11 @@ def beat_marks(record, signal, fs) -> pd.DataFrame:
     if Path(f"{record}.atr").exists():
         windows, source = wave_windows(read_waves(record, "atr")), "annotated"
     else:
-        windows, source = _detected_windows(detect_beats(signal, fs), bandpass(signal, fs), fs), "detected"
+        from wfdb.processing import xqrs_detect
+
+        filtered = bandpass(signal, fs)
+        peaks = xqrs_detect(filtered[1].astype(float), fs, verbose=False) / fs
+        windows, source = _detected_windows(peaks, filtered, fs), "detected"
     marks = [(kind, *window, source) for kind in ("QRS", "ectopic beat") for window in windows.get(kind, ())]
     return pd.DataFrame(marks, columns=["mark", "onset", "end", "source"])
 

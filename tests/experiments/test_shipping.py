@@ -49,15 +49,15 @@ def test_the_last_phases_loss_on_fold_9_chooses(root):
 
 def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     path = root / "shipped.safetensors"
-    shipping.ship("part", path)
+    assert shipping.ship("part", path) == [path, path.with_suffix(".md")]
     model = CardioV.from_pretrained(path)
     assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
     assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
     assert list(model.metadata["levels"]) == ["0.8", "0.9", "0.95"]
     card = path.with_suffix(".md").read_text()
     test = results.read_predictions("part", "best-1").query("split == 'test'")
-    found = metrics(calibrated(test, model.metadata["temperature"]))
-    assert f"| mean AUC | {found['auc_mean']:.3f} |" in card and f"| mean absolute error | {found['mae']:.3f} |" in card
+    values = metrics(calibrated(test, model.metadata["temperature"]))
+    assert f"| mean AUC | {values['auc_mean']:.3f} |" in card and f"| mean absolute error | {values['mae']:.3f} |" in card
     assert "1,234 records (folds 1 to 8)" in card and "40 records of 40 patients" in card
     assert "not a medical device" in card and "Wagner P" in card and "CC BY 4.0" in card
 
@@ -76,10 +76,10 @@ def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
 def test_what_comes_with_the_package_is_small_and_described(path):
     assert path.stat().st_size <= 16e6
     model = CardioV.from_pretrained(path.stem)
-    about = model.metadata
-    assert about["chosen_run"] == shipping.chosen_run(path.stem)
+    metadata = model.metadata
+    assert metadata["chosen_run"] == shipping.chosen_run(path.stem)
     # all that the file says beside its weights comes from the committed predictions and histories
-    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: about[key] for key in shipping.describe(path.stem)}
+    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: metadata[key] for key in shipping.describe(path.stem)}
     assert path.with_suffix(".md").read_text(encoding="utf-8") == shipping.model_card(model)
     assert re.search(r"\d\.\d{3} to \d\.\d{3}", path.with_suffix(".md").read_text(encoding="utf-8"))
 

@@ -24,7 +24,7 @@ def ludb(tmp_path_factory):
 
 
 def test_windows_worked_by_hand():
-    windows = {kind: found.tolist() for kind, found in wave_windows(WAVES).items()}
+    windows = {kind: ends.tolist() for kind, ends in wave_windows(WAVES).items()}
     assert windows == {
         "P": [[0.5, 0.6], [2.4, 2.5]],
         "QRS": [[0.7, 0.8], [1.4, 1.6], [2.6, 2.7]],
@@ -72,7 +72,7 @@ def test_beats_of_another_shape_are_ectopic():
     windows = _detected_windows(peaks, signal, 500)
     assert windows["ectopic beat"].tolist() == [pytest.approx([2.3, 2.8])]
     assert windows["QRS"].tolist() == [pytest.approx([peak - 0.05, peak + 0.05]) for peak in peaks]
-    assert {kind: len(found) for kind, found in _detected_windows(peaks[:0], signal, 500).items()} == {
+    assert {kind: len(ends) for kind, ends in _detected_windows(peaks[:0], signal, 500).items()} == {
         "QRS": 0, "ectopic beat": 0}  # fmt: skip
 
 
