@@ -5,13 +5,14 @@ leaves a half-written table that is taken for a good one.
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from cardiov.errors import StorageError
 
@@ -94,8 +95,7 @@ def check_writable(*folders: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Let one process at a time make what `path` names; another waits and then finds it made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{path}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(f"{path}.lock"):
         yield
 
 
