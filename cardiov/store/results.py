@@ -105,24 +105,12 @@ def read_records(dataset: str) -> pd.DataFrame:
 
 
 def read_history(dataset: str, run: str) -> pd.DataFrame:
-    """History of a run such as ``"ordinal-0"``, one row per epoch.
-
-    Raises
-    ------
-    DataSetError
-        If the run has left none.
-    """
+    """History of a run such as ``"ordinal-0"``, one row per epoch."""
     return _read_of_run(dataset, run, "history")
 
 
 def read_predictions(dataset: str, run: str) -> pd.DataFrame:
-    """Per-record predictions of a run such as ``"ordinal-0"``, one row per record of the validation and test splits.
-
-    Raises
-    ------
-    DataSetError
-        If the run has left no predictions.
-    """
+    """Per-record predictions of a run such as ``"ordinal-0"``, one row per record of the validation and test splits."""
     return _read_of_run(dataset, run, "predictions")
 
 
@@ -176,7 +164,13 @@ def existing(path: Path, remedy: str) -> Path:
 
 
 def read_external(dataset: str) -> pd.DataFrame:
-    """The predictions of LUDB's records by a network that was trained on a data set."""
+    """The predictions of LUDB's records by a network that was trained on a data set.
+
+    Raises
+    ------
+    DataSetError
+        If LUDB has not been predicted.
+    """
     path = results_dir(dataset) / "external_ludb.csv"
     if not path.exists():
         raise DataSetError(
@@ -188,7 +182,13 @@ def read_external(dataset: str) -> pd.DataFrame:
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
 
 def read_heat(dataset, run) -> dict:
-    """The tables that `write_heat` left, by name; those that this data set cannot give are missing."""
+    """The tables that `write_heat` left, by name; those that this data set cannot give are missing.
+
+    Raises
+    ------
+    DataSetError
+        If it has not run.
+    """
     folder = results_dir(dataset) / "runs" / run
     found = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
     if "heat_sanity" not in found:
