@@ -1,14 +1,8 @@
-"""The network of the paper (Table 3), whole: config -> block -> stage -> network.
+"""The paper's network (Table 3): configuration, block, stage, network.
 
-61 convolutions (1 stem + 20 blocks of 3) in seven stages s1..s7, pre-activation residual blocks with a grouped
-convolution and squeeze-excitation in the manner of RegNet. It computes what the authors' network computes, and takes
-their weights (tests/test_model.py). How it differs inside, for speed alone:
-
-- activations are (B, C, 1, L) in channels-last memory, in which the grouped convolution's backward pass and batch
-  normalisation are several times faster on a CPU, and convolutions of kernel 1 are plain matrix products;
-- the grouped convolution's weight gradient is computed as matrix products on a CPU (`GroupedConv`);
-- dropout draws eight bits an element instead of a double on a CPU (`dropout`);
-- asymmetric SAME padding is a leading zero tap of the kernel instead of a padded copy of the signal.
+61 convolutions (1 in the stem, 3 in each of 20 blocks) in seven stages s1 to s7: pre-activation residual blocks with a
+grouped convolution and squeeze-excitation, as in RegNet. A convolution pads with zeros to ceil(n / stride) samples, the
+odd one to the right. The network computes what the authors' computes, and takes their weights (tests/test_model.py).
 """
 
 import json
@@ -22,16 +16,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from cardiov.errors import CheckpointError
-from cardiov.kernels import GroupedConv, convolve, dropout
+from cardiov.kernels import Conv, Dropout, channels_last
 from cardiov.store.files import replacing
 
 PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
-FLAT = 1e-3  # mV: what varies less is not made larger by normalisation
+FLAT = 1e-3  # mV: normalisation does not enlarge what varies less
 
 
 @dataclass(frozen=True)
 class CardioVConfig:
-    """What makes a network of this family; the defaults are the paper's network with its ordinal head."""
+    """A network of this family; the defaults are the paper's network with its ordinal head."""
 
     outputs: int = 3  # logits: 3 thresholds (ordinal), 4 classes (classification) or 1 value (regression)
     leads: int = 12
@@ -39,9 +33,9 @@ class CardioVConfig:
     widths: tuple = (64, 160, 160, 400, 400, 1024, 1024)  # channels of each stage, multiples of group_width
     depths: tuple = (2, 2, 2, 3, 3, 4, 4)  # blocks of each stage
     kernel: int = 16  # taps of the stem's and of each block's middle convolution
-    group_width: int = 16  # channels a group of the middle convolution
+    group_width: int = 16  # channels per group of the middle convolution
     dropout: float = 0.5
-    squeeze_excitation: bool = True  # without it a block's output is added to the shortcut as it is
+    squeeze_excitation: bool = True
     shared_slope: bool = False  # CORAL's head: one projection for all outputs, each with its own bias
     normalise: bool = False  # divide each record by its standard deviation over all leads
 
@@ -54,51 +48,28 @@ class CardioVConfig:
             )
 
 
-class Conv(nn.Module):
-    """Convolution over time with TensorFlow's SAME padding: out = ceil(n / stride), the odd sample to the right."""
-
-    def __init__(self, inputs, width, kernel=1, stride=1, groups=1):
-        super().__init__()
-        plain = nn.Conv1d(inputs, width, kernel, groups=groups)  # for torch's initial weights
-        self.weight, self.bias = plain.weight, plain.bias  # (width, inputs / groups, kernel), (width,)
-        self.stride, self.groups = stride, groups
-
-    def forward(self, x):  # (B, inputs, 1, n)
-        n, kernel = x.shape[-1], self.weight.shape[-1]
-        if kernel == 1:  # a matrix product over (B, 1, n, inputs), which is how x lies in memory
-            return F.linear(x.permute(0, 2, 3, 1), self.weight[:, :, 0], self.bias).permute(0, 3, 1, 2)
-        padding = max(0, (-(-n // self.stride) - 1) * self.stride + kernel - n)
-        own = self.groups > 1 and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        apply = GroupedConv.apply if own and kernel % self.stride == 0 else convolve
-        return apply(x, self.weight, self.bias, self.stride, padding)
-
-    def multiply_adds(self, n):
-        """Multiply-adds for an input of n samples."""
-        return -(-n // self.stride) * self.weight.numel()
-
-
 class Block(nn.Module):
     """[BN, Swish, dropout, conv] x 3 with kernels 1, k and 1, squeeze-excitation, and the shortcut added.
 
-    The very first block of the network has no [BN, Swish, dropout] in front.
+    The network's first block has no [BN, Swish, dropout] in front.
     """
 
     def __init__(self, config, inputs, width, stride, first):
         super().__init__()
-        self.stride, self.grow, self.dropout = stride, width - inputs, config.dropout
+        self.stride, self.grow, self.gated = stride, width - inputs, config.squeeze_excitation
         self.norm1 = None if first else nn.BatchNorm2d(inputs)
         self.conv1 = Conv(inputs, width)
         self.norm2 = nn.BatchNorm2d(width)
         self.conv2 = Conv(width, width, config.kernel, stride, width // config.group_width)
         self.norm3 = nn.BatchNorm2d(width)
         self.conv3 = Conv(width, width)
-        self.gated = config.squeeze_excitation
+        self.dropout = Dropout(config.dropout)
         if self.gated:
             self.squeeze = nn.Linear(width, width // 2)
             self.excite = nn.Linear(width // 2, width)
 
     def activate(self, norm, x):
-        return dropout(F.silu(norm(x)), self.dropout, self.training)
+        return self.dropout(F.silu(norm(x)))
 
     def forward(self, x):  # (B, inputs, 1, n)
         out = x if self.norm1 is None else self.activate(self.norm1, x)
@@ -132,8 +103,8 @@ class Stem(nn.Module):
 class SharedSlope(nn.Linear):
     """CORAL's head: (B, inputs) -> (B, outputs), one projection for all outputs, each with its own bias.
 
-    With biases that fall from one output to the next, so do the outputs of every record; the best biases for CORAL's
-    loss do (Cao, Mirjalili, Raschka 2020, arXiv:1901.07884, Theorem 1). They start equal, at 0.
+    Cao, Mirjalili, Raschka 2020, arXiv:1901.07884: the biases that are best for CORAL's loss fall from one output to the
+    next (Theorem 1), and so do then the outputs of every record.
     """
 
     def __init__(self, inputs, outputs):
@@ -153,17 +124,17 @@ def _stage(config, inputs, i):
 
 
 class CardioV(nn.Module):
-    """The network of Table 3: ECGs in mV, shape (B, 12, n), to logits, shape (B, outputs), for any n.
+    """The network of Table 3: ECGs in mV, (B, 12, n) for any n, to logits, (B, outputs).
 
     Parameters
     ----------
     config : CardioVConfig, optional
-        The paper's network by default: 30,668,211 parameters.
+        By default the paper's network: 30,668,211 parameters.
 
     Attributes
     ----------
     stem, s1, ..., s7, head : nn.Module
-        The named stages; `stages` lists s1 to s7.
+        `stages` lists s1 to s7.
     """
 
     def __init__(self, config=CardioVConfig()):
@@ -184,21 +155,16 @@ class CardioV(nn.Module):
         """Activations of the last stage: (B, 12, n) -> (B, 1024, 1, ceil(n / 2**8))."""
         if self.config.normalise:
             x = x / x.std((1, 2), keepdim=True).clamp(min=FLAT)
-        x = self.stem(x.unsqueeze(2).contiguous(memory_format=torch.channels_last))
+        x = self.stem(channels_last(x))  # (B, stem_width, 1, ceil(n / 2))
         for stage in self.stages:
-            x = stage(x)
+            x = stage(x)  # (B, width, 1, ceil(n / 4)), then half as long after each stage
         return x
 
     def forward(self, x):
         return self.head(self.features(x).mean((2, 3)))  # (B, outputs)
 
     def stage_table(self, n=5000):
-        """Describe each stage for an input of n samples (Table 3), read off the modules.
-
-        Parameters
-        ----------
-        n : int
-            Length of the input in samples.
+        """Describe each stage for an input of n samples (Table 3).
 
         Returns
         -------
@@ -212,7 +178,7 @@ class CardioV(nn.Module):
         return rows
 
     def save_pretrained(self, path, **metadata):
-        """Write weights as safetensors, with the configuration (and more) as JSON in its metadata, atomically."""
+        """Write the weights as safetensors, whose metadata hold the configuration, and what else is given, as JSON."""
         described = {"config": asdict(self.config), **metadata}
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         with replacing(path) as temporary:
@@ -220,18 +186,13 @@ class CardioV(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path="ptbxl-sample"):
-        """Build the network that a weights file describes, with its weights, ready for inference.
+        """Build a network from its weights, in evaluation mode; `.metadata` has what else the file says.
 
         Parameters
         ----------
         name_or_path : str or Path
-            The name of weights that come with the package, by default those trained on the real sample of PTB-XL, or
-            a safetensors file written by `save_pretrained`.
-
-        Returns
-        -------
-        CardioV
-            In evaluation mode; what else the file says is in `.metadata`.
+            Name of weights that come with the package, or a file of `save_pretrained`. The default's were trained on the
+            real sample of PTB-XL.
 
         Raises
         ------

@@ -8,8 +8,8 @@ from textbook import Textbook
 from torch import nn
 
 from cardiov.errors import CheckpointError
-from cardiov.kernels import dropout
-from cardiov.model import CardioV, CardioVConfig, Conv, SharedSlope
+from cardiov.kernels import Conv, Dropout
+from cardiov.model import CardioV, CardioVConfig, SharedSlope
 
 torch.set_num_threads(1)
 NARROW = CardioVConfig(stem_width=16, widths=(16, 16, 16, 32, 32, 48, 48))
@@ -121,18 +121,18 @@ def test_shortcut_pools_with_a_zero_on_the_right_and_adds_zero_channels():
 def test_dropout_keeps_the_mean_and_masks_the_gradient(p):
     torch.manual_seed(0)
     x = torch.ones(64, 32, 1, 100).contiguous(memory_format=torch.channels_last).requires_grad_()
-    out = dropout(x, p, training=True)
+    out = Dropout(p)(x)
     assert (out == 0).float().mean().item() == pytest.approx(p, abs=0.01)
     assert out.mean().item() == pytest.approx(1, abs=0.02)
     out.sum().backward()
     assert torch.equal(x.grad, out)  # ones either dropped or scaled, in both directions
-    assert dropout(x, p, training=False) is x
+    assert Dropout(p).eval()(x) is x and Dropout(0)(x) is x
 
 
 def test_dropout_draws_every_bit_pattern_alike():
     torch.manual_seed(0)
     x = torch.ones(8, 1, 1, 80_000)
-    kept = dropout(x, 0.5, training=True).flatten().view(-1, 8)  # the eight elements of one random word
+    kept = Dropout()(x).flatten().view(-1, 8)  # the eight elements of one random word
     assert torch.allclose(kept.mean(0), torch.ones(8), atol=0.02)
 
 

@@ -5,7 +5,6 @@ leaves a half-written table that is taken for a good one.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -14,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from cardiov.errors import CardioVError, StorageError
 
@@ -133,8 +134,7 @@ def read_note(path: Path) -> dict:
 def locked(path: Path) -> Iterator[None]:
     """Let one process at a time make what `path` names; another waits and then finds it made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{path}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(f"{path}.lock"):
         yield
 
 

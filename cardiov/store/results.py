@@ -1,4 +1,7 @@
-"""Where results lie, and how tables, figures and single numbers are saved and read."""
+"""Where results lie, and how tables, figures and single numbers are saved and read.
+
+Each `read_...`, `run_names`, `run_seeds` and `existing` raises a DataSetError if the result is missing; it says what makes it.
+"""
 
 import json
 import math
@@ -106,13 +109,7 @@ def read_scalars(dataset: str) -> dict:
 def read_records(dataset: str) -> pd.DataFrame:
     """What notebook 01 keeps of every record, by ``ecg_id``: person, fold, labels, statements, annotations of noise.
 
-    The statements are there twice: as text, and in ``scp_codes`` as a dict from statement to likelihood, in the data
-    set's order.
-
-    Raises
-    ------
-    DataSetError
-        If notebook 01 has not run.
+    ``statements`` is text, and ``scp_codes`` a dict from statement to likelihood, in the data set's order.
     """
     path = results_dir(dataset) / "records.csv"
     records = pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
@@ -121,24 +118,12 @@ def read_records(dataset: str) -> pd.DataFrame:
 
 
 def read_history(dataset: str, run: str) -> pd.DataFrame:
-    """History of a run such as ``"ordinal-0"``, one row an epoch.
-
-    Raises
-    ------
-    DataSetError
-        If the run has left none.
-    """
+    """History of a run such as ``"ordinal-0"``, one row per epoch."""
     return _read_of_run(dataset, run, "history")
 
 
 def read_predictions(dataset: str, run: str) -> pd.DataFrame:
-    """Per-record predictions of a run such as ``"ordinal-0"``, one row a record of the validation and test splits.
-
-    Raises
-    ------
-    DataSetError
-        If the run has left no predictions.
-    """
+    """Per-record predictions of a run such as ``"ordinal-0"``, one row per record of the validation and test splits."""
     return _read_of_run(dataset, run, "predictions")
 
 
@@ -155,13 +140,7 @@ def read_provenance(dataset: str, run: str) -> dict:
 
 
 def run_names(dataset: str, prefix: str) -> list[str]:
-    """Names of the stored runs that begin with a prefix, without their seeds, sorted.
-
-    Raises
-    ------
-    DataSetError
-        If there is no such run.
-    """
+    """Names of the stored runs that begin with a prefix, without their seeds, sorted."""
     folder = results_dir(dataset) / "runs"
     names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
     if not names:
@@ -170,13 +149,7 @@ def run_names(dataset: str, prefix: str) -> list[str]:
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:
-    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``.
-
-    Raises
-    ------
-    DataSetError
-        If there is no such run.
-    """
+    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``."""
     folder = results_dir(dataset) / "runs"
     matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
     seeds = sorted(int(match[1]) for match in matches if match)
@@ -186,13 +159,7 @@ def run_seeds(dataset: str, name: str) -> list[int]:
 
 
 def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, pd.DataFrame]:
-    """Predictions of all stored runs of a name, by training seed, of one split or of both.
-
-    Raises
-    ------
-    DataSetError
-        If there is no such run.
-    """
+    """Predictions of all stored runs of a name, by training seed, of one split or of both."""
     runs = {seed: read_predictions(dataset, f"{name}-{seed}") for seed in run_seeds(dataset, name)}
     return {seed: run[run["split"] == split] for seed, run in runs.items()} if split else runs
 
@@ -203,13 +170,7 @@ def _read_of_run(dataset, run, name):
 
 
 def existing(path: Path, remedy: str) -> Path:
-    """The path of a stored result.
-
-    Raises
-    ------
-    DataSetError
-        If it is not there; `remedy` says what makes it.
-    """
+    """The path of a stored result; `remedy` says what makes it."""
     if not path.exists():
         raise DataSetError(f"{shown(path)} is missing: {remedy}, as `make paper` does.")
     return path
@@ -247,13 +208,7 @@ NO_SEARCH = "run `python -m cardiov search` first"  # the remedy where no search
 
 
 def read_models(dataset):
-    """The networks of a stored search, see `train_models`.
-
-    Raises
-    ------
-    DataSetError
-        If there is none.
-    """
+    """The networks of a stored search, see `train_models`."""
     return pd.read_csv(existing(results_dir(dataset) / "search.csv", NO_SEARCH))
 
 

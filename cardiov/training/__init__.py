@@ -1,4 +1,1 @@
-"""Training one network from a cache of signals and a table of labels that it is given.
-
-Imports the root files and `store`.
-"""
+"""Training of one network, from a cache of signals and a table of labels. Imports the root files and `store`."""

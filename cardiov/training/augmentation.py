@@ -1,7 +1,6 @@
-"""Training signals changed at random, so that the network learns what does not matter (cf. Raghu et al. 2022).
+"""Random changes of training signals, so that the network learns what does not matter (cf. Raghu et al. 2022).
 
-Everything acts on prepared signals (band-passed, at the network's rate), a batch at a time, and draws from torch's
-global random numbers, which training seeds for each epoch.
+They act on batches of prepared signals, and draw from torch's global random numbers, which training seeds in each epoch.
 """
 
 import math
@@ -10,14 +9,11 @@ import torch
 
 from cardiov.errors import ParameterError
 
-DRIFT_BAND = (0.5, 1.0)  # Hz: what the band-pass leaves of breathing and movement
+DRIFT_BAND = (0.5, 1.0)  # Hz: the part of breathing and movement that passes the filters
 
 
 def random_crop(x, length):
-    """A stretch of each record, at a random place: (B, 12, n) -> (B, 12, length).
-
-    As every beat can come at any time, this is also the shift in time.
-    """
+    """A stretch of each record, at a random place: (B, 12, n) -> (B, 12, length)."""
     starts = torch.randint(x.shape[-1] - length + 1, (len(x),), device=x.device)
     places = starts[:, None] + torch.arange(length, device=x.device)  # (B, length)
     return x.gather(2, places[:, None].expand(-1, x.shape[1], -1))
@@ -34,7 +30,7 @@ def _lead_dropout(x, rate, probability):
 
 
 def _drift(x, rate, amplitude):
-    """A slow sine wave in each lead, of up to `amplitude` mV."""
+    """A slow sine wave added to each lead, of up to `amplitude` mV."""
     frequency, phase, size = (torch.rand(*x.shape[:2], 1, device=x.device) for _ in range(3))
     frequency = DRIFT_BAND[0] + (DRIFT_BAND[1] - DRIFT_BAND[0]) * frequency
     time = torch.arange(x.shape[-1], device=x.device) / rate
@@ -42,7 +38,7 @@ def _drift(x, rate, amplitude):
 
 
 def _noise(x, rate, amplitude):
-    """White noise in each lead, of up to `amplitude` mV root mean square."""
+    """White noise added to each lead, of up to `amplitude` mV root mean square."""
     return x + amplitude * torch.rand(*x.shape[:2], 1, device=x.device) * torch.randn_like(x)
 
 
@@ -50,25 +46,12 @@ AUGMENTATIONS = {"amplitude": _amplitude, "lead_dropout": _lead_dropout, "drift"
 
 
 def augment(x, rate, amounts):
-    """Change a batch of training signals at random.
-
-    Parameters
-    ----------
-    x : tensor, shape (B, 12, n)
-        In mV.
-    rate : float
-        In Hz.
-    amounts : dict
-        How much of each of `AUGMENTATIONS`, which act in the order given.
-
-    Returns
-    -------
-    tensor, shape (B, 12, n)
+    """Change signals in mV, (B, 12, n) at `rate` Hz, by each augmentation's amount, in the order given.
 
     Raises
     ------
     ParameterError
-        If there is no such augmentation.
+        If an augmentation is not one of `AUGMENTATIONS`.
     """
     for name, amount in amounts.items():
         if name not in AUGMENTATIONS:

@@ -1,7 +1,4 @@
-"""Batches of training: which records, their labels, and their signals on the device when it asks for them.
-
-A GPU gets its signals read and copied ahead of time; on a CPU they are read when they are due.
-"""
+"""Batches of training: which records, their labels, and their signals on the device."""
 
 import hashlib
 from collections import deque
@@ -14,25 +11,11 @@ import torch
 from cardiov import mapping
 from cardiov.training.config import STATEMENTS
 
-READERS = 2  # threads, and pieces that are read ahead
+READERS = 2  # threads for a GPU, and pieces that they read ahead
 
 
 def signals_of(cache, pieces: Iterable[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:
-    """Signals of one piece of rows after the other; for a GPU they are read and copied while it computes.
-
-    Parameters
-    ----------
-    cache : cardiov.data.cache.Cache
-        Or what else has its `stored`: signals (B, 12, n) as int16 of 1 µV.
-    pieces : iterable of ndarray of int
-        Rows of the cache.
-    device : torch.device
-
-    Yields
-    ------
-    tensor of float32, shape (B, 12, n), in mV
-        On the device.
-    """
+    """Signals of each piece of rows, (B, 12, n) in mV; a GPU gets the next ones while it computes."""
     if device.type == "cuda":
         stored = _beside(cache, pieces, device)
     else:
@@ -42,7 +25,7 @@ def signals_of(cache, pieces: Iterable[np.ndarray], device: torch.device) -> Ite
 
 
 def _beside(cache, pieces, device):
-    """Stored signals of each piece, on the GPU, read and copied beside its computations."""
+    """Stored signals of each piece, read and copied beside the GPU's computations."""
     copying, computing = torch.cuda.Stream(device), torch.cuda.current_stream(device)
 
     def fetch(rows):
@@ -52,12 +35,12 @@ def _beside(cache, pieces, device):
 
     for x, copied in _ahead(fetch, pieces):
         computing.wait_event(copied)
-        x.record_stream(computing)  # its memory is not given away before the computations that use it are done
+        x.record_stream(computing)  # keeps its memory until the computations that use it are done
         yield x
 
 
 def _ahead(fetch, items):
-    """What `fetch` makes of each item, in order, made by threads a few items ahead of who asks for it."""
+    """Results of `fetch` for each item, in order; threads work a few items ahead."""
     coming = deque()
     with ThreadPoolExecutor(READERS) as readers:
         for item in items:
@@ -74,14 +57,14 @@ def in_pieces(rows, size, processes=1):
 
 
 def data_digest(cache, metadata, phases):
-    """Digest of signals, splits and the labels of these phases."""
+    """Digest of the signals, the splits and the phases' labels."""
     columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases}
     labels = metadata[["split", *sorted(columns, reverse=True)]].to_csv()
     return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
 
 
 def training_rows(metadata, config):
-    """Positions of the training records, those of `config.train_share` of the training patients."""
+    """Positions of the training records, of `config.train_share` of the training patients."""
     rows = np.flatnonzero(metadata["split"] == "train")
     patients = metadata["patient_id"].to_numpy()[rows]
     drawn = np.random.default_rng(config.seed).permutation(np.unique(patients))
@@ -89,7 +72,7 @@ def training_rows(metadata, config):
 
 
 def targets_of(metadata, objective):
-    """Labels of a phase: the statements as 0 and 1, whatever their likelihood, (N, 71), or the critical values, (N,)."""
+    """Labels of a phase: critical values, (N,), or statements as 0 and 1, whatever their likelihood, (N, 71)."""
     if objective != STATEMENTS:
         return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
     names = mapping.statements().index

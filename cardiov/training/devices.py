@@ -1,4 +1,4 @@
-"""Where a network is trained: the processor, a GPU, or one GPU for each process that torchrun has started."""
+"""Devices that a network is trained on: the processor, a GPU, or a GPU for each process of torchrun."""
 
 import functools
 import logging
@@ -12,13 +12,13 @@ from torch import nn
 
 from cardiov.errors import ParameterError
 
-PATIENCE = timedelta(minutes=10)  # until a process that does not answer counts as lost; they train and validate in step
+PATIENCE = timedelta(minutes=10)  # until a process that does not answer counts as lost
 log = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def make_fabric(precision: str = "32-true") -> Fabric:
-    """Fabric on a GPU where there is one; under torchrun with DDP over all its processes.
+    """Fabric on a GPU if there is one, and under torchrun over all processes.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def make_fabric(precision: str = "32-true") -> Fabric:
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
     if torch.cuda.is_available() and devices > torch.cuda.device_count():
         raise ParameterError(f"{devices} processes need as many GPUs, and here are {torch.cuda.device_count()}: start fewer processes.")
-    # each process keeps its own statistics of batch norm until the epoch's end (`Phase.epoch`)
+    # batch norm's statistics are exchanged after each epoch, by `Phase`
     strategy = DDPStrategy(timeout=PATIENCE, forward_sync_buffers=False) if devices * nodes > 1 else "auto"
     torch.backends.cudnn.allow_tf32 = False  # single precision is what it says; speed comes from "bf16-mixed"
     torch.backends.cudnn.deterministic = True  # equal runs give equal networks on a GPU too
@@ -39,7 +39,7 @@ def make_fabric(precision: str = "32-true") -> Fabric:
 
 
 def compile_for(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model, compiled in place where the device is a GPU that torch can compile for; its parameters keep their names."""
+    """The model, compiled in place if the device is a GPU and torch's compiler works; its parameters keep their names."""
     if device.type == "cuda" and _compiles(device):
         model.compile()
     return model
@@ -47,7 +47,7 @@ def compile_for(model: nn.Module, device: torch.device) -> nn.Module:
 
 @functools.cache
 def _compiles(device):
-    """Whether torch's compiler works here; it needs a C compiler and Python's headers, which not every machine has."""
+    """Whether torch's compiler works here; it needs a C compiler and Python's headers."""
     try:
         torch.compile(nn.functional.silu)(torch.ones(8, device=device))
     except Exception as error:  # of many kinds

@@ -13,9 +13,9 @@ def predict(fabric, model, cache, metadata, config):
     Returns
     -------
     pandas.DataFrame
-        ecg_id, patient_id, split, critical_value (the label), output_1... (logits), p0 to p3 and predicted. p0 to p3
-        are Eq. 6's for the ordinal network (and may be negative), the softmax for classification, and -|value - k| for
-        regression, which is a score to rank by and no probability.
+        ecg_id, patient_id, split, critical_value (the label), output_1... (logits), p0 to p3 and predicted. For the ordinal
+        network p0 to p3 are Eq. 6's, which may be negative; for classification the softmax; for regression -|value - k|,
+        which ranks and is no probability.
     """
     rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
     model.eval()
@@ -30,7 +30,7 @@ def predict(fabric, model, cache, metadata, config):
 
 
 def _windows(x, length, count):
-    """`count` stretches of `length` samples, evenly spread over the records (B, 12, n); for one, the whole records."""
+    """Evenly spread stretches of the records (B, 12, n), each of `length` samples; a single one is the whole record."""
     if count == 1:
         return [x]
     starts = torch.linspace(0, x.shape[-1] - length, count).round().int()
@@ -38,7 +38,7 @@ def _windows(x, length, count):
 
 
 def tabulate(metadata, outputs, objective):
-    """The table of predictions (see `predict`) from the network's outputs, (N, m)."""
+    """The table of `predict`, from the network's outputs (N, m)."""
     scores, predicted = decode_outputs(outputs, objective)
     table = metadata.reset_index()[["ecg_id", "patient_id", "split", "critical_value"]].copy()
     for i in range(outputs.shape[1]):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from cardiov.errors import DataSetError
-from cardiov.model import CardioV, Conv
+from cardiov.kernels import Conv
+from cardiov.model import CardioV
 
 MEASURED = {
     "device": "Some GPU", "gpu": True, "cores": 8, "processor": "Some CPU",

@@ -2,6 +2,10 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import threading
 from types import SimpleNamespace
 
 import matplotlib
@@ -9,7 +13,7 @@ import pytest
 
 from cardiov.errors import DataSetError, StorageError
 from cardiov.store import files
-from cardiov.store.files import check_room, check_writable, read_note, replacing, storing, write_note
+from cardiov.store.files import check_room, check_writable, locked, read_note, replacing, storing, write_note
 
 matplotlib.use("Agg")
 
@@ -88,3 +92,39 @@ def test_a_full_device_is_known_behind_other_errors(root, monkeypatch):
     monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**10))
     with pytest.raises(RuntimeError), replacing(root / "w"):
         raise RuntimeError("PytorchStreamWriter failed writing file")
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cardiov.store.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_lock_is_waited_for_and_ends_with_a_killed_holder(tmp_path):
+    path, entered = tmp_path / "new" / "table", threading.Event()
+
+    def enter():
+        with locked(path):
+            entered.set()
+
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    (waiting := threading.Thread(target=enter)).start()
+    assert not entered.wait(0.5)
+    holder.send_signal(signal.SIGKILL)
+    assert entered.wait(30) and holder.wait() == -signal.SIGKILL
+    waiting.join()
+    assert not path.exists()  # the lock is beside it
+
+
+def test_a_lock_of_another_path_or_of_a_failure_is_free(tmp_path):
+    with locked(tmp_path / "one"), locked(tmp_path / "two"):
+        pass
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "one"):
+        1 / 0
+    with locked(tmp_path / "one"):
+        pass
