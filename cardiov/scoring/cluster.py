@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from socket import create_connection
 
 import torch
 
@@ -25,6 +26,7 @@ from cardiov.scoring.record import Score, load_model
 CHUNKS_PER_WORKER = 8  # at least, so that all workers end at about the same time
 MAX_CHUNKS = 10_000  # Ray keeps account of each; a chunk of a million files has 100
 WORKERS_PER_GPU = 4  # a core takes longer to read and filter a record than a GPU to score it
+PATIENCE = 30  # s, until the cluster's head answers
 TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 
 
@@ -75,11 +77,15 @@ def _connected(address, processes):
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     local = {"num_cpus": processes, "include_dashboard": False} if address == "local" else {}
     try:
+        if not local:
+            host, _, port = address.rpartition(":")
+            create_connection((host, int(port)), PATIENCE).close()  # Ray itself tries for minutes
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises it bare if a node starts too slowly
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ParameterError(
-            f"no Ray cluster answers at {address} ({reason}): start one there by 'ray start --head', or give --cluster local."
+            f"no Ray cluster answers at {address} ({reason}): give host:port of one that 'ray start --head' has started, or "
+            "'local'; under heavy load, try again."
         ) from error
     with redirect_stdout(sys.stderr):  # Ray prints that a worker was lost, some of it at its end
         try:

@@ -251,10 +251,11 @@ def test_a_file_that_kills_every_worker_is_given_up_with_its_chunk_only(nodes, f
 
 
 @pytest.mark.slow
-def test_a_cluster_that_is_not_there_is_one_sentence(folder):
+@pytest.mark.parametrize("address", ["localhost:1", "no.host.invalid:6379", "nonsense"])
+def test_a_cluster_that_is_not_there_is_one_sentence(folder, address):
     pytest.importorskip("ray.data", reason=WHY)
-    with pytest.raises(ParameterError, match="no Ray cluster answers at localhost:1 "):
-        next(cluster.score_files(find_files([folder]), address="localhost:1"))
+    with pytest.raises(ParameterError, match=f"no Ray cluster answers at {address} "):
+        next(cluster.score_files(find_files([folder]), address=address))
 
 
 @pytest.mark.slow
