@@ -72,6 +72,13 @@ def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
     return table.assign(why=table.index.map(why))
 
 
+def case_title(case: pd.Series) -> str:
+    """A row of `choose_cases` in two lines: record, label and prediction; statements and annotations of noise."""
+    noise = [f"{column.replace('_', ' ')} {case[column]}" for column in NOISE if pd.notna(case[column])]
+    first = f"record {case['ecg_id']}, labelled {case['critical_value']}, predicted {case['predicted']}"
+    return f"{first}\n{case['statements']} · {', '.join(noise) or 'no noise annotated'}"
+
+
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
     """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts.
 

@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 
 from cardiov.ecg.leads import read_ecg
@@ -15,12 +14,12 @@ from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.record import COVERAGE, NOT_A_DEVICE, load_model, score
 from cardiov.store.files import replacing
+from cardiov.store.templates import templates
 
 WEB = Path(__file__).with_name("web")
 MOST = 10  # ECGs of a report, each of which takes some two megabytes
 STAGES = range(1, 8)
-# the templates escape whatever comes from a file
-TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+TEMPLATES = templates(WEB)
 TEMPLATES.globals.update(levels=LEVELS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
 
 

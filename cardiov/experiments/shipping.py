@@ -1,6 +1,7 @@
 """The shipped model: chosen on fold 9, written with all that scoring an ECG takes, and described by a model card."""
 
-import jinja2
+from pathlib import Path
+
 import pandas as pd
 
 from cardiov import mapping
@@ -16,6 +17,7 @@ from cardiov.model import CardioV
 from cardiov.scoring.calibration import conformal_level, fit_temperature
 from cardiov.store import results
 from cardiov.store.files import replacing, shown
+from cardiov.store.templates import templates
 
 RECIPE = "best"  # the name of the runs among which one is chosen
 COVERAGES = (0.8, 0.9, 0.95)
@@ -124,8 +126,7 @@ def model_card(model) -> str:
     about = model.metadata
     test = results.read_predictions(about["name"], about["chosen_run"]).query("split == 'test'")
     told = bootstrap(calibrated(test, about["temperature"]))
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("cardiov.experiments", "."), trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("model_card.md").render(
+    return templates(Path(__file__).parent).get_template("model_card.md").render(
         about=about, run=about["run"], config=model.config, simulated=results.simulated(about["name"]),
         parameters=sum(parameter.numel() for parameter in model.parameters()), records=len(test),
         patients=test["patient_id"].nunique(), metrics=_rows(told), levels=mapping.LEVELS,

@@ -46,22 +46,25 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def save_table(frame: pd.DataFrame, dataset: str, name: str) -> Path:
+def save_table(frame: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
 
-    The index is written unless it only counts the rows.
+    The index is written unless it only counts the rows. The report shows the table where a notebook's call gives a
+    caption (`cardiov.paper.captions`).
     """
     return _write_csv(frame, results_dir(dataset) / f"{name}.csv")
 
 
-def save_figure(figure, data: pd.DataFrame, dataset: str, name: str) -> Path:
+def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a figure to ``figures/<dataset>/<name>.png`` and what it plots to the CSV of the same name.
 
-    The PNG carries no date and no software version, so the same figure is the same file.
+    The caption is the PNG's description, and the report shows it as it does `save_table`'s. The PNG carries no date and
+    no software version, so the same figure is the same file.
     """
     path = figures_dir(dataset) / f"{name}.png"
+    metadata = {"Software": None} | ({"Description": caption} if caption else {})
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata=metadata)
     _write_csv(data, path.with_suffix(".csv"))
     return path
 

@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import torch
 import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,6 +21,7 @@ from cardiov.experiments.runs import read_runs
 from cardiov.experiments.search import SPACES
 from cardiov.model import CardioV
 from cardiov.store.files import ROOT, replacing, shown
+from cardiov.store.templates import templates
 
 DEVICES = ROOT / "results/scale/devices"
 PAGE = ROOT / "results/scale/cost.md"
@@ -213,7 +213,7 @@ def page() -> str:
     """
     devices = read_devices()
     speed = speeds(devices)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
+    environment = templates(Path(__file__).parent)
     environment.filters |= {"span": _span, "time": _time, "money": _money, "size": _size}
     epochs, further = planned()
     asked = [epochs, dict([next(iter(epochs.items()))])]  # there is no reason to search again on another archive
