@@ -41,7 +41,6 @@ class Page(anywidget.AnyWidget):
     _css = WEB / "app.css"
     form = traitlets.Unicode(sheet.html("app.html", "form", list(SAMPLES), MAX_MIB)).tag(sync=True)
     max_bytes = traitlets.Int(MAX_MIB * 2**20).tag(sync=True)
-    max_files = traitlets.Int(MAX_FILES).tag(sync=True)
 
     def __init__(self):
         super().__init__()
