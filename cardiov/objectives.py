@@ -29,12 +29,8 @@ def corn_loss(logits, y):
     """CORN's mean binary cross-entropy, where only records above k - 1 answer "above k?".
 
     The logits (B, 3) are those of Pr(y > k | y > k - 1). The mean is over all answers of the batch, as in the paper, so
-    a batch in pieces weighs its records a little differently from the whole batch.
-
-    References
-    ----------
-    Shi, Cao, Raschka (2021), *Deep neural networks for rank-consistent ordinal regression based on conditional
-    probabilities*, arXiv:2111.08851.
+    a batch in pieces weighs its records a little differently from the whole batch. Source: Shi, Cao, Raschka (2021),
+    *Deep neural networks for rank-consistent ordinal regression based on conditional probabilities*, arXiv:2111.08851.
     """
     targets = ordinal_targets(y)
     answered = F.pad(targets[:, :-1], (1, 0), value=1.0)  # (B, 3): every record answers "above 0?"
@@ -57,10 +53,7 @@ def corn_probabilities(logits):
 def soft_label_loss(logits, y):
     """Cross-entropy of logits (B, 4) against soft labels (SORD): softmax over k of -(k - y)^2.
 
-    The paper leaves the metric between ranks to the task; here it is the squared difference, without a scale.
-
-    References
-    ----------
+    The source leaves the metric between ranks to the task; here it is the squared difference, without a scale. Source:
     Diaz, Marathe (2019), *Soft labels for ordinal regression*, CVPR, doi:10.1109/CVPR.2019.00487.
     """
     ranks = torch.arange(THRESHOLDS + 1, device=y.device)
@@ -72,12 +65,8 @@ def earth_movers_loss(logits, y):
     """Mean squared earth mover's distance (EMD), 0 to 3, between the softmax of logits (B, 4) and the label.
 
     For ordered classes it is the sum over the thresholds of the squared differences of the cumulative distributions,
-    which for a single label is also the ranked probability score.
-
-    References
-    ----------
-    Hou, Yu, Samaras (2016), *Squared earth mover's distance-based loss for training deep neural networks*,
-    arXiv:1611.05916.
+    which for a single label is also the ranked probability score. Source: Hou, Yu, Samaras (2016), *Squared earth
+    mover's distance-based loss for training deep neural networks*, arXiv:1611.05916.
     """
     above = 1 - logits.softmax(1).cumsum(1)[:, :-1]  # (B, 3): Pr(y > k)
     return (above - ordinal_targets(y)).square().sum(1).mean()
@@ -111,22 +100,11 @@ OBJECTIVES = {
 
 
 def decode_outputs(outputs, objective):
-    """Class scores and predicted critical values from a network's outputs.
+    """Class scores (N, 4) and predicted critical values (N,) from outputs (N, m) of a network with an objective.
 
-    Parameters
-    ----------
-    outputs : tensor, shape (N, m)
-    objective : str
-        The network's key in `OBJECTIVES`.
-
-    Returns
-    -------
-    scores : tensor, shape (N, 4)
-        `regression_scores`, or probabilities, which may be negative for "ordinal" and "coral" (see
-        `class_probabilities`).
-    predicted : integer tensor, shape (N,)
-        The class of the highest score, as the paper decodes; for regression the output, rounded and clipped. (The
-        papers of CORAL and CORN count the thresholds above 1/2 instead, which gives the median class.)
+    The scores are probabilities, except for regression. The prediction is the class of the highest score, as the paper
+    decodes, but for regression the output, rounded and clipped. (The papers of CORAL and CORN instead count the thresholds
+    above 1/2, which gives the median class.)
     """
     scores = OBJECTIVES[objective].probabilities(outputs)
     if objective == "regression":
@@ -135,17 +113,12 @@ def decode_outputs(outputs, objective):
 
 
 def objective_of(model):
-    """The objective that a network's weights name, a key of `OBJECTIVES`.
-
-    Raises
-    ------
-    CheckpointError
-        If the weights name no objective or an unknown one.
-    """
+    """The objective that a network's weights name, a key of `OBJECTIVES`; `CheckpointError` if they name none."""
     objective = model.metadata.get("run", {}).get("config", {}).get("objective")
     if objective not in OBJECTIVES:
+        known = ", ".join(OBJECTIVES)
         raise CheckpointError(
-            f"the weights name {objective!r} as their objective, which is none of {', '.join(OBJECTIVES)}: take "
-            "weights that `python -m cardiov train` wrote."
+            f"the weights name {objective!r} as their objective, which is none of {known}: take weights of "
+            "`python -m cardiov train`."
         )
     return objective

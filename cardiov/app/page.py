@@ -41,11 +41,10 @@ class Page(anywidget.AnyWidget):
     _css = WEB / "app.css"
     form = traitlets.Unicode(sheet.html("app.html", "form", list(SAMPLES), MAX_MIB)).tag(sync=True)
     max_bytes = traitlets.Int(MAX_MIB * 2**20).tag(sync=True)
-    max_files = traitlets.Int(MAX_FILES).tag(sync=True)
 
     def __init__(self):
         super().__init__()
-        self.window = None
+        self.reported = None
         self.on_msg(self._answer)
 
     def __repr__(self):
@@ -74,15 +73,15 @@ class Page(anywidget.AnyWidget):
         return self._scored(read_ecg(files, fs=message.get("fs"), unit=message.get("unit")))
 
     def _scored(self, ecg):
-        self.window = None  # if scoring fails, no older ECG may be drawn
-        self.window = sheet.reported_window(ecg, score(ecg, heat=True))
-        return {"html": result(self.window), "announcement": announcement(self.window.score)}
+        self.reported = None  # if scoring fails, no older ECG may be drawn
+        self.reported = sheet.reported_window(ecg, score(ecg, heat=True))
+        return {"html": result(self.reported), "announcement": announcement(self.reported.score)}
 
     def _heat(self, message, _):
         stage = message["stage"]
-        if self.window is None or stage not in range(8):
+        if self.reported is None or stage not in range(8):
             raise ParameterError("there is no ECG to draw: choose one first.")
-        return {"picture": sheet.picture(self.window, stage), "alt": sheet.alt_text(self.window, stage)}
+        return {"picture": sheet.picture(self.reported, stage), "alt": sheet.alt_text(self.reported, stage)}
 
 
 def page() -> Page:

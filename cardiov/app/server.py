@@ -17,9 +17,7 @@ MAX_MIB = 16  # of an upload: an hour of twelve leads at 200 Hz
 ADDRESS = "127.0.0.1"  # answers only this machine
 OPTIONS = {
     "Voila": {
-        "ip": ADDRESS,
-        "port_retries": 0,
-        "log_level": "ERROR",
+        "ip": ADDRESS, "port_retries": 0, "log_level": "ERROR",
         "tornado_settings": {
             "websocket_max_message_size": 2 * MAX_MIB * 2**20,  # a larger message would cut the connection
             "allow_remote_access": False,  # refuses requests for any other host name
@@ -31,20 +29,14 @@ OPTIONS = {
         },
     },
     "VoilaConfiguration": {
-        "template": "cardiov",
-        "allow_template_override": "NO",
-        "allow_theme_override": "NO",
-        "show_tracebacks": False,
-        "strip_sources": True,
-        "file_allowlist": [],
-        "file_denylist": [".*"],
-        "preheat_kernel": True,  # prepares the next visitor's page in advance
-        "default_pool_size": 1,
+        "template": "cardiov", "allow_template_override": "NO", "allow_theme_override": "NO", "show_tracebacks": False,
+        "strip_sources": True, "file_allowlist": [], "file_denylist": [".*"],
+        "preheat_kernel": True, "default_pool_size": 1,  # prepares the next visitor's page in advance
     },
     "MappingKernelManager": {"cull_idle_timeout": 1800, "cull_interval": 300},  # s, once nobody is connected
     # sockets in files instead of ports, which other programs may take; outside Linux their names would be too long
     "KernelManager": {"transport": "ipc" if sys.platform == "linux" else "tcp"},
-}
+}  # fmt: skip
 
 
 def serve(port=8866, browser=True) -> None:

@@ -72,21 +72,8 @@ def alt_text(window, stage=0) -> str:
 def write_report(files, path, model=None, fs=None, unit=None) -> None:
     """Write scored ECGs, drawn with the heat of every stage, into one HTML file that needs no other.
 
-    Parameters
-    ----------
-    files : sequence of str
-        At most 10; the report names those that cannot be scored, with the reason.
-    path : path
-        The file to write.
-    model, fs, unit
-        As in `cardiov.scoring.archive.score_files`.
-
-    Raises
-    ------
-    ParameterError
-        If there are too many files.
-    CheckpointError
-        If the weights cannot be read or are not those of an ordinal network.
+    The report also names the files that cannot be scored, with the reason. Parameters as in
+    `cardiov.scoring.archive.score_files`; `ParameterError` for more than 10 files.
     """
     if len(files) > MAX_ECGS:
         raise ParameterError(f"a report of {len(files):,} ECGs would be too long: give at most {MAX_ECGS}, or leave --report out.")

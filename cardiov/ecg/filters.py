@@ -25,12 +25,14 @@ def _gain(n, fs):
 def bandpass(signal, fs) -> np.ndarray:
     """Zero-phase band-pass of 0.5 to 50 Hz (a high-pass of 0.5 Hz for rates up to 100 Hz).
 
-    The result is that of `scipy.signal.sosfiltfilt` with a third-order Butterworth filter, within 0.1 µV, for a signal
-    that continues oddly without end. The straight line from first to last sample is subtracted, because the filter
-    removes it anyway; the rest is then a sum of sines, and the filter one product in the frequency domain.
-    ``sosfiltfilt`` itself, padded by the whole signal, differs on PTB-XL by up to 25 µV within 10 ms of the edges, 6 µV
-    within a second and 1 µV elsewhere; padded by its default of 21 samples, by hundreds of µV at the edges. The authors' zero-phase FIR filter (MNE's default design) has a gain of one within the
-    band and falls over 0.5 Hz below and 12.5 Hz above it; this one has a gain of one half at 0.5 and 50 Hz.
+    A third-order Butterworth filter runs forward and backward, as in `scipy.signal.sosfiltfilt`, but over a signal that
+    continues oddly without end. The filter would remove the straight line from first to last sample, so it is subtracted;
+    the rest is a sum of sines, and the filter one product in the frequency domain, within 0.1 µV of ``sosfiltfilt`` for
+    such a signal. ``sosfiltfilt`` padded by the whole signal differs on PTB-XL by up to 25 µV within 10 ms of the edges,
+    by 6 µV after them and by less than 1 µV from one second on; with its default padding by hundreds of µV at the edges.
+
+    The authors' zero-phase FIR filter (MNE's default design) has a gain of one within the band and falls over 0.5 Hz below
+    and 12.5 Hz above it; this filter has a gain of one half at 0.5 and 50 Hz.
 
     Parameters
     ----------

@@ -92,21 +92,9 @@ _SIGNAL_LINE = re.compile(
 def read_plain(header, load, where) -> Recording | None:
     """Read a WFDB record in the form of PTB-XL and the PhysioNet/CinC challenges; None for another form.
 
-    wfdb takes milliseconds to parse a header and reads no files in memory. In this form all signals have format 16 in one
-    file, and the header gives gain, checksum and name of each.
-
-    Parameters
-    ----------
-    header : bytes
-    load : callable
-        From the signal file's name to its bytes, or None if it does not exist.
-    where : str or Path
-        The record's name in messages.
-
-    Raises
-    ------
-    SignalError
-        If samples do not match their checksums.
+    All signals have format 16 in one file; the header gives gain, checksum and name of each. wfdb would take milliseconds
+    per header and reads no files in memory. ``load`` returns the bytes of a file by name, or None if it does not exist;
+    ``where`` is the record's name in messages.
     """
     lines = [line.strip() for line in decode(header).splitlines() if line.strip()]
     record, *signals = [line for line in lines if not line.startswith("#")] or [""]

@@ -67,7 +67,7 @@ def _rate(time, unit, comment_fs, where):
         raise SignalError(f"{where} has times that do not rise by equal steps: correct them, or give the sampling rate instead.")
     rate = 1 / steps.mean()
     if comment_fs is not None and not math.isclose(comment_fs, rate, rel_tol=1e-3):
-        raise SignalError(f"{where} gives {comment_fs:g} Hz, but its time column {rate:g} Hz: correct one of them.")
+        raise SignalError(f"{where} gives {comment_fs:g} Hz in a comment, but {rate:g} Hz in its time column: correct one of them.")
     return float(round(rate)) if math.isclose(rate, round(rate), rel_tol=1e-4) else rate
 
 

@@ -52,7 +52,7 @@ def test_a_column_of_times_gives_the_rate(tmp_path, header, scale, digits, fs):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda t: np.where(np.arange(len(t)) < 2500, t, t + 0.002), UNEQUAL),  # a gap
     (lambda t: np.round(t, 2), UNEQUAL), (lambda t: t[::-1], UNEQUAL), (lambda t: t * np.nan, UNEQUAL),
-    (lambda t: t * 2, "gives 500 Hz, but its time column 250 Hz"),
+    (lambda t: t * 2, "gives 500 Hz in a comment, but 250 Hz in its time column"),
 ])  # fmt: skip
 def test_irregular_or_contradictory_times_are_an_error(tmp_path, change, message):
     table = np.vstack([change(np.arange(5000) / 500), simulated_signal()])

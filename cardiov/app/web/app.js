@@ -47,9 +47,6 @@ function render({ model, el }) {
     busy("Reading …");
     const size = chosen.reduce((sum, file) => sum + file.size, 0);
     const mib = (bytes, digits) => `${(bytes / 2 ** 20).toFixed(digits)} MiB`;
-    if (chosen.length > model.get("max_files")) {
-      return refuse(`${chosen.length} files are not one ECG: give 1 to ${model.get("max_files")} files.`);
-    }
     if (size > model.get("max_bytes")) { // a message beyond the server's limit would cut the connection
       return refuse(`the upload has ${mib(size, 1)}: give at most ${mib(model.get("max_bytes"), 0)}, or cut the record.`);
     }
