@@ -1,8 +1,8 @@
-"""The errors that this package raises: each message is one sentence that says what, where and how to mend it."""
+"""The errors that this package raises. Each message is one sentence: what is wrong and where; what to do."""
 
 
 class CardioVError(Exception):
-    """Base of all errors of this package; the command line prints its message and exits with 1."""
+    """Base of all errors of this package; the command line prints the message and exits with 1."""
 
 
 class StatementError(CardioVError):
@@ -18,7 +18,7 @@ class DataSetError(CardioVError):
 
 
 class DownloadError(DataSetError):
-    """A server that cannot be reached, or that fails time and again; it may serve later."""
+    """A server that cannot be reached or fails repeatedly; a later attempt may succeed."""
 
 
 class CheckpointError(CardioVError):
@@ -30,20 +30,20 @@ class ParameterError(CardioVError):
 
 
 class StorageError(CardioVError):
-    """No space, or no permission, to write what was asked for."""
+    """No space or no permission to write."""
 
 
 class WorkerError(CardioVError):
-    """One of several processes that train or score together was lost."""
+    """The loss of one of several processes that train or score together."""
 
 
 class NotebookError(CardioVError):
-    """A notebook that could not be run to its end."""
+    """A notebook that fails."""
 
 
 class ReviewError(CardioVError):
-    """A packet for a reader that cannot be made, or a filled sheet that cannot be taken in."""
+    """A packet for a reader that cannot be made, or a filled sheet that cannot be imported."""
 
 
 class ComparisonError(CardioVError):
-    """Regenerated results that differ from the committed ones by more than their tolerances."""
+    """Regenerated results that differ from the committed ones beyond their tolerances."""

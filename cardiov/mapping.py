@@ -1,81 +1,50 @@
-"""From SCP-ECG statements to critical values: Table 2 of the paper, and the two rules that label a record.
+"""From SCP-ECG statements to critical values: Table 2 of the paper and the two rules that label a record.
 
-``critical_values.csv`` beside this file holds the 71 statements that PTB-XL uses. Their critical values are those of
-Wei et al. 2022 (Table 2, CC BY 4.0); kind, superclass and category follow the ``scp_statements.csv`` of PTB-XL
-(Wagner et al. 2020, CC BY 4.0), and the descriptions are worded after it.
+``critical_values.csv`` beside this file holds PTB-XL's 71 statements. Their critical values come from Wei et al. 2022
+(Table 2, CC BY 4.0); kind, superclass, category and descriptions follow ``scp_statements.csv`` of PTB-XL (Wagner et al.
+2020, CC BY 4.0).
 """
 
 import csv
-from functools import cache
 from pathlib import Path
 
 from cardiov.errors import ParameterError, StatementError
 
 LEVELS = ("no risk", "low risk", "medium risk", "high risk")
+CLASSES = range(len(LEVELS))
 RULES = ("most-likely", "highest-risk")
 TABLE = Path(__file__).with_name("critical_values.csv")
+_ROWS = {row["statement"]: row for row in csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines())}
+_CRITICAL_VALUES = {statement: int(row["critical_value"]) for statement, row in _ROWS.items()}
 
 
 def statements():
-    """Table 2: the 71 SCP-ECG statements and their critical values.
+    """Table 2 as a pandas.DataFrame, indexed by ``statement``.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by ``statement``, with ``description``, ``kind`` ("diagnostic", "form" or "rhythm", joined by "+" where
-        several apply), ``superclass`` (NORM, MI, STTC, CD, HYP, or "" for statements that are not diagnostic),
-        ``scp_category`` and ``critical_value`` (0 to 3).
+    The columns are ``description``, ``kind`` ("diagnostic", "form", "rhythm" or several, joined by "+"), ``superclass``
+    (NORM, MI, STTC, CD, HYP, or "" if not diagnostic), ``scp_category`` and ``critical_value`` (0 to 3).
     """
-    import pandas as pd  # half a second, which scoring an ECG does not need
+    import pandas as pd  # takes half a second, which scoring an ECG can save
 
     return pd.read_csv(TABLE, index_col="statement", keep_default_na=False)
 
 
-@cache
-def _critical_values() -> dict[str, int]:
-    return {name: int(row["critical_value"]) for name, row in _rows().items()}
-
-
-@cache
-def _rows() -> dict[str, dict[str, str]]:
-    with open(TABLE, encoding="utf-8", newline="") as file:
-        return {row["statement"]: row for row in csv.DictReader(file)}
-
-
 def description(statement: str) -> str:
-    """What an SCP-ECG statement stands for, in words."""
-    return _rows()[statement]["description"]
-
-
-def _checked(scp_codes: dict[str, float]) -> dict[str, float]:
-    if not scp_codes:
-        raise StatementError(
-            "scp_codes is empty, so the record has no critical value: give at least one SCP-ECG statement with its "
-            "likelihood, or leave the record out."
-        )
-    unknown = [name for name in scp_codes if name not in _critical_values()]
-    if unknown:
-        raise StatementError(
-            f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: correct the spelling (PTB-XL's 71 statements "
-            f"are listed in cardiov/{TABLE.name}) or remove it from scp_codes."
-        )
-    for name, likelihood in scp_codes.items():
-        if not 0 <= likelihood <= 100:  # also catches NaN, which no maximum orders
-            raise StatementError(f"statement {name!r} has the likelihood {likelihood}: give a number from 0 to 100.")
-    return scp_codes
+    """An SCP-ECG statement in words."""
+    return _ROWS[statement]["description"]
 
 
 def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> int:
-    """Critical value of one record.
+    """The critical value of one record.
 
     Parameters
     ----------
     scp_codes : dict
-        Statements with their likelihoods in percent, in the order of ``ptbxl_database.csv``. PTB-XL writes 0 where the
-        likelihood is unknown, as it is for nearly all rhythm and form statements.
+        Statements and their likelihoods in percent, in the order of ``ptbxl_database.csv``. PTB-XL writes 0 for an
+        unknown likelihood, as for nearly all rhythm and form statements.
     rule : {"most-likely", "highest-risk"}
-        "most-likely" takes the statement of highest likelihood, the first of them on a tie; the paper does not state
-        its rule, and this is what its authors' code does. "highest-risk" takes the maximum over all statements.
+        "most-likely" takes the first statement of highest likelihood, as the authors' code does (the paper states no
+        rule); "highest-risk" takes the maximum over all statements.
 
     Returns
     -------
@@ -96,27 +65,28 @@ def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> in
     >>> critical_value({"NORM": 80.0, "SBRAD": 0.0}, rule="highest-risk")
     1
     """
-    values = _critical_values()
     if rule == "most-likely":
-        # max() keeps the first of equal maxima, which is the tie rule
-        return values[max(_checked(scp_codes), key=scp_codes.get)]
+        return _CRITICAL_VALUES[max(_checked(scp_codes), key=scp_codes.get)]  # the first of equal maxima wins
     if rule == "highest-risk":
-        return max(values[name] for name in _checked(scp_codes))
+        return max(_CRITICAL_VALUES[statement] for statement in _checked(scp_codes))
     raise ParameterError(f"unknown label rule {rule!r}: choose one of {', '.join(RULES)}.")
 
 
 def tie_decides(scp_codes: dict[str, float]) -> bool:
-    """Whether the highest likelihood is shared by statements of different critical values.
-
-    Then only their order in ``ptbxl_database.csv`` decides the "most-likely" label.
-
-    Raises
-    ------
-    StatementError
-        As for `critical_value`.
-    """
+    """Whether only the order of equally likely statements decides the "most-likely" label; raises as `critical_value`."""
     highest = max(_checked(scp_codes).values())
-    return len({_critical_values()[name] for name, likelihood in scp_codes.items() if likelihood == highest}) > 1
+    return len({_CRITICAL_VALUES[name] for name, likelihood in scp_codes.items() if likelihood == highest}) > 1
 
 
-CLASSES = range(len(LEVELS))
+def _checked(scp_codes):
+    if not scp_codes:
+        raise StatementError("scp_codes is empty: give at least one SCP-ECG statement, or leave the record out.")
+    if unknown := [name for name in scp_codes if name not in _ROWS]:
+        raise StatementError(
+            f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: correct the spelling (PTB-XL's 71 statements "
+            f"are listed in cardiov/{TABLE.name}) or remove it from scp_codes."
+        )
+    for name, likelihood in scp_codes.items():
+        if not 0 <= likelihood <= 100:  # also catches NaN, which no maximum orders
+            raise StatementError(f"statement {name!r} has the likelihood {likelihood}: give a number from 0 to 100.")
+    return scp_codes

@@ -1,8 +1,8 @@
-"""What a network can be trained for: the paper's ordinal loss, its two rivals and four other ordinal methods.
+"""Training objectives: the paper's ordinal loss, its two rivals and four other ordinal methods.
 
-The paper compares its method with classification and regression. Four later or neighbouring ordinal methods are added:
-CORAL and CORN, whose thresholds keep their order, and soft labels (SORD) and the earth mover's distance (EMD), which
-penalise a classifier by how far off it is.
+The paper compares its method with classification and regression. This module adds CORAL and CORN, whose thresholds keep
+their order, and soft labels (SORD) and the earth mover's distance (EMD), which penalise a classifier by its distance
+from the label. Every loss takes the outputs (B, m) and the critical values ``y`` (B,), integers from 0 to 3.
 """
 
 from collections.abc import Callable
@@ -16,51 +16,20 @@ from cardiov.ordinal import THRESHOLDS, class_probabilities, decode, differences
 
 
 def regression_loss(outputs, y):
-    """Mean squared error of the single output against the critical value.
-
-    Parameters
-    ----------
-    outputs : tensor, shape (B, 1)
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-
-    Returns
-    -------
-    tensor, shape ()
-    """
+    """Mean squared error of the single output (B, 1) against the critical value."""
     return F.mse_loss(outputs[:, 0], y.float())
 
 
 def regression_scores(outputs):
-    """How near the single output is to each critical value, -|value - k|: scores to rank by, no probabilities.
-
-    Parameters
-    ----------
-    outputs : tensor, shape (B, 1)
-
-    Returns
-    -------
-    tensor, shape (B, 4)
-    """
+    """Scores (B, 4) to rank by, not probabilities: -|output - k| for each critical value k, from outputs (B, 1)."""
     return -(outputs - torch.arange(THRESHOLDS + 1, device=outputs.device)).abs()
 
 
 def corn_loss(logits, y):
-    """Mean binary cross-entropy of the questions that arise: "above k?" is asked of the records above k - 1 only.
+    """CORN's mean binary cross-entropy, where only records above k - 1 answer "above k?".
 
-    The mean is over all questions asked in the batch, as in the paper, so a batch taken in pieces weighs its records a
-    little unlike the whole batch.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-        Of the conditional probabilities Pr(y > k | y > k - 1).
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-
-    Returns
-    -------
-    tensor, shape ()
+    The logits (B, 3) are those of Pr(y > k | y > k - 1). The mean is over all answers of the batch, as in the paper, so
+    a batch in pieces weighs its records a little differently from the whole batch.
 
     References
     ----------
@@ -68,23 +37,14 @@ def corn_loss(logits, y):
     probabilities*, arXiv:2111.08851.
     """
     targets = ordinal_targets(y)
-    asked = F.pad(targets[:, :-1], (1, 0), value=1.0)  # (B, 3): all are asked whether they are above 0
-    return F.binary_cross_entropy_with_logits(logits, targets, asked, reduction="sum") / asked.sum()
+    answered = F.pad(targets[:, :-1], (1, 0), value=1.0)  # (B, 3): every record answers "above 0?"
+    return F.binary_cross_entropy_with_logits(logits, targets, answered, reduction="sum") / answered.sum()
 
 
 def corn_probabilities(logits):
-    """Class probabilities from CORN's conditional ones: pk = q1 ... qk by the chain rule, then Eq. 6.
+    """Class probabilities (B, 4) from the logits (B, 3) of `corn_loss`: pk = q1 ... qk by the chain rule, then Eq. 6.
 
-    A product of probabilities never grows with another factor, so the thresholds are always monotone.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-        As in `corn_loss`.
-
-    Returns
-    -------
-    tensor, shape (B, 4)
+    The products never increase with k, so the thresholds are always monotone.
 
     Examples
     --------
@@ -95,19 +55,9 @@ def corn_probabilities(logits):
 
 
 def soft_label_loss(logits, y):
-    """Cross-entropy against soft labels (SORD): softmax over k of -(k - y)^2.
+    """Cross-entropy of logits (B, 4) against soft labels (SORD): softmax over k of -(k - y)^2.
 
-    The paper leaves the metric between two ranks to the task; here it is the squared difference, without a scale.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 4)
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-
-    Returns
-    -------
-    tensor, shape ()
+    The paper leaves the metric between ranks to the task; here it is the squared difference, without a scale.
 
     References
     ----------
@@ -119,21 +69,10 @@ def soft_label_loss(logits, y):
 
 
 def earth_movers_loss(logits, y):
-    """Mean squared earth mover's distance (EMD) between the softmax and the label.
+    """Mean squared earth mover's distance (EMD), 0 to 3, between the softmax of logits (B, 4) and the label.
 
-    For ordered classes it is the sum, over the thresholds, of the squared difference of the cumulative distributions,
+    For ordered classes it is the sum over the thresholds of the squared differences of the cumulative distributions,
     which for a single label is also the ranked probability score.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 4)
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-
-    Returns
-    -------
-    tensor, shape ()
-        From 0 to 3.
 
     References
     ----------
@@ -150,20 +89,20 @@ def _softmax(logits):
 
 @dataclass(frozen=True)
 class Objective:
-    """What a network is trained for: its head, its loss and what its outputs mean."""
+    """A training objective: the head's size, the loss and the meaning of the outputs."""
 
     outputs: int  # of the head
     loss: Callable  # outputs (B, m), critical values (B,) -> mean loss
     probabilities: Callable  # outputs (B, m) -> class scores (B, 4): probabilities, except for regression
-    shared_slope: bool = False  # CORAL's head, see `CardioVConfig`
+    shared_slope: bool = False  # for CORAL's head, see `CardioVConfig`
 
 
 OBJECTIVES = {
     "ordinal": Objective(3, ordinal_loss, class_probabilities),
     "classification": Objective(4, F.cross_entropy, _softmax),
     "regression": Objective(1, regression_loss, regression_scores),
-    # Cao, Mirjalili, Raschka (2020), Rank consistent ordinal regression for neural networks, arXiv:1901.07884: the
-    # paper's loss, on a head whose thresholds keep their order for every record
+    # the paper's loss on a head whose thresholds keep their order for every record: Cao, Mirjalili, Raschka (2020),
+    # Rank consistent ordinal regression for neural networks, arXiv:1901.07884
     "coral": Objective(3, ordinal_loss, class_probabilities, shared_slope=True),
     "corn": Objective(3, corn_loss, corn_probabilities),
     "sord": Objective(4, soft_label_loss, _softmax),
@@ -178,16 +117,16 @@ def decode_outputs(outputs, objective):
     ----------
     outputs : tensor, shape (N, m)
     objective : str
-        A key of `OBJECTIVES`, that the network was trained for.
+        The network's key in `OBJECTIVES`.
 
     Returns
     -------
     scores : tensor, shape (N, 4)
-        Probabilities (those of "ordinal", and of "coral" with unordered biases, may be negative, see
-        `class_probabilities`), or the scores of `regression_scores`.
+        `regression_scores`, or probabilities, which may be negative for "ordinal" and "coral" (see
+        `class_probabilities`).
     predicted : integer tensor, shape (N,)
-        The class of the highest score, as the paper decodes, for all but regression: there the output, rounded and
-        clipped. (The papers of CORAL and CORN count the thresholds above 1/2 instead, which gives the median class.)
+        The class of the highest score, as the paper decodes; for regression the output, rounded and clipped. (The
+        papers of CORAL and CORN count the thresholds above 1/2 instead, which gives the median class.)
     """
     scores = OBJECTIVES[objective].probabilities(outputs)
     if objective == "regression":
@@ -196,22 +135,12 @@ def decode_outputs(outputs, objective):
 
 
 def objective_of(model):
-    """The objective that the weights of a network say it was trained for.
-
-    Parameters
-    ----------
-    model : CardioV
-        From `CardioV.from_pretrained`.
-
-    Returns
-    -------
-    str
-        A key of `OBJECTIVES`.
+    """The objective that a network's weights name, a key of `OBJECTIVES`.
 
     Raises
     ------
     CheckpointError
-        If the weights do not say, or name an objective that is unknown here.
+        If the weights name no objective or an unknown one.
     """
     objective = model.metadata.get("run", {}).get("config", {}).get("objective")
     if objective not in OBJECTIVES:

@@ -1,8 +1,8 @@
 """The paper's method: ordinal targets (Table 4), the loss, class probabilities and decoding (Eqs. 3-6).
 
-Three logits z1, z2, z3 stand for the three questions "is the critical value above 0, above 1, above 2?". Two printed
-equations are wrong, and are fixed here: Eq. 5 lacks its minus sign, and Eq. 6 subtracts from Pr(NoRisk) and Pr(LowRisk)
-where the threshold probabilities Pr(>NoRisk) and Pr(>LowRisk) are meant.
+Three logits z1, z2, z3 answer the questions "is the critical value above 0, above 1, above 2?". Two printed equations
+are wrong and are corrected here: Eq. 5 lacks its minus sign, and Eq. 6 subtracts from Pr(NoRisk) and Pr(LowRisk) where
+it means the threshold probabilities Pr(>NoRisk) and Pr(>LowRisk).
 """
 
 import torch
@@ -12,7 +12,7 @@ THRESHOLDS = 3  # above no, above low, above medium risk
 
 
 def ordinal_targets(y):
-    """Answer the three threshold questions for each critical value (Table 4).
+    """Answers to the three threshold questions (Table 4).
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def ordinal_targets(y):
     Raises
     ------
     ValueError
-        If a critical value lies outside 0 to 3. On a GPU it is not looked for, since that would stop the GPU.
+        If a value lies outside 0 to 3. A GPU does not check, because the check would stop it.
     """
     if y.device.type == "cpu" and y.numel() and not (0 <= int(y.min()) and int(y.max()) <= THRESHOLDS):
         raise ValueError(f"critical values lie between 0 and 3, but these run from {int(y.min())} to {int(y.max())}")
@@ -35,26 +35,22 @@ def ordinal_targets(y):
 
 
 def ordinal_loss(logits, y):
-    """Mean binary cross-entropy over the three thresholds (Eqs. 3-5, with the minus sign that Eq. 5 lacks).
+    """Mean binary cross-entropy over the three thresholds (Eqs. 3-5, corrected).
 
     Parameters
     ----------
     logits : tensor, shape (B, 3)
     y : integer tensor, shape (B,)
         Critical values 0 to 3.
-
-    Returns
-    -------
-    tensor, shape ()
     """
     return F.binary_cross_entropy_with_logits(logits, ordinal_targets(y))
 
 
 def class_probabilities(logits):
-    """Turn threshold logits into the four class probabilities (Eq. 6 as it is meant).
+    """The four class probabilities (Eq. 6, corrected).
 
-    P0 = 1 - p1, P1 = p1 - p2, P2 = p2 - p3, P3 = p3 with pk = sigmoid(zk). They always add up to 1, but nothing ties
-    the three sigmoids to each other, so P1 and P2 are negative wherever p1 < p2 or p2 < p3 (see `violation_rate`).
+    P0 = 1 - p1, P1 = p1 - p2, P2 = p2 - p3, P3 = p3 with pk = sigmoid(zk). They add up to 1, but P1 or P2 is negative
+    where p1 < p2 or p2 < p3.
 
     Parameters
     ----------
@@ -73,18 +69,9 @@ def class_probabilities(logits):
 
 
 def monotone_probabilities(logits):
-    """Class probabilities that are never negative: the thresholds are first made monotone.
+    """Class probabilities (B, 4) that are never negative, from logits (B, 3).
 
-    (p1, p2, p3) is replaced by the nearest non-increasing triple in least squares (isotonic regression, in its
-    min-max form), which leaves every monotone triple as it is.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-
-    Returns
-    -------
-    tensor, shape (B, 4)
+    The nearest non-increasing triple in least squares (isotonic regression) replaces (p1, p2, p3).
     """
     p = torch.sigmoid(logits)  # (B, 3)
     fitted = [_largest_tail_mean(p, k) for k in range(THRESHOLDS)]
@@ -92,35 +79,17 @@ def monotone_probabilities(logits):
 
 
 def decode(probabilities):
-    """The most probable critical value, as the paper decodes.
-
-    Parameters
-    ----------
-    probabilities : tensor, shape (B, 4)
-        From `class_probabilities` (the paper's) or `monotone_probabilities`.
-
-    Returns
-    -------
-    integer tensor, shape (B,)
-    """
+    """The most probable critical value, as the paper decodes: (B, 4) -> (B,)."""
     return probabilities.argmax(dim=1)
 
 
 def violation_rate(logits):
-    """Share of records whose threshold probabilities are not monotone, so that Eq. 6 gives a negative probability.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-
-    Returns
-    -------
-    float
-    """
+    """Share of records (B, 3) whose thresholds are not monotone, so that Eq. 6 gives a negative probability."""
     return (logits.diff(dim=1) > 0).any(dim=1).double().mean().item()
 
 
 def differences(p):
+    """Class probabilities (B, 4) from threshold probabilities (B, 3)."""
     ends = p.new_ones(len(p), 1), p.new_zeros(len(p), 1)
     return -torch.cat([ends[0], p, ends[1]], dim=1).diff(dim=1)  # (B, 5) -> (B, 4)
 

@@ -11,7 +11,7 @@ import scipy.io
 import wfdb
 
 from cardiov.ecg import formats
-from cardiov.ecg.leads import LEADS
+from cardiov.ecg.leads import LEADS, read_ecg
 
 STATEMENTS = [
     "{'NORM': 100.0, 'SR': 0.0}",
@@ -22,7 +22,7 @@ STATEMENTS = [
 
 
 def simulated_signal(seconds=10, fs=500, seed=0):
-    """Waves of 1 Hz to 40 Hz, drift and noise, (12, n) in µV as integers: no ECG, but in an ECG's range."""
+    """Waves of 1 Hz to 40 Hz, drift and noise, (12, n) in µV as integers: not an ECG, but in its range."""
     generator = np.random.default_rng(seed)
     t = np.arange(int(seconds * fs)) / fs
     waves = [generator.normal(0, 200, (12, 1)) * np.sin(2 * np.pi * f * t + f) for f in (0.1, 1, 3, 9, 21, 40)]
@@ -32,7 +32,7 @@ def simulated_signal(seconds=10, fs=500, seed=0):
 def write_record(
     folder, name="r", signal=None, fs=500, leads=LEADS, gain=1000.0, baseline=0, units="mV", comments=(), fmt="16"
 ):
-    """Write a WFDB record from (leads, n) integers; the path without suffix."""
+    """Write a WFDB record from (leads, n) integers; return the path without suffix."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     signal = simulated_signal() if signal is None else signal
     count = len(leads)
@@ -45,7 +45,7 @@ def write_record(
 
 
 def write_data_set(folder, records=4, **record):
-    """Write a data set of so many records; its table."""
+    """Write a data set of simulated records; return its table."""
     rows = []
     for k in range(records):
         name = f"{k + 1:05d}_hr"
@@ -62,7 +62,7 @@ def write_data_set(folder, records=4, **record):
 
 
 def published_files(folder):
-    """A small data set as PTB-XL is published, with files beside that nobody needs, written to a folder: {name: bytes}."""
+    """A small data set as PTB-XL is published, with files that nobody needs, written to a folder: {name: bytes}."""
     write_data_set(folder)
     for k in range(4):
         write_record(Path(folder) / "records500/00000", f"{k + 1:05d}_hr", simulated_signal(seconds=2, seed=k))
@@ -159,7 +159,7 @@ AECG_LEAD = """<component><sequence><code code="MDC_ECG_LEAD_{}"/><value><origin
 
 
 def write_aecg(path, signal, fs=500, leads=LEADS):
-    """Write (leads, n) integers in µV as HL7 aECG, with no more in it than it takes."""
+    """Write (leads, n) integers in µV as a minimal HL7 aECG."""
     digits = [" ".join(map(str, samples)) for samples in signal]
     sequences = "\n".join(map(AECG_LEAD.format, map(str.upper, leads), digits))
     Path(path).write_text(AECG.format(1 / fs, sequences), encoding="utf-8")
@@ -211,6 +211,26 @@ def _code(value):
         return "1" * abs(value) + "0" + ("1" if value < 0 else "0")
     wide = 8 if -128 <= value < 128 else 16
     return "111111111" + ("0" if wide == 8 else "1") + f"{value % 2**wide:0{wide}b}"
+
+
+WRITERS = {  # name of the file: writer of (leads, n) integers in µV
+    "ecg.csv": write_csv, "ecg.npz": write_npz, "ecg.edf": write_edf, "ecg.dcm": write_dicom, "ecg.scp": write_scp,
+    "ecg.xml": write_aecg,
+    "r": lambda path, *ecg, **leads: write_record(path.parent, "r", *ecg, **leads),
+    "A0001": lambda path, *ecg, **leads: write_cinc(path.parent, *ecg, **leads),
+}  # fmt: skip
+
+
+def in_memory(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def read_both_ways(path):
+    """The ECG of a path, which is alone in its folder, after a comparison with the same file as an upload."""
+    ecg, upload = read_ecg(path), read_ecg(in_memory(path.parent))
+    np.testing.assert_array_equal(ecg.signal, upload.signal)
+    assert (ecg.fs, ecg.meta, ecg.warnings) == (upload.fs, upload.meta, upload.warnings)
+    return ecg
 
 
 def read_plain(base):

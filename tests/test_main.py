@@ -1,8 +1,10 @@
 """The command line: quick help, one sentence for what goes wrong, and the exit code."""
 
 import errno
+import re
 import subprocess
 import sys
+from importlib.metadata import entry_points, version
 
 import pandas as pd
 import pytest
@@ -15,16 +17,29 @@ from cardiov.store import results
 from cardiov.store.files import ROOT
 from cardiov.store.parameters import read_parameters
 
-COMMANDS = ("demo", "download", "verify", "prepare", "train", "stress", "explain", "external", "review", "notebook", "report",
-            "compare", "score", "launch", "app")  # fmt: skip
+PARAMS = str(ROOT / "notebooks/params/demo")
+GROUPS = {"use": ("score", "app"),
+          "reproduce": ("demo", "download", "prepare", "train", "search", "stress", "heat", "ship", "external", "report", "compare"),
+          "develop": ("notebook", "review", "alone")}  # fmt: skip
 
 
-def test_help_lists_the_commands_without_waiting_for_torch():
+def test_help_lists_the_commands_in_three_groups_without_waiting_for_torch():
     code = "import sys, runpy; sys.argv = ['cardiov', '--help']\ntry: runpy.run_module('cardiov', run_name='__main__')\n"
     code += "finally: assert not {'torch', 'pandas', 'scipy', 'papermill'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(f"\n    {command} " in done.stdout for command in COMMANDS)
+    listed = re.findall(r"^(\w+):$((?:\n  \S.*)+)", done.stdout, re.MULTILINE)
+    commands = {group: tuple(line.split()[0] for line in lines.split("\n")[1:]) for group, lines in listed}
+    assert {group: commands[group] for group in GROUPS} == GROUPS
+    assert "examples:\n  cardiov score my-ecg.edf " in done.stdout
+
+
+def test_the_console_command_and_the_module_are_the_same(capsys):
+    command = next(one for one in entry_points(group="console_scripts") if one.name == "cardiov")
+    assert command.load() is main
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"cardiov {version('cardiov')}\n"
 
 
 @pytest.mark.parametrize(
@@ -32,12 +47,17 @@ def test_help_lists_the_commands_without_waiting_for_torch():
     [
         (["download", "ptbxl", "--version", "1.0.2"], "the version is '1.0.2': give 1.0.3 or 1.0.1"),
         (["download", "ptbxl", "--from", "ftp://some/where"], "the address 'ftp://some/where' is neither"),
-        (["verify", "no/copy", "memory.json"], "no/copy/SHA256SUMS.txt cannot be read"),
-        (["prepare", "no/folder", "cache"], "no/folder"),
-        (["train", "--data", "d", "--cache", "no/cache", "--run-dir", "r"], "no/cache"),
+        (["prepare", "no/copy", "some", "no/params", "--verify", "1.0.3"], "no/copy/SHA256SUMS.txt cannot be read"),
+        (["prepare", "no/folder", "some", "no/params"], "no/params/runs.yaml cannot be read"),
+        (["prepare", "no/folder", "some", PARAMS], "no/folder"),
+        (["train", "no/folder", "some", PARAMS], "no/folder"),
+        (["search", "no/folder", "some", PARAMS], "no/folder"),
+        (["stress", "no/folder", "some", PARAMS], "results/some/runs/ordinal-0"),
+        (["heat", "no/folder", "some", PARAMS], "results/some/runs/ordinal-0"),
+        (["ship", "no/folder", "some", PARAMS], "results/some/runs has no run best-<seed>: train best-0 first"),
         (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),
         (["notebook", "no.ipynb", "out.ipynb", "-f", "no.yaml"], "no.yaml cannot be read as YAML"),
-        (["external", "no/ludb", "no.safetensors", "out.csv"], "no.safetensors: no readable safetensors weights"),
+        (["external", "no/folder", "some", PARAMS, "--ludb", "no/ludb"], "shipped.safetensors: no readable safetensors weights"),
         (["report", "nothing"], "results/nothing has no tables"),
     ],
 )
@@ -50,20 +70,13 @@ def test_what_goes_wrong_is_one_sentence_without_a_traceback(root, monkeypatch, 
     assert not (root / "out.ipynb").exists() and not (root / "cache").exists()
 
 
-def test_unknown_training_parameters_are_named_with_the_known_ones(tmp_path, capsys):
-    path = tmp_path / "training.yaml"
-    path.write_text("rate: 100\nepoch: 3\n")
-    assert main(["train", "-f", str(path), "--data", "d", "--cache", "c", "--run-dir", "r"]) == 1
-    assert "training.yaml sets epoch: correct it to one of" in capsys.readouterr().err
-
-
 def test_a_full_or_read_only_device_is_a_sentence_and_other_errors_stay_errors(monkeypatch, capsys):
     def fail(number):
-        def prepare(*_, **__):
+        def cache_at(*_):
             raise OSError(number, "for some reason")
 
-        monkeypatch.setattr(cache, "prepare", prepare)
-        return main(["prepare", "data", "cache"])
+        monkeypatch.setattr(cache, "cache_at", cache_at)
+        return main(["prepare", "data", "some", PARAMS])
 
     assert fail(errno.ENOSPC) == 1
     assert "no space left" in capsys.readouterr().err
@@ -73,15 +86,15 @@ def test_a_full_or_read_only_device_is_a_sentence_and_other_errors_stay_errors(m
         fail(errno.EIO)
 
 
-def test_parameters_come_from_the_file_and_text_and_seed_from_the_line(monkeypatch, tmp_path):
-    path = tmp_path / "p.yaml"
-    path.write_text("seed: 1\nmodel:\n  widths: [16, 16]\n")
+def test_parameters_of_a_notebook_are_the_files_the_data_set_and_text(monkeypatch, tmp_path):
+    path = tmp_path / "analysis.yaml"
+    path.write_text("seed: 1\nresamples: 10\n")
     seen = []
-    monkeypatch.setattr(notebooks, "run_notebook", lambda source, target, parameters: seen.append(parameters))
-    for seed in ([], ["--seed", "0"]):
-        assert main(["notebook", "s", "t", "-f", str(path), "-p", "dataset", "00001", *seed]) == 0
-    model = {"widths": [16, 16]}
-    assert seen == [{"seed": seed, "model": model, "dataset": "00001"} for seed in (1, 0)]
+    monkeypatch.setattr(notebooks, "run_notebook", lambda *arguments: seen.append(arguments))
+    assert main(["notebook", "s", "t", "-f", str(path), "--dataset", "some", "--data", "", "-p", "run", "00001"]) == 0
+    assert main(["notebook", "s", "t"]) == 0
+    shared = {"seed": 1, "resamples": 10, "dataset": "some", "data": ""}
+    assert seen == [("s", "t", {"run": "00001"}, shared), ("s", "t", {}, {})]
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", ""])
@@ -89,7 +102,7 @@ def test_a_file_without_parameters_is_refused(tmp_path, text):
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(ParameterError, match="p.yaml"):
-        read_parameters(path)
+        read_parameters(path, {"a"})
 
 
 def test_compare_says_when_nothing_is_committed(root, capsys):

@@ -3,8 +3,12 @@
 Errors of networks that are trained alike on n records are often close to a power law, error = a + b n^-c, with an
 exponent c that the task decides (Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically,
 arXiv:1712.00409). The floor a stands for what no number of records takes away, such as wrong labels. What a law says
-beyond the largest number of records is a forecast, and learning curves have been seen to bend where no data warned of
-it (Viering & Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
+beyond the largest number of records is a forecast: learning curves have been seen to bend without a warning (Viering &
+Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
+
+``recipes`` are runs (`cardiov.analysis.resampling`) by number of training records; ``draws`` are those of one
+``statistic``, a key of `ERRORS`, from `curve_draws`; without a ``floor`` a is 0. Fewer than three sizes are a
+ParameterError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cardiov.analysis.metrics import metrics
-from cardiov.analysis.resampling import intervals, seed_draws
+from cardiov.analysis.resampling import Runs, intervals, seed_draws
 from cardiov.errors import ParameterError
 
 # statistic -> error that falls to 0 at best; the same function leads back
@@ -23,25 +27,17 @@ _GRID, _ZOOMS = 101, 12  # exponents tried at first; how often the search narrow
 
 
 def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> tuple:
-    """Fit error = a + b n^-c with a >= 0, b >= 0 and c between 0 and 1, by least squares of the relative deviations.
+    """a, b and c, (...), of error = a + b n^-c with a >= 0, b >= 0 and c from 0 to 1: least squares of relative deviations.
 
-    Relative, because a power law is a straight line on logarithmic axes, where equal distances are equal ratios. For
-    each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
-    searched, on a grid that narrows: there are no starting values, no local minimum is taken for the best, and all
-    resamples are fitted at once.
+    For each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
+    searched, on a grid that narrows.
 
     Parameters
     ----------
     n : sequence of K numbers
-        Training records, of at least three sizes (else a ParameterError: two points lie on every power law).
+        Training records.
     error : array, shape (..., K)
-        Positive; where one is not, or is NaN, its fit is NaN.
-    floor : bool
-        Whether a is fitted. Without it a is 0: an error that goes on falling to nothing.
-
-    Returns
-    -------
-    a, b, c : float or array, shape (...)
+        Positive; a fit is NaN if one is not.
 
     Examples
     --------
@@ -58,7 +54,7 @@ def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> 
     best = _best_exponents(n / middle, target, floor)
     a, b, loss = _linear_fit((n / middle) ** -best[..., None], target, floor)
     c = np.where(np.isnan(loss), np.nan, best)
-    return tuple(found[..., 0][()] for found in (a, b * middle**c, c))
+    return tuple(parameter[..., 0][()] for parameter in (a, b * middle**c, c))
 
 
 def _best_exponents(n, error, floor):
@@ -86,30 +82,11 @@ def _linear_fit(x, error, floor):
     return a, b, ((a[..., None] * u + b[..., None] * v - 1) ** 2).sum(-1)
 
 
-def curve_draws(
-    recipes: Mapping[int, Mapping[int, pd.DataFrame]], resamples: int = 1000, seed: int = 0
-) -> dict[str, pd.DataFrame]:
-    """Mean AUC and MAE of the same training on growing numbers of records, observed and resampled.
+def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest.
 
-    Patients are drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at
-    each size alone (`cardiov.analysis.resampling.seed_draws`).
-
-    Parameters
-    ----------
-    recipes : mapping of int to mapping
-        By number of training records: predictions of the same records by training seed.
-    resamples, seed : int
-
-    Returns
-    -------
-    dict of str to DataFrame
-        For each statistic of `ERRORS`, its mean over the seeds: a column a size, from the smallest; the first row as
-        observed, then a row a resample.
-
-    Raises
-    ------
-    ParameterError
-        If the runs hold different records or labels, or none.
+    The first row is as observed, then comes a row per resample (`cardiov.analysis.resampling.seed_draws`): patients are
+    drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at each size alone.
     """
     sizes = sorted(recipes)
     draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)
@@ -117,70 +94,26 @@ def curve_draws(
 
 
 def fitted_law(draws: pd.DataFrame, statistic: str, floor: bool = True) -> pd.DataFrame:
-    """Parameters a, b and c of `fit_power_law`, with 95 % intervals.
-
-    Parameters
-    ----------
-    draws : DataFrame
-        From `curve_draws`, of one statistic.
-    statistic : str
-        A key of `ERRORS`.
-    floor : bool
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``parameter``, with ``estimate``, ``low`` and ``high``.
-
-    Raises
-    ------
-    ParameterError
-        If there are fewer than three sizes.
-    """
+    """``estimate``, ``low`` and ``high`` of a, b and c of `fit_power_law`, indexed by ``parameter``."""
     a, b, c = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
-    return intervals(pd.DataFrame({"a": a, "b": b, "c": c})).rename_axis("parameter")
+    return intervals(pd.DataFrame({"a": a, "b": b, "c": c}), ["parameter"])
 
 
 def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: bool = True) -> pd.DataFrame:
-    """What the fitted law says of any number of training records, with 95 % intervals: each resample has its own law.
+    """``estimate``, ``low`` and ``high`` of the statistic after n training ``records``: each resample has its own law.
 
-    Beyond the largest size it is a forecast, and its interval holds only for what was resampled, patients and seeds,
-    and if the law goes on. Four sizes hardly tell a floor from a smaller exponent, so the choice of the form matters.
-    In simulations of noise like that of a few hundred test records, 95 % intervals at seven times the largest size hold
-    the truth in 87 to 94 of 100 studies with the floor fitted, whether or not there is one, and err to the cautious
-    side; without it in 95 where there is none, but in as few as 49 where there is.
-
-    Parameters
-    ----------
-    draws, statistic, floor
-        As in `fitted_law`.
-    n : sequence of float
-        Numbers of training records.
-
-    Returns
-    -------
-    DataFrame
-        The statistic itself, not its error, indexed by ``records``, with ``estimate``, ``low`` and ``high``.
-
-    Raises
-    ------
-    ParameterError
-        If there are fewer than three sizes.
+    Intervals hold only if the law goes on. At seven times the largest size, with noise like that of a few hundred test
+    records, they hold the truth in 87 to 94 of 100 simulated studies with the floor fitted, whether it exists or not;
+    without it in 95 if it does not exist, but in as few as 49 if it does.
     """
-    a, b, c = (found[:, None] for found in fit_power_law(draws.columns, ERRORS[statistic](draws), floor))  # (1 + R, 1)
+    parameters = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
+    a, b, c = (parameter[:, None] for parameter in parameters)  # (1 + R, 1)
     laws = a + b * np.asarray(n, dtype=float) ** -c  # (1 + R, len(n))
-    return intervals(pd.DataFrame(ERRORS[statistic](laws), columns=n)).rename_axis("records")
+    return intervals(pd.DataFrame(ERRORS[statistic](laws), columns=n), ["records"])
 
 
-def curve_points(recipes: Mapping[int, Mapping[int, pd.DataFrame]], draws: dict, whole: int) -> pd.DataFrame:
-    """Everything that a learning curve's figure shows of the runs and of the fitted laws.
-
-    Parameters
-    ----------
-    recipes, draws
-        Given to and from `curve_draws`.
-    whole : int
-        Number of training records up to which the laws are continued.
+def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame], whole: int) -> pd.DataFrame:
+    """What a learning curve's figure shows; the laws, by statistic, are continued up to ``whole`` training records.
 
     Returns
     -------
@@ -191,11 +124,11 @@ def curve_points(recipes: Mapping[int, Mapping[int, pd.DataFrame]], draws: dict,
     largest = max(recipes)
     inside, beyond = np.geomspace(min(recipes), largest, 25).round(), np.geomspace(largest, whole, 25).round()
     runs = pd.DataFrame([metrics(run).rename(n) for n, seeds in sorted(recipes.items()) for run in seeds.values()])
-    parts = {}
+    tables = {}
     for name, drawn in draws.items():
-        parts[name, "run"] = runs[[name]].set_axis(["estimate"], axis=1)
-        parts[name, "mean"] = intervals(drawn)
-        parts[name, "fit"] = forecast(drawn, name, inside)
-        parts[name, "forecast"] = forecast(drawn, name, beyond)
-        parts[name, "forecast without a floor"] = forecast(drawn, name, beyond, floor=False)
-    return pd.concat(parts, names=["statistic", "kind", "records"]).reset_index()
+        tables[name, "run"] = runs[[name]].set_axis(["estimate"], axis=1)
+        tables[name, "mean"] = intervals(drawn)
+        tables[name, "fit"] = forecast(drawn, name, inside)
+        tables[name, "forecast"] = forecast(drawn, name, beyond)
+        tables[name, "forecast without a floor"] = forecast(drawn, name, beyond, floor=False)
+    return pd.concat(tables, names=["statistic", "kind", "records"]).reset_index()

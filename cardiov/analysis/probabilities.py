@@ -1,7 +1,8 @@
-"""How far probabilities can be taken at their word, and how often prediction sets hold the label.
+"""How well probabilities are calibrated, and how often prediction sets hold the label.
 
-Both remedies, temperature scaling and split conformal prediction, are in `cardiov.scoring.calibration`; here is what
-they achieve on records that took no part in them.
+These functions measure what temperature scaling and split conformal prediction (`cardiov.scoring.calibration`) achieve
+on records that took no part in them. The 95 % intervals of shares are exact (Clopper & Pearson 1934) and count records
+as independent.
 """
 
 import numpy as np
@@ -18,25 +19,10 @@ from cardiov.scoring.calibration import Probabilities, negative_log_likelihood, 
 # Temperature scaling
 
 
-def calibrated(
-    predictions: pd.DataFrame, temperature: float, probabilities: Probabilities = monotone_probabilities
-) -> pd.DataFrame:
-    """Predictions whose outputs are divided by the temperature before they become probabilities.
+def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Probabilities = monotone_probabilities) -> pd.DataFrame:
+    """Predictions with new ``p0`` to ``p3`` and ``predicted``, from outputs that are divided by the temperature.
 
-    With ordinal logits this may also change what is predicted: three sigmoids that flatten do not keep the order of
-    their differences, as a softmax would. A temperature of 1 leaves the monotone decoder's probabilities.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-    temperature : float
-    probabilities : callable
-        As in `fit_temperature`.
-
-    Returns
-    -------
-    DataFrame
-        The predictions with new ``p0`` to ``p3`` and ``predicted``; the outputs stay as they were.
+    Ordinal predictions may change: sigmoids that flatten do not keep the order of their differences, as a softmax would.
     """
     logits = torch.tensor(predictions.filter(regex=r"^output_\d+$").to_numpy(dtype=float))  # (N, outputs)
     scores = probabilities(logits / temperature).numpy()  # (N, 4)
@@ -44,13 +30,7 @@ def calibrated(
 
 
 def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
-    """What temperature scaling is meant to improve, and what it should leave alone; for `bootstrap`.
-
-    Returns
-    -------
-    Series
-        ``nll`` (`negative_log_likelihood`), ``rps`` and ``ece``; ``mae`` and ``auc_mean``.
-    """
+    """What temperature scaling is meant to improve (``nll``, ``rps``, ``ece``) and to leave alone (``mae``, ``auc_mean``)."""
     nll = negative_log_likelihood(predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy())
     return pd.concat([pd.Series({"nll": nll}), metrics(predictions)[["rps", "ece", "mae", "auc_mean"]]])
 
@@ -63,8 +43,7 @@ def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     DataFrame
         Indexed by ``question`` ("most probable value": is it the label? "above 0" to "above 2": is the label above
         k?) and ``bin``, of those that have records: the probabilities that it spans, ``from`` and ``to``; ``records``;
-        ``predicted``, the mean probability; ``observed``, the share that came true, with its exact 95 % interval
-        ``low`` to ``high``. Records count as independent.
+        ``predicted``, the mean probability; ``observed``, the share that came true, and its interval ``low`` to ``high``.
     """
     p, label = predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy()
     questions = {"most probable value": (p.max(axis=1), p.argmax(axis=1) == label)}
@@ -79,28 +58,18 @@ def _binned(probability, event, bins):
         share = exact_share(inside["event"].sum(), len(inside))
         rows[number] = [number / bins, (number + 1) / bins, len(inside), inside["probability"].mean(), *share]
     columns = ["from", "to", "records", "predicted", "observed", "low", "high"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("bin").astype({"records": int})
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("bin")
 
 
 # Prediction sets
 
 
 def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, float]:
-    """What coverage chance leaves possible, in 95 of 100 repetitions, if all records are exchangeable.
+    """Low and high end of the share covered, in 95 of 100 repetitions, if all records are exchangeable.
 
-    Both splits are draws: the level is a little too low or too high, and so is the share of the tested records. The
-    number that is covered is beta-binomial (Vovk 2012) where no levels are equal; equal ones only add to it.
+    The number covered is beta-binomial if no levels are equal (Vovk 2012); equal ones only add to it.
 
-    Parameters
-    ----------
-    fitted, tested : int
-        Records that gave the level, and records on which coverage is checked.
-    coverage : float
-        As stated.
-
-    Returns
-    -------
-    low, high : float
+    ``fitted`` records gave the level for the stated coverage, which is checked on ``tested`` records.
 
     References
     ----------
@@ -114,32 +83,23 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
 
 
 def coverage_table(people: pd.DataFrame, low: np.ndarray, high: np.ndarray) -> pd.DataFrame:
-    """How often ranges hold the label and how wide they are: overall, by critical value, by sex and by age.
-
-    Parameters
-    ----------
-    people : DataFrame
-        Predictions of test records, from `cardiov.analysis.subgroups.with_people`.
-    low, high : integer array, shape (N,)
-        Ends of their ranges, from `prediction_sets`.
+    """How often ranges (`cardiov.scoring.calibration.prediction_sets`) hold the label and how wide they are.
 
     Returns
     -------
     DataFrame
-        Indexed by ``group`` (of those that have records; records of unknown age are in no age group): ``estimate``,
-        the share of ranges that hold the label, with its exact 95 % interval ``low`` to ``high``, for which records
-        count as independent; ``mean_size``, the number of values in a range; ``records``.
+        By ``group``: overall, by critical value, by sex and by age (`cardiov.analysis.subgroups`), those that have
+        records. ``estimate``, the share of ranges that hold the label, its interval ``low`` to ``high``; ``mean_size``,
+        the number of values in a range; ``records``.
     """
     label = people["critical_value"]
     by_person = subgroups(people).drop(columns="age unknown")
-    groups = {"all": by_person.pop("all")} | {f"critical value {k}": label == k for k in CLASSES}
-    groups |= dict(by_person.items())
+    groups = {"all": by_person.pop("all")} | {f"critical value {k}": label == k for k in CLASSES} | dict(by_person.items())
     held, size = (low <= label) & (label <= high), pd.Series(high - low + 1, people.index)
     rows = {
-        name: [*exact_share(held[inside].sum(), inside.sum()), size[inside].mean(), inside.sum()]
+        name: [*exact_share(held[inside].sum(), inside.sum()), size[inside].mean(), int(inside.sum())]
         for name, inside in groups.items()
         if inside.any()
     }
     columns = ["estimate", "low", "high", "mean_size", "records"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return table.rename_axis("group").astype({"records": int})
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")

@@ -1,11 +1,10 @@
-"""A scored ECG as HTML: what the page "Score my ECG" shows, and a report that needs no program but a browser."""
+"""A scored ECG as HTML, for the page "Score my ECG" and for a report that needs only a browser."""
 
 import base64
 import io
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 
 from cardiov.ecg.leads import read_ecg
@@ -15,29 +14,31 @@ from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.record import COVERAGE, NOT_A_DEVICE, load_model, score
 from cardiov.store.files import replacing
+from cardiov.store.templates import templates
 
 WEB = Path(__file__).with_name("web")
-MOST = 10  # ECGs of a report, each of which takes some two megabytes
-STAGES = range(1, 8)
-# the templates escape whatever comes from a file
-TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(WEB), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+MAX_ECGS = 10  # of a report; each takes some 2 MB
+TEMPLATES = templates(WEB)
 TEMPLATES.globals.update(levels=LEVELS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
 
 
-class Shown(NamedTuple):
-    """A scored ECG as it is drawn: the window that is reported."""
+class ReportedWindow(NamedTuple):
+    """The part of an ECG that is drawn, and the ECG's score."""
 
     signal: np.ndarray  # (12, n) in mV
-    fs: float
+    fs: float  # Hz
     start: float  # s
     score: object
 
+    def span(self):
+        return f"{self.start:.1f} to {self.start + self.signal.shape[1] / self.fs:.1f} s"
 
-def shown(ecg, score) -> Shown:
-    """The reported window of an ECG and its score."""
+
+def reported_window(ecg, score) -> ReportedWindow:
+    """The reported window of a scored ECG."""
     window = score.windows[score.window]
     first, last = (round(moment * ecg.fs) for moment in (window.start, window.start + window.seconds))
-    return Shown(ecg.signal[:, first:last], ecg.fs, window.start, score)
+    return ReportedWindow(ecg.signal[:, first:last], ecg.fs, window.start, score)
 
 
 def html(template, macro, *values) -> str:
@@ -45,38 +46,36 @@ def html(template, macro, *values) -> str:
     return str(getattr(TEMPLATES.get_template(template).module, macro)(*values))
 
 
-def picture(shown, stage=0, form="svg") -> str:
-    """The ECG on paper as the address of an image that holds it; from stage 1 on over this stage's heat."""
-    # without the record's name, which may be in any script or as long as it likes
-    title, heat = (f"{_span(shown)}, heat of stage {stage}", shown.score.heat[stage - 1]) if stage else (_span(shown), None)
-    drawn = io.BytesIO()
-    ecg_paper(shown.signal, shown.fs, title, heat=heat).savefig(drawn, format=form, dpi=90)
+def picture(window, stage=0, form="svg") -> str:
+    """The ECG on paper, over the heat of a stage from 1 to 7, as a data URL of an image."""
+    title, heat = window.span(), None  # no record name, which may have any script and length
+    if stage:
+        title, heat = f"{title}, heat of stage {stage}", window.score.heat[stage - 1]
+    image = io.BytesIO()
+    ecg_paper(window.signal, window.fs, title, heat=heat).savefig(image, format=form, dpi=90)
     kind = {"svg": "svg+xml"}.get(form, form)
-    return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(image.getvalue()).decode()}"
 
 
-def _span(shown):
-    return f"{shown.start:.1f} to {shown.start + shown.signal.shape[1] / shown.fs:.1f} s"
-
-
-def words(shown, stage=0) -> str:
+def alt_text(window, stage=0) -> str:
     """The picture in words."""
-    told = f"Twelve-lead ECG on paper, 25 mm/s and 10 mm/mV, {_span(shown)}"
+    ecg = f"Twelve-lead ECG on paper, 25 mm/s and 10 mm/mV, {window.span()}"
     if not stage:
-        return f"{told}."
-    heat = shown.score.heat[stage - 1]
+        return f"{ecg}."
+    heat = window.score.heat[stage - 1]
     if not heat.any():
-        return f"{told}; stage {stage} finds no evidence anywhere."
-    return f"{told}, shaded by the heat of stage {stage}, which is strongest at {shown.start + heat.argmax() / shown.score.rate:.1f} s."
+        return f"{ecg}; stage {stage} finds no evidence anywhere."
+    peak = window.start + heat.argmax() / window.score.rate
+    return f"{ecg}, shaded by the heat of stage {stage}, which is strongest at {peak:.1f} s."
 
 
 def write_report(files, path, model=None, fs=None, unit=None) -> None:
-    """Write scored ECGs, each drawn with the heat of every stage, into one HTML file that needs no other.
+    """Write scored ECGs, drawn with the heat of every stage, into one HTML file that needs no other.
 
     Parameters
     ----------
     files : sequence of str
-        At most 10; why one could not be scored stands in the report.
+        At most 10; the report names those that cannot be scored, with the reason.
     path : path
         The file to write.
     model, fs, unit
@@ -87,23 +86,23 @@ def write_report(files, path, model=None, fs=None, unit=None) -> None:
     ParameterError
         If there are too many files.
     CheckpointError
-        If the weights cannot be read, or are none of an ordinal network.
+        If the weights cannot be read or are not those of an ordinal network.
     """
-    if len(files) > MOST:
-        raise ParameterError(f"a report of {len(files):,} ECGs would be too long: give {MOST} at most, or leave --report out.")
-    network, drawn, bad = load_model(model), [], []
+    if len(files) > MAX_ECGS:
+        raise ParameterError(f"a report of {len(files):,} ECGs would be too long: give at most {MAX_ECGS}, or leave --report out.")
+    network, scored, errors = load_model(model), [], []
     for file in files:
         try:
-            drawn.append((file, *_drawn(read_ecg(file, fs=fs, unit=unit), network)))
+            ecg = read_ecg(file, fs=fs, unit=unit)
+            scored.append((file, *_drawn(reported_window(ecg, score(ecg, network, heat=True)))))
         except CardioVError as error:
-            bad.append(str(error))
+            errors.append(str(error))
     css = (WEB / "app.css").read_text(encoding="utf-8")
-    values = {"drawn": drawn, "bad": bad, "css": css, "data": network.metadata.get("data")}
+    values = {"scored": scored, "errors": errors, "css": css, "data": network.metadata.get("data")}
     text = TEMPLATES.get_template("score_report.html").render(values)
     with replacing(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _drawn(ecg, network):
-    ecg = shown(ecg, score(ecg, network, heat=True))
-    return ecg, [(picture(ecg, stage, "png"), words(ecg, stage)) for stage in (0, *STAGES)]
+def _drawn(window):
+    return window.score, [(picture(window, stage, "png"), alt_text(window, stage)) for stage in range(8)]

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,13 +18,13 @@ from cardiov.data.ptbxl import TABLE, read_table
 from cardiov.ecg import formats
 from cardiov.ecg.filters import BAND, ORDER, prepare_signal, to_microvolts
 from cardiov.ecg.leads import MIN_RATE, as_ecg, read_ecg
-from cardiov.errors import DataSetError, ParameterError, SignalError, StorageError
-from cardiov.store.files import is_full, locked
+from cardiov.errors import DataSetError, ParameterError, SignalError
+from cardiov.store.files import check_room, locked, storing
 
 log = logging.getLogger(__name__)
 CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
 SIGNALS, ABOUT = "signals.npy", "cache.json"
-CHUNK = 16  # records a task
+CHUNK = 16  # records per task
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,8 @@ class Cache:
         return np.multiply(self.stored(rows), 1e-3, dtype=np.float32)
 
     def stored(self, rows) -> np.ndarray:
-        """The same as they are stored: int16 of 1 µV.
-
-        The file is mapped for the length of the call only, so that resident memory never grows with the data set.
-        """
+        """Signals of the given rows as stored: int16 (len(rows), 12, n) of 1 µV."""
+        # mapped during the call only, so that resident memory does not grow with the data set
         signals = np.load(self.folder / SIGNALS, mmap_mode="r")
         return signals[np.asarray(rows)]
 
@@ -72,23 +69,23 @@ def open_cache(cache_dir) -> Cache:
     Raises
     ------
     DataSetError
-        If there is none, or it is damaged.
+        If it is missing or damaged.
     """
     folder = Path(cache_dir)
-    about = _about(folder)
-    warnings = {int(ecg_id): names for ecg_id, names in about["warnings"].items()}
-    return Cache(folder, about["rate"], np.array(about["ecg_ids"]), tuple(about["shape"]), about["digest"], warnings)
+    content = _about(folder)
+    warnings = {int(ecg_id): names for ecg_id, names in content["warnings"].items()}
+    return Cache(folder, content["rate"], np.array(content["ecg_ids"]), tuple(content["shape"]), content["digest"], warnings)
 
 
 def _about(folder):
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        whole = about["format"] == CACHE_FORMAT and (folder / SIGNALS).stat().st_size == about["bytes"]
+        content = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        whole = content["format"] == CACHE_FORMAT and (folder / SIGNALS).stat().st_size == content["bytes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataSetError(f"{folder} is no signal cache ({error}): make it by 'python -m cardiov prepare'.") from error
+        raise DataSetError(f"{folder} is no signal cache ({error}): make one with 'python -m cardiov prepare'.") from error
     if not whole:
-        raise DataSetError(f"{folder} is damaged or of another version: make it anew by 'python -m cardiov prepare'.")
-    return about
+        raise DataSetError(f"{folder} is damaged or of another version: make it again with 'python -m cardiov prepare'.")
+    return content
 
 
 def _is_current(folder, key):
@@ -99,22 +96,22 @@ def _is_current(folder, key):
 
 
 def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
-    """Convert a data set's signals, once, into an on-disk cache; reuse it while nothing has changed.
+    """Convert a data set's signals, once, into an on-disk cache.
 
-    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears under
-    its name only when it is complete; it is made anew when the record list, a signal file (size or time) or a setting
-    has changed. The data folder is only read.
+    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears when it
+    is complete, and is reused until the record list, a signal file (size or time) or a setting changes. The data folder
+    is only read.
 
     Parameters
     ----------
     folder : str or Path
         In PTB-XL's layout.
     cache_dir : str or Path
-        Made if absent; holds nothing else.
+        It holds nothing else.
     rate : float
         Sampling rate of the prepared signals, in Hz.
     workers : int, optional
-        Threads (most of the work is done without holding Python's lock); by default one for each core.
+        Threads; by default one per core.
 
     Raises
     ------
@@ -125,7 +122,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     ParameterError
         If the rate is too low or ``cache_dir`` holds something else.
     StorageError
-        If there is no space for the cache or no permission to write it.
+        If the cache cannot be written.
     """
     if not rate >= MIN_RATE:
         raise ParameterError(f"the rate is {rate} Hz: give at least {MIN_RATE:g} Hz, which the filter's band needs.")
@@ -134,14 +131,14 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
     if not _is_current(cache_dir, key):
-        with _storage(cache_dir), locked(cache_dir):
+        with storing(cache_dir), locked(cache_dir):
             if not _is_current(cache_dir, key):  # another process may have made it meanwhile
                 _build(records, cache_dir, rate, workers or os.cpu_count(), key)
     return open_cache(cache_dir)
 
 
 def cache_at(folder, build, rate) -> Cache:
-    """A data set's signals at this rate: ``build/cache`` where it has it, else a cache of their own beside it.
+    """A data set's signals at this rate, in the folder of its caches.
 
     Parameters
     ----------
@@ -154,15 +151,11 @@ def cache_at(folder, build, rate) -> Cache:
     -------
     Cache
     """
-    try:
-        usable = open_cache(build / "cache").rate == rate
-    except DataSetError:
-        usable = False
-    return prepare(folder, build / ("cache" if usable else f"cache-{rate:g}"), rate)
+    return prepare(folder, build / f"cache-{rate:g}", rate)
 
 
 def _records(folder):
-    """{ecg_id: path without suffix} of all records, whose files are checked to be there."""
+    """{ecg_id: path without suffix} of all records."""
     names = read_table(folder)["filename_hr"].astype(str)
     strange = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
     if strange:
@@ -196,18 +189,7 @@ def _refuse_foreign(cache_dir):
     if not cache_dir.exists():
         return
     if not cache_dir.is_dir() or {path.name for path in cache_dir.iterdir()} - {SIGNALS, ABOUT}:
-        raise ParameterError(f"{cache_dir} holds something else than a signal cache: give a new folder for the cache.")
-
-
-@contextmanager
-def _storage(cache_dir):
-    """Say in one sentence what a failing file system means."""
-    try:
-        yield
-    except OSError as error:
-        full = is_full(error, cache_dir.parent)
-        mend = "free some, or give another folder" if full else "give a folder that can be written"
-        raise StorageError(f"the signal cache cannot be written to {cache_dir} ({error.strerror}): {mend}.") from error
+        raise ParameterError(f"{cache_dir} holds something other than a signal cache: give a new folder for the cache.")
 
 
 def _build(records, cache_dir, rate, workers, key):
@@ -220,9 +202,9 @@ def _build(records, cache_dir, rate, workers, key):
         offset, size = _allocate(unfinished / SIGNALS, shape)
         digests, warnings = _convert(records, unfinished / SIGNALS, offset, shape, rate, workers)
         digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
-        about = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
-        about |= {"warnings": warnings, "ecg_ids": list(records)}
-        (unfinished / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        content = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
+        content |= {"warnings": warnings, "ecg_ids": list(records)}
+        (unfinished / ABOUT).write_text(json.dumps(content), encoding="utf-8")
         for name in (ABOUT, SIGNALS):
             (cache_dir / name).unlink(missing_ok=True)
         os.replace(unfinished, cache_dir)
@@ -231,14 +213,9 @@ def _build(records, cache_dir, rate, workers, key):
 
 
 def _allocate(path, shape):
-    """Make the array's file in its full size at once, so that a full disk is found before the work."""
+    """Make the array's file in its full size at once, so that a full disk is noticed before the work."""
     needed = int(np.prod(shape)) * 2
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise StorageError(
-            f"the signal cache needs {needed / 1e6:,.1f} MB in {path.parent.parent}, where {free / 1e6:,.1f} MB are "
-            "free: free some, or give another folder."
-        )
+    check_room(path.parent.parent, needed, "the signal cache")
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<i2", "fortran_order": False, "shape": shape})
         offset = file.tell()

@@ -1,9 +1,9 @@
 """LUDB as an external check: real ECGs of another country, two decades later, and of other cardiologists than PTB-XL's.
 
-LUDB's records carry diagnoses in words, not SCP-ECG statements. ``ludb_statements.csv`` beside this file takes each of
-the 83 to the nearest of PTB-XL's 71 statements and says on what basis; their critical values then label the records.
-LUDB gives no likelihoods, so the label is the highest risk among a record's statements: the rule "most-likely", by
-which the paper's labels are made, cannot be applied. This alone raises labels above what the network was taught.
+LUDB's records have diagnoses in words, not SCP-ECG statements. ``ludb_statements.csv`` beside this file maps each of the 83
+to the nearest of PTB-XL's 71 statements and gives the basis. The statements' critical values label the records. LUDB gives no
+likelihoods, so a record's label is the highest risk of its statements and not, as in the paper, that of the most likely one.
+This alone raises labels above those that the network was taught.
 """
 
 from pathlib import Path
@@ -38,8 +38,8 @@ def diagnosis_statements() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``diagnosis``, spelt as in LUDB, with its ``field`` there, the ``statement`` ("" where none of the 71
-        says anything of the kind), the ``basis`` (one of `BASES`), and ``why``, where that needs words.
+        Indexed by ``diagnosis``, spelt as in LUDB: its ``field`` there, the ``statement`` ("" without a counterpart), the
+        ``basis`` (one of `BASES`), and the reason ``why`` if the two differ.
     """
     return pd.read_csv(Path(__file__).with_name("ludb_statements.csv"), index_col="diagnosis", keep_default_na=False)
 
@@ -52,13 +52,12 @@ def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
     diagnoses : Series of str
         A record's diagnoses, joined by ";".
     statements : Series of str
-        The statement of each diagnosis, such as the column of `diagnosis_statements`; "" leaves a diagnosis out.
+        Indexed by diagnosis, as the column of `diagnosis_statements`; "" leaves a diagnosis out.
 
     Returns
     -------
     DataFrame
-        Indexed as the diagnoses: ``statements``, each once, joined by ";", and ``critical_value``, the highest of
-        theirs.
+        Indexed as the diagnoses: ``statements``, each once, joined by ";", and ``critical_value``, their highest.
 
     Raises
     ------
@@ -69,13 +68,13 @@ def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
     """
     rows = []
     for record, text in diagnoses.items():
-        found = [diagnosis for diagnosis in text.split(";") if diagnosis]
-        if unknown := [diagnosis for diagnosis in found if diagnosis not in statements.index]:
+        names = [diagnosis for diagnosis in text.split(";") if diagnosis]
+        if unknown := [diagnosis for diagnosis in names if diagnosis not in statements.index]:
             raise DataSetError(
-                f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv does not have: give LUDB "
-                f"{VERSION} as it was published, or add the diagnosis there."
+                f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv lacks: give the published "
+                f"LUDB {VERSION}, or add the diagnosis there."
             )
-        codes = dict.fromkeys(filter(None, statements[found]), 0.0)  # each once, of unknown likelihood
+        codes = dict.fromkeys(filter(None, statements[names]), 0.0)  # each once, of unknown likelihood
         try:
             rows.append((";".join(codes), mapping.critical_value(codes, rule="highest-risk")))
         except StatementError as error:
@@ -89,13 +88,13 @@ def read_diagnoses(folder) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``ecg_id``, LUDB's number of the record: ``age`` in years (90 for the one ">89"), ``sex``,
+        Indexed by ``ecg_id``, LUDB's number of the record: ``age`` in years (90 for ">89"), ``sex``,
         ``diagnoses`` joined by ";", and ``statements`` and ``critical_value`` as from `label`.
 
     Raises
     ------
     DataSetError
-        If ``ludb.csv`` is missing, has other columns, or has an age, sex or diagnosis that is unknown.
+        If ``ludb.csv`` is missing or lacks a column, or an age, sex or diagnosis is unknown.
     StatementError
         If a record has no diagnosis with a statement.
     """
@@ -109,11 +108,11 @@ def read_diagnoses(folder) -> pd.DataFrame:
         raise DataSetError(f"{path} cannot be read ({error}): give the folder of LUDB {VERSION}.") from error
     people["sex"] = table["Sex"].map({"F": "female", "M": "male"}).to_numpy()
     if people["sex"].isna().any():
-        raise DataSetError(f"{path} has a sex other than F and M: give LUDB {VERSION} as it was published.")
+        raise DataSetError(f"{path} has a sex other than F and M: give the published LUDB {VERSION}.")
     people["diagnoses"] = [_joined(texts) for texts in table[FIELDS].to_numpy()]
     return people.join(label(people["diagnoses"], diagnosis_statements()["statement"]))
 
 
 def _joined(texts):
-    """A record's diagnoses, of which a field holds one a line, in the order of the fields."""
+    """A record's diagnoses in the order of the fields, each of which has one diagnosis per line."""
     return ";".join(line.strip() for text in texts for line in text.splitlines() if line.strip())

@@ -1,17 +1,20 @@
 """A data set in PTB-XL's layout: metadata, labels and folds.
 
-The data set is PTB-XL (Wagner et al. 2020, CC BY 4.0), see `VERSIONS`, but any folder of the same layout will do:
-``ptbxl_database.csv``, ``scp_statements.csv`` and the WFDB records that the column ``filename_hr`` names.
+The layout is PTB-XL's (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): ``ptbxl_database.csv``, ``scp_statements.csv`` and the
+WFDB records that the column ``filename_hr`` names.
 """
 
 import ast
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from cardiov import mapping
-from cardiov.errors import DataSetError, StatementError
+from cardiov.errors import DataSetError, ParameterError, StatementError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,23 @@ COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "fil
 SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
 
 
-def read_table(folder):
+def check_version(version: str) -> None:
+    """Raise a ParameterError for a version of PTB-XL that is not known."""
+    if version not in VERSIONS:
+        raise ParameterError(f"the version is {version!r}: give {' or '.join(sorted(VERSIONS, reverse=True))}.")
+
+
+def check_count(folder: Path, records: int, version: str, remedy: str) -> None:
+    """Raise a DataSetError if another version has this number of records; only warn if no version has it."""
+    other = next((name for name, published in VERSIONS.items() if published.records == records), None)
+    if other not in (None, version):
+        raise DataSetError(f"{folder} has the {records:,} records of version {other}, not of {version}: {remedy}.")
+    if other is None:
+        log.warning("%s has %d records, where PTB-XL %s has %d.", folder, records, version, VERSIONS[version].records)
+
+
+def read_table(folder) -> pd.DataFrame:
+    """Read ``ptbxl_database.csv`` as it is, indexed by ``ecg_id``; raise a DataSetError if it is missing or damaged."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataSetError(f"there is no data folder {folder}: check its path, or make the demo data ('make paper').")
@@ -62,18 +81,21 @@ def read_metadata(folder) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``ecg_id``; all columns of ``ptbxl_database.csv``, with these changed or added:
-        ``scp_codes`` as a dict in the file's order; ``sex`` "male" or "female" (0 and 1 in the file); ``age`` in years,
-        with 90 for the 300 by which version 1.0.3 hides higher ages, and ``age_90_or_over``; ``fold`` 1 to 10 and
-        ``split`` ("train" 1-8, "validation" 9, "test" 10); ``superclasses``, the diagnostic superclasses of all
-        statements whatever their likelihood, sorted and joined by ";", which is how the example of PTB-XL's authors
-        aggregates them and gives the counts of Table 1; ``critical_value`` by the rule "most-likely" and
-        ``critical_value_highest_risk``; ``tie``, whether only the statements' order decides the former.
+        Indexed by ``ecg_id``: the columns of ``ptbxl_database.csv``, with these changed or added.
+
+        - ``scp_codes``: a dict in the file's order.
+        - ``sex``: "male" or "female" (0 and 1 in the file).
+        - ``age``: years; 90 instead of the 300 by which version 1.0.3 hides higher ages. ``age_90_or_over``.
+        - ``fold``: 1 to 10. ``split``: "train" (1-8), "validation" (9) or "test" (10).
+        - ``superclasses``: diagnostic superclasses of all statements at any likelihood, sorted and joined by ";", as in
+          the example of PTB-XL's authors. They give the counts of Table 1.
+        - ``critical_value``: by the rule "most-likely"; ``tie``: whether only the order of the statements decides it.
+        - ``critical_value_highest_risk``.
 
     Raises
     ------
     DataSetError
-        If the folder or a column is missing or a value cannot be understood.
+        If the folder or a column is missing or a value is invalid.
     StatementError
         If a record has no statement or an unknown one.
     """

@@ -1,1 +1,1 @@
-"""One ECG: reading any file as twelve leads in mV, checking, filtering. Imports only `errors`."""
+"""One ECG: reading a file as twelve leads in mV, checks, filters. Imports only `errors`."""

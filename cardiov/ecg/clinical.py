@@ -1,4 +1,4 @@
-"""ECGs of clinical systems (EDF, DICOM, SCP-ECG, HL7 aECG), by libraries that are imported only when needed."""
+"""Readers of clinical formats (EDF, DICOM, SCP-ECG, HL7 aECG), by libraries that are imported only when needed."""
 
 import binascii
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from cardiov.ecg.recording import Recording, library, meta_of, refuse_large, unreadable
 from cardiov.errors import SignalError
 
-MAX_SCP_BYTES = 2**20  # the lengths of its leads have 16 bits, and its Huffman code is undone in Python, bit by bit
+MAX_SCP_BYTES = 2**20  # leads have lengths of 16 bits, and Python decodes their Huffman code bit by bit
 MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
 MAX_XML_TAGS = 100_000
 
@@ -28,7 +28,7 @@ def read_edf(file):
         fs = Counter(signal.sampling_frequency for signal in edf.signals).most_common(1)[0][0]
         signals = [signal for signal in edf.signals if signal.sampling_frequency == fs]
         samples = [signal.data for signal in signals]
-        if caught:  # of a file that is shorter than declared, or signals without calibration
+        if caught:  # the file is shorter than declared, or signals have no calibration
             raise ValueError(caught[0].message)
         meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
     units = [signal.physical_dimension for signal in signals]
@@ -43,7 +43,7 @@ _DICOM_LEADS = dict(zip(
 
 
 def read_dicom(file):
-    """The longest waveform group of eight or more channels: the others are median beats or other signals."""
+    """The longest waveform group of eight or more channels; others hold median beats or other signals."""
     if _DEFLATED in file.data:  # pydicom would unpack it at any size
         raise SignalError(f"{file.where} is deflated DICOM: export it uncompressed (Explicit VR Little Endian).")
     with library(file.where, "a DICOM waveform"):
@@ -67,10 +67,10 @@ def read_dicom(file):
 
 
 def _dicom_name(source, channel):
-    """By the code of SCP-ECG or MDC (CID 3001), else by what it is called."""
+    """The lead of a code of SCP-ECG or MDC (CID 3001), else the channel's text."""
     code = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d+)", str(source.get("CodeValue", "")))
-    said = source.get("CodeMeaning") or channel.get("ChannelLabel") or source.get("CodeValue", "")
-    return _DICOM_LEADS.get(code[1] if code else "", str(said))
+    text = source.get("CodeMeaning") or channel.get("ChannelLabel") or source.get("CodeValue", "")
+    return _DICOM_LEADS.get(code[1] if code else "", str(text))
 
 
 def _scaled(channel, raw, group):
@@ -92,7 +92,7 @@ def read_scp(file):
         record = SCPECGParser().parse(path)
         if len({lead.annotations.get("start_sample", "1") for lead in record.leads}) > 1:
             raise ValueError("its leads begin at different times")
-        return _of_leads(record, 1e6 / record.raw_metadata["rhythm_sample_interval_us"], file.where)
+        return _recording(record, 1e6 / record.raw_metadata["rhythm_sample_interval_us"], file.where)
 
 
 def read_aecg(file):
@@ -103,12 +103,12 @@ def read_aecg(file):
         from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
 
         record = HL7aECGParser().parse(path)
-        return _of_leads(record, record.raw_metadata["rhythm_time"]["sampling_rate_exact"], file.where)
+        return _recording(record, record.raw_metadata["rhythm_time"]["sampling_rate_exact"], file.where)
 
 
-def _of_leads(record, fs, where):
-    """From ecgdatakit's record; its own rates are rounded to whole Hz."""
-    leads = [lead.to_physical() for lead in record.leads]  # raises where a lead has no unit
+def _recording(record, fs, where):
+    """A `Recording` of ecgdatakit's record, whose own rates are rounded to whole Hz."""
+    leads = [lead.to_physical() for lead in record.leads]  # raises for a lead without unit
     meta = meta_of(PurePath(where).stem, age=record.patient.age, sex=record.patient.sex)
     return Recording([lead.label for lead in leads], [lead.samples for lead in leads],
                      [lead.units for lead in leads], float(fs), where, meta)  # fmt: skip
@@ -116,12 +116,12 @@ def _of_leads(record, fs, where):
 
 @contextmanager
 def _on_disk(file):
-    """A path for libraries that want one; of an upload a file in memory, as nothing of it goes to disk."""
+    """A path for libraries that need one; an upload gets a file in memory, because none is stored on disk."""
     if file.path:
         yield file.path
         return
     if not hasattr(os, "memfd_create"):
-        raise SignalError(f"{file.where} can be read from memory on Linux only: give it to the command line.")
+        raise SignalError(f"{file.where} can be read from memory on Linux only: use the command line.")
     with open(os.memfd_create("ecg"), "wb") as memory:
         memory.write(file.data)
         memory.flush()

@@ -1,4 +1,4 @@
-"""The nine electrodes of a twelve-lead ECG, and how leads and electrodes follow from each other."""
+"""The nine electrodes of a twelve-lead ECG: leads from potentials, and potentials from leads."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ ELECTRODES = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6")
 LEADS_OF_ELECTRODES = np.vstack([  # (8, 9): I, II, and V1 to V6 against Wilson's terminal
     [[-1, 1, 0, *[0] * 6], [-1, 0, 1, *[0] * 6]], np.hstack([np.full((6, 3), -1 / 3), np.eye(6)]),
 ])
-LIMBS = 3  # the first electrodes: RA, LA, LL
+LIMBS = 3  # number of limb electrodes, which come first
 _i, _ii, *_chest = LEADS_OF_ELECTRODES
 LEAD_MATRIX = np.array(  # (12, 9): each lead from the electrodes' potentials (Einthoven, Goldberger, Wilson)
     [_i, _ii, _ii - _i, -(_i + _ii) / 2, _i - _ii / 2, _ii - _i / 2, *_chest]

@@ -7,44 +7,30 @@ import numpy as np
 import scipy.signal
 
 
-def to_microvolts(signal) -> tuple[np.ndarray, int]:
-    """A signal in mV as a cache stores it, int16 of 1 µV, and how many samples lay beyond ±32.767 mV."""
-    microvolts = np.rint(signal * np.float32(1000))
-    limit = 32767
-    clipped = int(np.count_nonzero(np.abs(microvolts) > limit))
-    return np.clip(microvolts, -limit, limit).astype("<i2"), clipped
-
-
-BAND = (0.5, 50.0)  # Hz, the paper's
-ORDER = 3  # of the Butterworth prototype; forward and backward it acts as twice that
+BAND = (0.5, 50.0)  # Hz, as in the paper
+ORDER = 3  # of the Butterworth prototype, which doubles as the filter runs forward and backward
+LARGEST = 32767  # µV, of int16
 
 
 @lru_cache(maxsize=8)
 def _gain(n, fs):
     """Squared magnitude of the Butterworth band-pass at the frequencies of a sine transform of n points."""
-    if fs / 2 > BAND[1]:
-        sos = scipy.signal.butter(ORDER, BAND, "bandpass", fs=fs, output="sos")
-    else:  # nothing lies above the upper edge
-        sos = scipy.signal.butter(ORDER, BAND[0], "highpass", fs=fs, output="sos")
+    band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] else (BAND[0], "highpass")  # nothing lies above the upper edge
+    sos = scipy.signal.butter(ORDER, band, kind, fs=fs, output="sos")
     frequencies = np.arange(1, n + 1) * fs / (2 * n)
     response = scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]
     return (np.abs(response) ** 2).astype(np.float32)
 
 
 def bandpass(signal, fs) -> np.ndarray:
-    """Zero-phase band-pass of 0.5 to 50 Hz (below 100 Hz of rate: high-pass of 0.5 Hz).
+    """Zero-phase band-pass of 0.5 to 50 Hz (a high-pass of 0.5 Hz for rates up to 100 Hz).
 
-    A third-order Butterworth filter run forward and backward, as `scipy.signal.sosfiltfilt` does with odd extension,
-    but as one product in the frequency domain: the line between the first and the last sample, which the filter
-    removes anyway, is subtracted, and what is left, continued oddly at both ends for ever, is exactly a sum of sines.
-    It equals ``sosfiltfilt`` of the signal so continued within 0.1 µV, in a fraction of the time. ``sosfiltfilt``
-    itself repeats no edge sample: told to continue the signal by its whole length, it differs on PTB-XL by up to 25 µV
-    in the first and last 10 ms, by 6 µV after them and by less than 1 µV a second inside. (By default it continues the
-    signal by 21 samples, too few for 0.5 Hz, and differs by hundreds of µV at the edges.)
-
-    The authors' code uses a zero-phase FIR filter of the same band (MNE's default design, on float64). The exact
-    transfer functions differ: theirs has a gain of one within the band and falls over 0.5 Hz below and 12.5 Hz above
-    it, this one has a gain of one half at 0.5 and at 50 Hz.
+    The result is that of `scipy.signal.sosfiltfilt` with a third-order Butterworth filter, within 0.1 µV, for a signal
+    that continues oddly without end. The straight line from first to last sample is subtracted, because the filter
+    removes it anyway; the rest is then a sum of sines, and the filter one product in the frequency domain.
+    ``sosfiltfilt`` itself, padded by the whole signal, differs on PTB-XL by up to 25 µV within 10 ms of the edges, 6 µV
+    within a second and 1 µV elsewhere; padded by its default of 21 samples, by hundreds of µV at the edges. The authors' zero-phase FIR filter (MNE's default design) has a gain of one within the
+    band and falls over 0.5 Hz below and 12.5 Hz above it; this one has a gain of one half at 0.5 and 50 Hz.
 
     Parameters
     ----------
@@ -66,13 +52,13 @@ def bandpass(signal, fs) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _taps(up, down):
-    """The low-pass that `scipy.signal.resample_poly` designs, at every call, by default."""
+    """The default low-pass of `scipy.signal.resample_poly`, which designs it at every call."""
     largest = max(up, down)
     return scipy.signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0)).astype(np.float32)
 
 
 def resample(signal, fs, rate) -> np.ndarray:
-    """Resample (..., n) from ``fs`` to ``rate``, both in Hz, by a polyphase filter; (..., ceil(n * rate / fs))."""
+    """Polyphase resampling from ``fs`` to ``rate`` in Hz: (..., n) -> (..., ceil(n * rate / fs))."""
     ratio = (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
     if ratio == 1:
         return signal
@@ -81,10 +67,17 @@ def resample(signal, fs, rate) -> np.ndarray:
 
 
 def prepare_signal(signal, fs, rate) -> np.ndarray:
-    """What the network sees of a (12, n) signal in mV: band-passed, then resampled to ``rate``; float32."""
+    """The network's input: a (12, n) signal in mV, band-passed, then resampled to ``rate``; float32."""
     return resample(bandpass(signal, fs), fs, rate)
 
 
 def whole_microvolts(signal) -> np.ndarray:
-    """A signal in mV rounded to whole µV, as a cache keeps it and a network is trained on it; float32."""
+    """A signal in mV rounded to whole µV, as caches store it and networks are trained on it; float32."""
     return np.multiply(np.rint(signal * np.float32(1000)), 1e-3, dtype=np.float32)
+
+
+def to_microvolts(signal) -> tuple[np.ndarray, int]:
+    """A signal in mV as int16 of 1 µV, and the number of samples that were clipped."""
+    microvolts = np.rint(signal * np.float32(1000))
+    clipped = int(np.count_nonzero(np.abs(microvolts) > LARGEST))
+    return np.clip(microvolts, -LARGEST, LARGEST).astype("<i2"), clipped

@@ -1,8 +1,8 @@
-"""ECG files as people have them: WFDB, CSV, NumPy, SCP-ECG, HL7 aECG, EDF and DICOM, from disk or from memory.
+"""Readers of ECG files, from disk or memory: WFDB, CSV, NumPy, SCP-ECG, HL7 aECG, EDF and DICOM.
 
-Each becomes a `Recording`: signals by name, with the units and the rate that the file gives. Which of them are the
-twelve leads is `cardiov.ecg.leads`' concern. Files may come from anybody: nothing is unpickled or executed, sizes are
-checked before they are believed, and only the file itself, or what lies beside a WFDB header, is opened.
+Each file becomes a `Recording`, from which `cardiov.ecg.leads` takes the twelve leads. Files may come from anybody:
+nothing is unpickled or executed, declared sizes are checked, and only the file itself or files beside a WFDB header are
+opened.
 """
 
 import math
@@ -20,43 +20,23 @@ from cardiov.errors import SignalError
 
 
 def read(source, fs=None, unit=None) -> Recording:
-    """Read an ECG file of any known format, recognised by its content where it can be, else by its suffix.
-
-    Parameters
-    ----------
-    source : str, Path or mapping of str to bytes
-        A path, for WFDB with or without suffix; or the names and contents of files in memory, which for WFDB are the
-        header and the signal file.
-    fs : float, optional
-        Sampling rate in Hz, for a file that gives none.
-    unit : str, optional
-        uV, mV or V, for a file that gives none.
-
-    Returns
-    -------
-    Recording
-
-    Raises
-    ------
-    SignalError
-        If the file is absent, too large, damaged or of an unknown format, or if ``fs`` or ``unit`` contradict it.
-    """
+    """Read an ECG file of a format recognised by its content or else by its suffix; parameters as in `read_ecg`."""
     recording = _read_files(source) if isinstance(source, Mapping) else _read_path(Path(source))
     return _settle(recording, fs, unit)
 
 
 def _settle(recording, fs, unit):
-    """What the caller says stands where the file says nothing, and must not contradict it."""
-    where, told = recording.where, recording.fs
+    """Fill in the caller's rate and unit; they must not contradict the file."""
+    where, file_fs = recording.where, recording.fs
     known = {MILLIVOLTS[name.lower()] for name in recording.units if name.lower() in MILLIVOLTS}
     if unit is not None and str(unit).lower() not in MILLIVOLTS:
         raise SignalError(f"the unit given for {where} is {unit!r}: give uV, mV or V.")
     if unit is not None and known - {MILLIVOLTS[unit.lower()]}:
         raise SignalError(f"{where} gives its signals in other units than the {unit} asked for: leave the unit out.")
-    if None not in (told, fs) and not math.isclose(told, fs, rel_tol=1e-3):
-        raise SignalError(f"{where} is sampled at {told:g} Hz, not at the {fs:g} Hz asked for: leave the rate out.")
+    if None not in (file_fs, fs) and not math.isclose(file_fs, fs, rel_tol=1e-3):
+        raise SignalError(f"{where} is sampled at {file_fs:g} Hz, not at the {fs:g} Hz asked for: leave the rate out.")
     units = [name or unit or "" for name in recording.units]
-    return replace(recording, fs=fs if told is None else told, units=units)
+    return replace(recording, fs=fs if file_fs is None else file_fs, units=units)
 
 
 def _read_path(path):
@@ -75,7 +55,7 @@ def _read_files(files):
     if len(headers) == 1:
         return _read_wfdb_files(headers[0], files)
     if headers or len(files) != 1:
-        raise SignalError("one ECG at a time, please: give one file, or a WFDB header with its signal file.")
+        raise SignalError(f"{len(files)} files are not one ECG: give one file, or a WFDB header and its signal file.")
     (name, data), = files.items()
     return _read_file(File(data, name))
 
@@ -83,27 +63,23 @@ def _read_files(files):
 def _read_file(file):
     kind = _kind(file.data) or PurePath(file.where).suffix.lower().lstrip(".")
     if kind not in READERS:
-        raise SignalError(
-            f"{file.where} is no ECG file of a known format: give WFDB (.hea with .dat or .mat), CSV, .npz, SCP-ECG, "
-            "HL7 aECG, EDF or DICOM."
-        )
+        formats = "WFDB (.hea with .dat or .mat), CSV, .npz, SCP-ECG, HL7 aECG, EDF or DICOM"
+        raise SignalError(f"{file.where} is no ECG file of a known format: give {formats}.")
     return READERS[kind](file)
 
 
 def _kind(data):
     """Format of a file by its first bytes, or None."""
-    signs = {
+    signatures = {
         "npz": data[:4] == b"PK\3\4",
         "npy": data[:6] == b"\x93NUMPY",
         "dcm": data[128:132] == b"DICM",
         "edf": data[:8] == b"0       ",
-        "scp": data[8:10] == data[22:24] == b"\0\0" and data[28:32] == b"\7\0\0\0",  # section 0 is said to be at 7
-        "xml": b"AnnotatedECG" in data[:4096].replace(b"\0", b""),  # whether it is UTF-8 or UTF-16
+        "scp": data[8:10] == data[22:24] == b"\0\0" and data[28:32] == b"\7\0\0\0",  # section 0 lies at 7
+        "xml": b"AnnotatedECG" in data[:4096].replace(b"\0", b""),  # UTF-8 or UTF-16
     }
-    return next((kind for kind, there in signs.items() if there), None)
+    return next((kind for kind, present in signatures.items() if present), None)
 
-
-# WFDB
 
 _RECORD_LINE = re.compile(r"([^/\s]+)\s+(\d{1,3})\s+(\d{1,6}(?:\.\d{1,9})?)\s+(\d{1,9})(?:\s.*)?")
 _SIGNAL_LINE = re.compile(
@@ -114,18 +90,18 @@ _SIGNAL_LINE = re.compile(
 
 
 def read_plain(header, load, where) -> Recording | None:
-    """Read a WFDB record of the form that PTB-XL and the PhysioNet/CinC challenges use; None if it is of another.
+    """Read a WFDB record in the form of PTB-XL and the PhysioNet/CinC challenges; None for another form.
 
-    wfdb takes milliseconds to parse a header, and reads no files in memory. Here all signals are of format 16 in one
-    file (in a ``.mat`` of a challenge after 24 bytes), and the header gives gain, checksum and name of each.
+    wfdb takes milliseconds to parse a header and reads no files in memory. In this form all signals have format 16 in one
+    file, and the header gives gain, checksum and name of each.
 
     Parameters
     ----------
     header : bytes
     load : callable
-        From the signal file's name to its bytes, or to None if there is no such file.
+        From the signal file's name to its bytes, or None if it does not exist.
     where : str or Path
-        How messages name the record.
+        The record's name in messages.
 
     Raises
     ------
@@ -156,9 +132,8 @@ def read_plain(header, load, where) -> Recording | None:
 
 
 def _refuse_corrupt(signals, where):
-    """A signal's checksum is the sum of its samples modulo 2^16; signals are (name, sum, checksum)."""
-    bad = [name for name, found, given in signals if (int(found) - int(given)) % 65536]
-    if bad:
+    """Compare (name, sum of samples, checksum) of each signal; the checksum is the sum modulo 2^16."""
+    if bad := [name for name, total, checksum in signals if (int(total) - int(checksum)) % 65536]:
         raise SignalError(
             f"{where} is corrupt: the samples of lead {', '.join(bad)} do not match the header's checksum, so fetch or "
             "export the record again."
@@ -171,34 +146,34 @@ def _read_wfdb(base):
         data = content_of(header)
     except SignalError as error:
         raise SignalError(f"{str(error)[:-1]}, and give a WFDB record with its .hea file.") from error
-    beside = lambda name: content_of(base.parent / name) if (base.parent / name).is_file() else None  # noqa: E731
-    return read_plain(data, beside, base) or _read_by_wfdb(base, _header_units(decode(data), header))
+    load = lambda name: content_of(base.parent / name) if (base.parent / name).is_file() else None  # noqa: E731
+    return read_plain(data, load, base) or _read_by_wfdb(base, _header_units(decode(data), header))
 
 
 def _read_wfdb_files(header, files):
     where = header[:-4]
     recording = read_plain(files[header], files.get, where)
     if recording is None:
-        _header_units(decode(files[header]), header)  # raises what it finds wrong
+        _header_units(decode(files[header]), header)  # raises the header's own error
         raise SignalError(
-            f"{where} cannot be read: either the signal file that {header} names is missing or truncated, so give both "
-            "files, or it has another form than format 16, which only the command line reads."
+            f"the signal file that {header} names is missing, truncated or not in format 16: give both files; the command "
+            "line reads other formats."
         )
     return recording
 
 
 def _header_units(text, header):
-    """Units of each signal, from the header's text, and what of it wfdb would guess or misread.
+    """Units of the signals from the header's text, after a check of what wfdb would misread.
 
-    wfdb drops what is not ASCII, so that "µV" becomes "V", and fills in a missing gain (200) and rate (250 Hz).
+    wfdb drops what is not ASCII, so "µV" becomes "V", and fills in a missing gain (200) and rate (250 Hz).
     """
     lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if not lines or "/" in lines[0][0]:
         raise SignalError(f"{header} is empty or lists several segments: give a record of a single segment.")
     if len(lines[0]) < 3:
         raise SignalError(f"{header} gives no sampling rate: add it to its first line, as in 'name 12 500 5000'.")
-    if re.match(r"0*(\d*)", lines[0][1])[1] != str(len(lines) - 1):  # of which wfdb would make lists
-        raise SignalError(f"{header} lists {len(lines) - 1} signals, not as many as it says: fetch or export it again.")
+    if re.match(r"0*(\d*)", lines[0][1])[1] != str(len(lines) - 1):  # wfdb would make lists of any declared length
+        raise SignalError(f"{header} lists {len(lines) - 1} signals, but declares another number: fetch or export it again.")
     for file, *fields in lines[1:]:
         if re.search(r"[/\\:]|\.\.", file):
             raise SignalError(f"{header} points to {file!r:.80}: move it beside the header and name it without a path.")
@@ -208,9 +183,8 @@ def _header_units(text, header):
 
 
 def _read_by_wfdb(base, units):
-    """A record of any other form."""
     with library(base, "a WFDB record"):
-        import wfdb  # takes half a second, which those who only read plain records need not wait
+        import wfdb  # takes half a second, which plain records do not need
 
         _refuse_absurd(wfdb.rdheader(str(base.absolute())), base)
         record = wfdb.rdrecord(str(base.absolute()), physical=False, smooth_frames=False)
@@ -226,7 +200,7 @@ def _read_by_wfdb(base, units):
 
 
 def _refuse_absurd(header, base):
-    """wfdb allocates what the header declares, so that must fit the files (by 8:1 where they are compressed)."""
+    """Compare the samples that the header declares, for which wfdb allocates memory, with the files, packed 8:1 at most."""
     sizes = [(base.parent / name).stat().st_size for name in {*header.file_name}]
     samples = sum(n or 1 for n in header.samps_per_frame) * ((header.sig_len or 0) + max(n or 0 for n in header.skew))
     refuse_large(max(sizes), base)

@@ -1,4 +1,4 @@
-"""What every reader of ECG files shares: a `Recording`, limits of size, and errors that users understand."""
+"""What all readers of ECG files share: `Recording`, `File`, size limits and plain errors."""
 
 import re
 import threading
@@ -11,38 +11,21 @@ import numpy as np
 
 from cardiov.errors import SignalError
 
-MAX_BYTES = 128 * 2**20  # of a file, and of what a compressed one holds
+MAX_BYTES = 128 * 2**20  # of a file, also when unpacked
 MAX_SIGNALS = 256
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}  # both signs for micro: U+00B5 and U+03BC
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What an ECG file holds.
+    """The content of an ECG file."""
 
-    Attributes
-    ----------
-    names : list of str
-        As the file has them.
-    samples : list of ndarray, each of shape (n,), or ndarray of shape (signals, n)
-        In ``units``; NaN where a sample is invalid.
-    units : list of str
-        Of each signal; empty where neither the file nor the caller says.
-    fs : float or None
-        Sampling rate in Hz; None where neither the file nor the caller says.
-    where : str
-        How messages name the file.
-    meta : dict
-        ``record`` (name), ``age`` (years or None), ``sex`` ("male", "female" or None), ``comments`` (list of str).
-    warnings : tuple of str
-    """
-
-    names: list[str]
-    samples: list[np.ndarray] | np.ndarray
-    units: list[str]
-    fs: float | None
-    where: str
-    meta: dict = field(default_factory=dict)
+    names: list[str]  # of the signals, as in the file
+    samples: list[np.ndarray] | np.ndarray  # (signals, n) in `units`, NaN where a sample is invalid
+    units: list[str]  # of the signals, empty where unknown
+    fs: float | None  # Hz
+    where: str  # the file's name in messages
+    meta: dict = field(default_factory=dict)  # see `cardiov.ecg.leads.ECG`
     warnings: tuple[str, ...] = ()
 
 
@@ -75,37 +58,35 @@ def decode(data):
         return data.decode("latin-1")
 
 
-_LIBRARIES = threading.Lock()  # Python's list of warning filters is one for all threads
+_ONE_LIBRARY = threading.Lock()  # all threads share Python's warning filters
 
 
 @contextmanager
 def library(where, kind):
-    """Whatever a reading library stumbles over becomes one sentence; its warnings are yielded, not shown."""
+    """Turn every error of a reading library into one sentence; yield its warnings instead of showing them."""
     try:
-        with _LIBRARIES, warnings.catch_warnings(record=True) as caught:
+        with _ONE_LIBRARY, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield caught
     except SignalError:
         raise
     except ImportError as error:
-        raise SignalError(
-            f'{where} needs a reader of {kind} that is not installed ({error.name}): pip install "cardiov[formats]".'
-        ) from error
-    except Exception as error:  # the libraries raise whatever their parsing stumbles over
+        reader = f"{where} needs a reader of {kind} that is not installed ({error.name})"
+        raise SignalError(f'{reader}: run pip install "cardiov[formats]".') from error
+    except Exception as error:  # the libraries raise errors of any kind
         raise unreadable(where, kind, error) from error
 
 
 def unreadable(where, kind, cause):
-    said = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split()))
-    cause = said.rstrip(".:")[:200] or type(cause).__name__
+    message = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split()))
+    cause = message.rstrip(".:")[:200] or type(cause).__name__
     return SignalError(
-        f"{where} cannot be read as {kind} ({cause}): a file of it is missing, truncated or corrupt, so fetch or "
-        "export it again."
+        f"{where} cannot be read as {kind} ({cause}): a file is missing, truncated or corrupt, so fetch or export it again."
     )
 
 
 def meta_of(record, comments=(), age=None, sex=None):
-    """Age and sex from the comments, where they are not given."""
+    """An ECG's ``meta``; age and sex, if not given, come from the comments."""
     text = "\n".join(comments).lower()
     age = age or next(iter(re.findall(r"\bage\W+(\d{1,3}(?:\.\d+)?)", text)), None)
     sex = (sex or next(iter(re.findall(r"\b(?:sex|gender)\W+(male|female|m|f)\b", text)), "")).lower()

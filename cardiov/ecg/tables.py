@@ -12,16 +12,14 @@ import numpy as np
 from cardiov.ecg.recording import MAX_SIGNALS, Recording, decode, library, meta_of, refuse_large
 from cardiov.errors import SignalError
 
-# CSV
-
-_RATE_SAID = re.compile(r"#\W*fs\s*[:=]\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
-_UNIT_SAID = re.compile(r"#\W*unit\s*[:=]\s*(\w+)", re.IGNORECASE)
+_RATE_COMMENT = re.compile(r"#\W*fs\s*[:=]\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_UNIT_COMMENT = re.compile(r"#\W*unit\s*[:=]\s*(\w+)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(.*?)\s*[(\[](.*)[)\]]")
 _TIME = re.compile(r"(?=.)(?:time|t)?[ _]*[(\[]?(s|sec|seconds|ms|milliseconds)?[)\]]?", re.IGNORECASE)
 
 
 def read_table(file):
-    """A column for each signal under a row of names; comments before it may say ``# fs: 500`` and ``# unit: uV``."""
+    """One column per signal under a row of names; comments above may give ``# fs: 500`` and ``# unit: uV``."""
     stream, comments = io.StringIO(decode(file.data)), []
     while (line := stream.readline()).startswith("#") or line.isspace():
         comments.append(line.strip())
@@ -29,64 +27,62 @@ def read_table(file):
     with library(file.where, "CSV"):
         names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
     if not 1 < len(names) <= MAX_SIGNALS:
-        raise SignalError(f"{file.where} has {len(names)} columns: give a row of lead names, and a column a lead.")
+        raise SignalError(f"{file.where} has {len(names)} columns: give a row of lead names and one column per lead.")
     with library(file.where, "CSV"):
         columns = _columns(stream, separator, len(names))
-    rate, unit = _RATE_SAID.search("\n".join(comments)), _UNIT_SAID.search("\n".join(comments))
-    fs, unit = float(rate[1]) if rate else None, unit[1] if unit else ""
+    fs, unit = (pattern.search("\n".join(comments)) for pattern in (_RATE_COMMENT, _UNIT_COMMENT))
+    fs, unit = float(fs[1]) if fs else None, unit[1] if unit else ""
     time = next((i for i, name in enumerate(names) if _TIME.fullmatch(name)), None)
     if time is not None:
         fs = _rate(columns[time], _TIME.fullmatch(names[time])[1] or "s", fs, file.where)
     kept = [i for i in range(len(names)) if i != time]
-    split = [_WITH_UNIT.fullmatch(names[i]) for i in kept]
-    units = [cell[2] if cell else unit for cell in split]
-    names = [cell[1] if cell else names[i] for cell, i in zip(split, kept, strict=True)]
+    names, units = zip(*(_name_and_unit(names[i], unit) for i in kept), strict=True)
     meta = meta_of(PurePath(file.where).stem, [comment.strip("# ") for comment in comments if comment])
     return Recording(names, columns[kept], units, fs, file.where, meta)
 
 
+def _name_and_unit(column, default):
+    match = _WITH_UNIT.fullmatch(column)
+    return (match[1], match[2]) if match else (column, default)
+
+
 def _columns(stream, separator, count):
-    """The rest of a table as (count, n), NaN where there is no number."""
+    """The rest of a table as (count, n), with NaN for what is not a number."""
     import pandas as pd
 
     start, line = stream.tell(), stream.readline()
     stream.seek(start)
-    if line.count(separator) >= count:  # pandas would make an index, of any width, of what is too much in the first row
+    if line.count(separator) >= count:  # pandas would turn the surplus into an index of any width
         raise ValueError("rows have more values than there are names")
     decimal = "," if separator != "," and "," in line else "."  # as a German Excel writes
     frame = pd.read_csv(stream, sep=separator, decimal=decimal, header=None, names=range(count), low_memory=False)
     return np.stack([pd.to_numeric(frame[i], errors="coerce").to_numpy(float) for i in range(count)])
 
 
-def _rate(time, unit, said, where):
-    """Rate in Hz of a column of times, which must be regular and agree with what a comment says."""
+def _rate(time, unit, comment_fs, where):
+    """Rate in Hz of a column of times, which must be regular and agree with the rate of a comment."""
     steps = np.diff(time) * (1e-3 if unit.lower().startswith("m") else 1.0)
     usual = np.median(steps) if steps.size else np.nan
     if not (steps > usual / 2).all() or not (steps < usual * 1.5).all() or not usual > 0:  # rounded times may differ
-        raise SignalError(f"{where} has times that do not rise by equal steps: mend them, or give a rate instead.")
+        raise SignalError(f"{where} has times that do not rise by equal steps: correct them, or give the sampling rate instead.")
     rate = 1 / steps.mean()
-    if said is not None and not math.isclose(said, rate, rel_tol=1e-3):
-        raise SignalError(f"{where} says {said:g} Hz, but its time column {rate:g} Hz: correct one of them.")
+    if comment_fs is not None and not math.isclose(comment_fs, rate, rel_tol=1e-3):
+        raise SignalError(f"{where} gives {comment_fs:g} Hz, but its time column {rate:g} Hz: correct one of them.")
     return float(round(rate)) if math.isclose(rate, round(rate), rel_tol=1e-4) else rate
 
 
-# NumPy
-
-
 def refuse_npy(file):
-    raise SignalError(
-        f"{file.where} holds an array without lead names and rate: save it by "
-        "np.savez('ecg.npz', signal=array, leads=['I', 'II', ...], fs=500, unit='mV')."
-    )
+    command = "np.savez('ecg.npz', signal=array, leads=['I', 'II', ...], fs=500, unit='mV')"
+    raise SignalError(f"{file.where} holds an array without lead names and rate: save it with {command}.")
 
 
 def read_npz(file):
-    """Arrays ``signal`` (leads, n), ``leads``, ``fs`` and, if the caller gives none, ``unit``."""
+    """Arrays ``signal`` (leads, n), ``leads``, ``fs`` and, optionally, ``unit``."""
     with library(file.where, ".npz"), zipfile.ZipFile(io.BytesIO(file.data)) as archive:
         members = archive.infolist()
         refuse_large(sum(member.file_size for member in members), f"the unpacked content of {file.where}")
         if {member.compress_type for member in members} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise ValueError("it is compressed otherwise than NumPy does")  # and zipfile would unpack it at any size
+            raise ValueError("its compression is not NumPy's")  # zipfile would unpack it at any size
         with np.load(io.BytesIO(file.data), allow_pickle=False) as arrays:
             signal, leads, fs = (arrays[name] for name in ("signal", "leads", "fs"))
             unit = str(arrays["unit"]) if "unit" in arrays else ""

@@ -17,41 +17,29 @@ from cardiov.training.predict import predict as predict_records
 
 
 def predict(model, folder, rate) -> pd.DataFrame:
-    """Predict LUDB's records as the network's own run predicts its test records.
-
-    Parameters
-    ----------
-    model : CardioV
-        From `CardioV.from_pretrained`; its metadata have the run's configuration.
-    folder : path
-        LUDB's records and ``ludb.csv``.
-    rate : float
-        Sampling rate that the network was trained at, in Hz.
+    """Predict LUDB's records as the network's own run predicts its test records, at its sampling rate in Hz.
 
     Returns
     -------
     DataFrame
-        One row a record, with the columns of a run's predictions (`cardiov.training.predict.predict`): ``patient_id`` is the
-        record's number, since each record is of another person, and ``split`` is "external". Then ``age``, ``sex``,
-        ``diagnoses`` and ``statements`` of `read_diagnoses`.
+        As `cardiov.training.predict.predict`, ``split`` "external" and ``patient_id`` the record's number, since each
+        record is of another person; and ``age``, ``sex``, ``diagnoses`` and ``statements``.
 
     Raises
     ------
     CheckpointError
         If the weights do not say what they were trained for.
-    DataSetError, StatementError
-        As `read_diagnoses`.
-    SignalError
-        If a record cannot be read.
+    DataSetError, StatementError, SignalError
+        As `cardiov.data.ludb.read_diagnoses`, or if a record cannot be read.
     """
     objective_of(model)  # else the outputs mean nothing
     config = TrainingConfig(**model.metadata["run"]["config"])
-    known = read_diagnoses(folder)
-    about = known.assign(patient_id=known.index, split="test")
+    records = read_diagnoses(folder)
     fabric = make_fabric(config.precision)
-    signals = _Signals(Path(folder), known.index.to_numpy(), rate)
-    predictions = predict_records(fabric, model.to(fabric.device), signals, about, config).assign(split="external")
-    return predictions.join(known[["age", "sex", "diagnoses", "statements"]], on="ecg_id")
+    signals = _Signals(Path(folder), records.index.to_numpy(), rate)
+    metadata = records.assign(patient_id=records.index, split="test")
+    predictions = predict_records(fabric, model.to(fabric.device), signals, metadata, config).assign(split="external")
+    return predictions.join(records[["age", "sex", "diagnoses", "statements"]], on="ecg_id")
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ class _Signals:
 
 
 def write_external(table, path) -> Path:
-    """Write `predict`'s table; notebook 16 reads it as ``results/<dataset>/external_ludb.csv``."""
+    """Write `predict`'s table, for notebook 16."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     return Path(path)

@@ -1,9 +1,8 @@
-"""The reader study as a workflow: a blinded packet goes out, a filled sheet comes in; and what its design alone yields.
+"""The reader study as a workflow: a blinded packet goes out, a filled sheet comes in.
 
 In the paper a further cardiologist reread the test records that the model had predicted wrongly. `export` writes those
-records as a packet that shows neither label nor prediction, `import_sheet` takes in what the reader has filled in, and
-`cardiov.analysis.agreement.sides` counts with whom the reader sides. `selection` simulates how much agreement there is when
-only wrong predictions are reread.
+records as a packet that shows neither label nor prediction, and a key to it: which record is which case. `import_sheet`
+reads what the reader has filled in. `cardiov.analysis.agreement` counts with whom the reader sides.
 """
 
 import os
@@ -31,63 +30,48 @@ from cardiov.store.files import replacing
 from cardiov.store.results import read_predictions, save_table, simulated
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
-COLUMNS = ["case", "critical_value", "comment"]
-ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them tells of no one and no day
+ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them names no one and no day
 SIMULATED_READER = "simulated-reader"
-NAMED = 20  # at most so many cases are named in an error
+LISTED_CASES = 20  # at most, in an error
 
 
 # Going out
 
 
 def shuffled_cases(ecg_ids, seed: int = 0) -> pd.DataFrame:
-    """The key of a packet: which record is which case.
+    """The key of a packet, without the data set: ``ecg_id`` by ``case``.
 
     Cases are numbered from 1 in an order that depends on the seed and the set of records only, so a case's number says
     nothing about its record.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``case``, with ``ecg_id``.
     """
     shuffled = np.random.default_rng(seed).permutation(np.sort(np.asarray(ecg_ids)))
     return pd.DataFrame({"ecg_id": shuffled}, index=pd.RangeIndex(1, len(shuffled) + 1, name="case"))
 
 
-def empty_sheet(key: pd.DataFrame) -> pd.DataFrame:
-    """The sheet that a reader fills in: a row a case, ``critical_value`` and ``comment`` empty."""
-    return pd.DataFrame({"case": key.index, "critical_value": "", "comment": ""})
+def empty_sheet(cases: pd.DataFrame) -> pd.DataFrame:
+    """The sheet that a reader fills in: a row per case, ``critical_value`` and ``comment`` empty."""
+    return pd.DataFrame({"case": cases.index, "critical_value": "", "comment": ""})
 
 
 def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=0) -> pd.DataFrame:
-    """Write the wrongly predicted records as a blinded packet, and the key to it elsewhere.
+    """Write the wrongly predicted records of a run as a blinded packet, and the key to it elsewhere; returns the cases.
 
-    The packet holds ``cases.pdf`` (a page a case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
-    and ``README.txt``. Nothing in it tells of label, prediction, record, patient or file. It appears under its name
-    only when it is complete. Whoever reads the ECGs must have neither the key nor the predictions.
+    The packet holds ``cases.pdf`` (a page per case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
+    and ``README.txt``. Nothing in it shows label, prediction, record, patient or file. It appears under its name only
+    when it is complete. Whoever reads the ECGs must have neither the key nor the predictions.
 
     Parameters
     ----------
-    dataset, run, split : str
-        Whose predictions: a name under ``results/``, one of its runs, and a split.
     data : path
-        Its folder, in PTB-XL's layout.
+        The data set's folder, in PTB-XL's layout.
     packet, key : path
         Folder to make, for the reader, and CSV to write outside of it: ``case``, ``ecg_id`` and ``dataset``.
-    seed : int
-        Of the order.
-
-    Returns
-    -------
-    DataFrame
-        The key.
 
     Raises
     ------
     ReviewError, SignalError
-        If no record is predicted wrongly, a record is missing or unreadable, the packet is there already, or the key
-        lies inside it or belongs to another packet.
+        If no record is predicted wrongly, a record is missing or unreadable, the packet exists already, or the key lies
+        inside it or belongs to another packet.
     """
     predictions = read_predictions(dataset, run).query("split == @split")
     cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
@@ -124,7 +108,7 @@ def _signal_files(cases, data):
 
 def _refuse_places(packet, key, content):
     if packet.is_file() or (packet.is_dir() and any(packet.iterdir())):
-        raise ReviewError(f"{packet} is there already, and its sheet may be filled in: give a new folder.")
+        raise ReviewError(f"{packet} exists already, and its sheet may be filled in: give a new folder.")
     if key.is_relative_to(packet):
         raise ReviewError(f"the key {key} lies inside the packet, where the reader would find it: give another place.")
     if key.exists() and key.read_text(encoding="utf-8") != content.to_csv(lineterminator="\n"):
@@ -145,7 +129,7 @@ def _whole_folder(path) -> Iterator[Path]:
 
 
 def _write_pages(files, path, artificial):
-    # matplotlib simplifies the traces by at most 0.04 mm, which leaves about 40 kB a page
+    # matplotlib simplifies the traces by at most 0.04 mm, which leaves about 40 kB per page
     with PdfPages(path, metadata=ANONYMOUS) as pages:
         for case, file in tqdm(files.items(), unit=" cases", desc="drawing"):
             ecg = read_ecg(file)
@@ -155,12 +139,11 @@ def _write_pages(files, path, artificial):
 
 def _instructions(dataset, count):
     names = statements().reset_index().groupby("critical_value")["statement"].agg(", ".join)
-    lines = [fill(f"{k}  {LEVELS[k]}: {of_level}", 100, subsequent_indent="   ") for k, of_level in names.items()]
-    levels = "\n".join(lines)
+    levels = "\n".join(fill(f"{k}  {LEVELS[k]}: {name}", 100, subsequent_indent="   ") for k, name in names.items())
     return f"""Rereading of {count} ECGs ({data_title(dataset)})
 
-{PAGES} has one ECG a page: 25 mm/s, 10 mm/mV, three rows of four leads and a strip of lead II.
-{SHEET} has one row a case. For each case
+{PAGES} has one ECG per page: 25 mm/s, 10 mm/mV, three rows of four leads and a strip of lead II.
+{SHEET} has one row per case. For each case
 
 - find the statement that in your judgement fits the ECG best,
 - write the critical value of that statement, 0, 1, 2 or 3, into the column critical_value,
@@ -179,35 +162,22 @@ The critical values of the SCP-ECG statements (Wei et al. 2022, Table 2):
 
 
 def import_sheet(sheet, key, reader: str) -> Path:
-    """Check a filled sheet and write ``results/<dataset>/reviews/<reader>.csv``.
+    """Check a filled sheet and write ``results/<dataset>/reviews/<reader>.csv``: ``ecg_id`` and ``critical_value``.
 
-    The file has ``ecg_id`` and ``critical_value``; comments stay in the sheet. Sheets that a spreadsheet program saved
-    with semicolons are read as well. A reader's earlier sheet is replaced.
-
-    Parameters
-    ----------
-    sheet, key : str or Path
-        The filled sheet, and the key that `export` wrote with it.
-    reader : str
-        Name of the reader in the results: letters, digits, "-" and "_".
-
-    Returns
-    -------
-    Path
-        What was written.
+    Comments stay in the sheet. Sheets that a spreadsheet program saved with semicolons are read as well. A reader's
+    earlier readings are replaced.
 
     Raises
     ------
     ReviewError
-        If the sheet or the key cannot be read, or the sheet has unknown cases, cases twice, values outside 0 to 3 or
-        cases without a value; all that is wrong is named at once.
+        If the sheet or the key cannot be read, or cases or values are wrong; all that is wrong is named at once.
     ParameterError
         If the reader's name is no name for a file.
     """
     if not re.fullmatch(r"[\w-]+", reader):
         raise ParameterError(f"{reader!r} cannot name a reader: use letters, digits, '-' and '_' only.")
     cases = _read_sheet(key, ["case", "ecg_id", "dataset"], "key").set_index("case")
-    filled = _read_sheet(sheet, COLUMNS[:2], "sheet")
+    filled = _read_sheet(sheet, ["case", "critical_value"], "sheet")
     if problems := _problems(filled, cases.index):
         raise ReviewError(f"{sheet}: {'; '.join(problems)}: correct the sheet and import it again.")
     readings = filled.set_index("case")["critical_value"].astype(int)
@@ -239,33 +209,24 @@ def _problems(filled, cases):
     known = case.isin(cases)
     bad = filled[known & ~value.isin(["", *"0123"])]
     valued = set(case[value != ""])
-    found = {
+    problems = {
         "unknown cases": [f"'{name}'" for name in case[~known]],
         "cases listed more than once": list(dict.fromkeys(case[known & case.duplicated()])),
         "values that are not 0, 1, 2 or 3": [f"'{row.critical_value}' for case {row.case}" for row in bad.itertuples()],
         "cases without a value": [name for name in cases if name not in valued],
     }
-    return [f"{name} ({len(items)}): {_listed(items)}" for name, items in found.items() if items]
+    return [f"{name} ({len(items)}): {_listed(items)}" for name, items in problems.items() if items]
 
 
 def _listed(items):
-    return ", ".join(items[:NAMED]) + (f" and {len(items) - NAMED} more" if len(items) > NAMED else "")
-
-
-# Simulated readers
+    return ", ".join(items[:LISTED_CASES]) + (f" and {len(items) - LISTED_CASES} more" if len(items) > LISTED_CASES else "")
 
 
 def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, seed: int = 0) -> Path:
     """Let a simulated reader reread the wrongly predicted records, through key, sheet and `import_sheet`.
 
-    In the demo data the label is the truth by construction. The simulated reader reads it with the given accuracy and
-    otherwise takes a neighbouring value, knows nothing of the model, and therefore sides with the label about as often
-    as ``accuracy`` says: it shows the workflow and nothing about readers or models.
-
-    Returns
-    -------
-    Path
-        As from `import_sheet`; the reader is ``simulated-reader``.
+    The reader reads the label, which is the truth in simulated data, with the given accuracy and otherwise takes a
+    neighbouring value: it shows the workflow and nothing about readers or models.
 
     Raises
     ------
@@ -274,10 +235,11 @@ def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, se
     """
     if not simulated(dataset):
         raise ParameterError(f"{dataset} is not simulated: import a reader's sheet instead of a simulated one.")
-    key = shuffled_cases(wrong(predictions)["ecg_id"], seed).assign(dataset=dataset)
-    label = predictions.set_index("ecg_id")["critical_value"][key["ecg_id"]].to_numpy()
+    cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
+    label = predictions.set_index("ecg_id")["critical_value"][cases["ecg_id"]].to_numpy()
     readings = misread(label, accuracy, "adjacent", np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
-        key.to_csv(Path(folder) / "key.csv")
-        empty_sheet(key).assign(critical_value=readings).to_csv(Path(folder) / SHEET, index=False)
-        return import_sheet(Path(folder) / SHEET, Path(folder) / "key.csv", SIMULATED_READER)
+        key, sheet = Path(folder) / "key.csv", Path(folder) / SHEET
+        cases.assign(dataset=dataset).to_csv(key)
+        empty_sheet(cases).assign(critical_value=readings).to_csv(sheet, index=False)
+        return import_sheet(sheet, key, SIMULATED_READER)

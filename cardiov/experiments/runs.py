@@ -1,15 +1,14 @@
-"""Further training runs, which a YAML file lists: the best recipe, each of its ideas, other losses, fewer records.
+"""Every training of a data set: declared in one YAML file, run by one command.
 
-The file (``notebooks/params/<name>/experiments.yaml``) holds the sampling rate, a recipe and the runs::
+The file (``notebooks/params/<data set>/runs.yaml``) holds recipes and runs::
 
-    rate: 100
-    recipe: {...}              # fields of `cardiov.training.config.TrainingConfig`
-    runs:                      # name: seeds, and what differs from the recipe
-      best: {seeds: [0, 1, 2]}
-      method-coral: {seeds: [0, 1, 2], objective: coral}
+    recipes:
+      paper: {rate: 500, model: {}, ...}       # rate in Hz, and fields of `cardiov.training.config.TrainingConfig`
+    runs:
+      ordinal: {recipe: paper, seeds: [0, 1]}  # and what differs from the recipe
 
-Each run leaves predictions, history and provenance in ``results/<dataset>/runs/<name>-<seed>`` and its weights in
-``build/<dataset>/studies``.
+Each run leaves predictions, history and provenance in ``results/<data set>/runs/<name>-<seed>`` and its weights in
+``build/<data set>/runs/<name>-<seed>``.
 """
 
 import multiprocessing
@@ -20,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -30,72 +30,86 @@ from cardiov.data.cache import cache_at
 from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
-from cardiov.store.results import build_dir, read_provenance, results_dir
+from cardiov.store.parameters import check_names, read_parameters
+from cardiov.store.results import build_dir, read_provenance, run_dir
 from cardiov.training.config import TrainingConfig
 from cardiov.training.run import fit
 
-KEYS = {"rate", "recipe", "runs"}
+WRITTEN = ("predictions.csv", "history.csv", "provenance.json")  # of a run, in its folder of results
 
 
-def read_runs(parameters: dict) -> dict[str, TrainingConfig]:
-    """The runs that a file of experiments lists, by name and seed, such as "best-0".
+class Run(NamedTuple):
+    """One training of one network."""
 
-    Parameters
-    ----------
-    parameters : dict
-        Content of the file.
+    rate: float  # of the signals, in Hz
+    config: TrainingConfig
 
-    Returns
-    -------
-    dict of str to TrainingConfig
-        In the file's order.
+
+def read_runs(path) -> dict[str, Run]:
+    """The runs of a file, by name and seed, such as "best-0", in the file's order.
 
     Raises
     ------
     ParameterError
         If something is missing or unknown.
     """
-    if set(parameters) != KEYS or not all(isinstance(run, dict) and run.get("seeds") for run in parameters["runs"].values()):
-        raise ParameterError(f"a file of experiments holds {', '.join(sorted(KEYS))}, and seeds for each run: correct it.")
-    known = {field.name for field in fields(TrainingConfig)}
+    declared = {"recipes": {}, "runs": {}} | read_parameters(path, {"recipes", "runs"})
+    known = {field.name for field in fields(TrainingConfig)} - {"seed"}
     runs = {}
-    for name, run in parameters["runs"].items():
-        settings = parameters["recipe"] | {key: value for key, value in run.items() if key != "seeds"}
-        if unknown := sorted(set(settings) - known):
-            raise ParameterError(f"the run {name} sets {', '.join(unknown)}: take fields of TrainingConfig.")
-        runs |= {f"{name}-{seed}": TrainingConfig(**settings | {"seed": seed}) for seed in run["seeds"]}
+    for name, run in declared["runs"].items():
+        where = f"the run {name} of {path}"
+        if not isinstance(run, dict) or not run.get("seeds") or run.get("recipe") not in declared["recipes"]:
+            raise ParameterError(f"{where} lacks seeds, or a recipe of the same file: add them.")
+        settings = declared["recipes"][run["recipe"]] | run
+        check_names(where, settings, known | {"rate", "recipe", "seeds"})
+        if "rate" not in settings:
+            raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
+        chosen = {key: value for key, value in settings.items() if key in known}
+        runs |= {f"{name}-{seed}": Run(settings["rate"], TrainingConfig(**chosen, seed=seed)) for seed in run["seeds"]}
     return runs
 
 
-def train_runs(parameters: dict, data, dataset: str) -> None:
-    """Train every run of a file of experiments that is not finished, one a core, or one by one where there is a GPU.
+def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
+    """Train every run that is not finished: one per core, one after another on a GPU, or all processes of torchrun on each.
 
-    A run computes on one thread, so what comes out does not depend on the number of cores.
+    A run computes on one thread, so its numbers do not depend on the number of cores.
 
     Parameters
     ----------
-    parameters : dict
-        Content of the file, see `read_runs`.
+    runs : mapping of str to Run
+        Of `read_runs`.
     data : path
         Folder in PTB-XL's layout.
     dataset : str
-        Names the folders of the results.
 
-    Raises
-    ------
-    ParameterError
-        As `read_runs`.
+    Returns
+    -------
+    list of Path
+        Files of all runs.
     """
-    runs = read_runs(parameters)
-    cache = cache_at(data, build_dir(dataset), parameters["rate"])
-    metadata = read_metadata(data).loc[cache.ecg_ids]
-    workers = 1 if torch.cuda.is_available() else os.cpu_count()
+    caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
+    metadata = read_metadata(data)
+    jobs = []
+    for name, run in runs.items():
+        cache = caches[run.rate]
+        folders = weights_path(dataset, name).parent, run_dir(dataset, name)
+        jobs.append((run.config, cache, metadata.loc[cache.ecg_ids], *folders))
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        for job in jobs:
+            fit(*job)
+    else:
+        _train_in_pool(jobs, 1 if torch.cuda.is_available() else os.cpu_count())
+    written = [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
+    return [*written, *(weights_path(dataset, name) for name in runs)]
+
+
+def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        jobs = [pool.submit(_train, config, cache, metadata, dataset, run) for run, config in runs.items()]
+        futures = [pool.submit(_train, *job) for job in jobs]
         try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), unit=" runs", desc="training"):
-                job.result()
+            for future in tqdm(as_completed(futures), total=len(futures), unit=" runs", desc="training"):
+                future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -111,19 +125,19 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _train(config, cache, metadata, dataset, run):
-    # many runs at once would print into each other; their histories tell
+def _train(*job):
+    # several runs at once would print into each other
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        fit(config, cache, metadata, weights_path(dataset, run).parent, results_dir(dataset) / "runs" / run)
+        fit(*job)
 
 
 def weights_path(dataset: str, run: str) -> Path:
-    """Where a run of a study leaves its weights."""
-    return build_dir(dataset) / "studies" / run / "weights.safetensors"
+    """Where a run leaves its weights."""
+    return build_dir(dataset) / "runs" / run / "weights.safetensors"
 
 
 def settings(dataset: str, run: str) -> dict:
-    """Configuration of a stored run but for its seed, the network's fields beside the others.
+    """Configuration of a stored run without its seed, the network's fields beside the others.
 
     Raises
     ------
@@ -135,7 +149,7 @@ def settings(dataset: str, run: str) -> dict:
 
 
 def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd.DataFrame:
-    """Predictions of several networks together: their outputs averaged, then decoded.
+    """Predictions of an ensemble: the networks' outputs averaged, then decoded.
 
     Parameters
     ----------
@@ -143,16 +157,11 @@ def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd
         Predictions of the same records in the same order, from `cardiov.store.results.read_seeds`.
     objective : str
         Of `cardiov.objectives.OBJECTIVES`.
-
-    Returns
-    -------
-    DataFrame
-        As of one run.
     """
     first, *_ = runs.values()
     columns = list(first.filter(regex=r"^output_\d+$"))
     outputs = torch.tensor(sum(run[columns].to_numpy() for run in runs.values()) / len(runs))  # (N, outputs)
     scores, predicted = decode_outputs(outputs, objective)
-    together = first.assign(predicted=predicted.numpy())
-    together[columns], together[SCORES] = outputs.numpy(), scores.numpy()
-    return together
+    combined = first.assign(predicted=predicted.numpy())
+    combined[columns], combined[SCORES] = outputs.numpy(), scores.numpy()
+    return combined

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import check_writable, replacing
+from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
 from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
 from cardiov.training.config import VERSION, TrainingConfig
@@ -41,7 +42,7 @@ SPACES = {
 }
 STAGES = 7  # as in the paper
 SEARCHED = ("depths", "widths", "group_width", "kernel", "squeeze_excitation")
-LEAST = 0.75  # of the budget's multiply-adds, so that networks of a like cost are compared
+LOWEST_SHARE = 0.75  # of the budget's multiply-adds, so that networks of similar cost are compared
 TRIES = 500  # draws in a row outside the budget after which it counts as impossible
 
 
@@ -55,7 +56,7 @@ class Settings:
     reference: dict  # fields of CardioVConfig of the paper's network, or of its narrow version
     reference_seeds: int  # how often the reference is trained
     max_parameters: int
-    max_multiply_adds: int  # and `LEAST` of it at least
+    max_multiply_adds: int  # and at least `LOWEST_SHARE` of it
     max_width: int  # channels; widths are log-uniform multiples of the group width
     max_depth: int  # blocks a stage, from 1
     kernels: tuple
@@ -81,27 +82,14 @@ class Settings:
 
 
 def count(model, samples):
-    """Parameters and multiply-adds of a network, read off its modules without memory for its weights.
-
-    Parameters
-    ----------
-    model : dict
-        Fields of CardioVConfig.
-    samples : int
-        Length of the input.
-
-    Returns
-    -------
-    dict
-        ``parameters`` and ``multiply_adds``.
-    """
+    """``parameters`` and ``multiply_adds`` of a network (fields of CardioVConfig) on so many samples, without its weights."""
     with torch.device("meta"):
         table = pd.DataFrame(CardioV(CardioVConfig(**model)).stage_table(samples))
     return table[["parameters", "multiply_adds"]].sum().to_dict()
 
 
 def grows(model):
-    """Whether widths and depths never fall from one stage to the next, which makes it of the space "growing"."""
+    """Whether a network belongs to the space "growing"."""
     config = CardioVConfig(**model)
     return all(list(numbers) == sorted(numbers) for numbers in (config.widths, config.depths))
 
@@ -109,19 +97,11 @@ def grows(model):
 def within(counts, settings):
     """Whether the counts of `count` obey the budget."""
     cost, most = counts["multiply_adds"], settings.max_multiply_adds
-    return counts["parameters"] <= settings.max_parameters and LEAST * most <= cost <= most
+    return counts["parameters"] <= settings.max_parameters and LOWEST_SHARE * most <= cost <= most
 
 
 def sample(space, settings, samples):
-    """Draw networks from a design space, by rejection of those outside the budget; none comes twice.
-
-    Parameters
-    ----------
-    space : str
-        One of `SPACES`.
-    settings : Settings
-    samples : int
-        Length of the input, on which multiply-adds depend.
+    """Draw different networks within the budget from one of `SPACES`, for inputs of so many samples.
 
     Returns
     -------
@@ -131,25 +111,25 @@ def sample(space, settings, samples):
     Raises
     ------
     ParameterError
-        If the space is unknown, or so few of its networks obey the budget that none is found in `TRIES` draws.
+        If the space is unknown, or `TRIES` draws in a row miss the budget.
     """
     if space not in SPACES:
         raise ParameterError(f"there is no design space {space!r}: choose among {', '.join(SPACES)}.")
     rng = np.random.default_rng([settings.seed, list(SPACES).index(space)])
-    found = []
-    while len(found) < settings.models:
-        found.append(_sample_one(rng, space, settings, samples, found))
-    return found
+    models = []
+    while len(models) < settings.models:
+        models.append(_sample_one(rng, space, settings, samples, models))
+    return models
 
 
-def _sample_one(rng, space, settings, samples, found):
+def _sample_one(rng, space, settings, samples, earlier):
     for _ in range(TRIES):
-        model = _draw(rng, space, settings) | {"squeeze_excitation": len(found) % 2 == 0}
-        if model not in found and within(count(model, samples), settings):
+        model = _draw(rng, space, settings) | {"squeeze_excitation": len(earlier) % 2 == 0}
+        if model not in earlier and within(count(model, samples), settings):
             return model
     raise ParameterError(
         f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} "
-        f"parameters and {LEAST * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
+        f"parameters and {LOWEST_SHARE * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
         f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
     )
 
@@ -169,12 +149,23 @@ def _draw(rng, space, settings):
 # Training
 
 
-def search(settings, data, dataset):
-    """Sample, train and validate all networks of a search, or finish one that was interrupted.
+def read_search(path) -> Settings:
+    """The settings of a search, from a YAML file with the fields of `Settings`.
 
-    Each network leaves its run in ``build/<dataset>/search``, where it is found again by its configuration; what comes
-    of them all goes to ``results/<dataset>/search.csv`` (see `train_models`) and the settings to
-    ``results/<dataset>/runs/search/provenance.json``.
+    Raises
+    ------
+    ParameterError
+        If a field is missing or unknown.
+    """
+    settings = read_parameters(path, {field.name for field in fields(Settings)})
+    try:
+        return Settings(**settings)
+    except TypeError as error:
+        raise ParameterError(f"{path} is incomplete ({error}): add what is missing.") from error
+
+
+def search_networks(settings, data, dataset):
+    """Sample, train and validate all networks of a search, or finish an interrupted one.
 
     Parameters
     ----------
@@ -182,43 +173,38 @@ def search(settings, data, dataset):
     data : Path
         Folder in PTB-XL's layout.
     dataset : str
-        Names the folders of the results.
+
+    Returns
+    -------
+    list of Path
+        ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
 
     Raises
     ------
     ParameterError
         If the budget cannot be met.
     DataSetError
-        If the validation split lacks a critical value, which leaves the mean AUC undefined.
+        If the validation split lacks a critical value, so that the mean AUC is undefined.
     """
     check_writable(search_provenance_path(dataset).parent)
     cache = cache_at(data, build_dir(dataset), settings.rate)
     metadata = read_metadata(data).loc[cache.ecg_ids]
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
-    about = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
-    save_table(models, dataset, "search")
+    settings_and_origin = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
     with replacing(search_provenance_path(dataset)) as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(settings_and_origin, indent=2) + "\n", encoding="utf-8")
+    return [save_table(models, dataset, "search"), search_provenance_path(dataset)]
 
 
 def train_models(settings, cache, metadata, folder):
-    """Train the networks of all spaces and the reference, all alike, and validate them.
-
-    Parameters
-    ----------
-    settings : Settings
-    cache : cardiov.data.cache.Cache
-    metadata : DataFrame
-        Of `cardiov.data.ptbxl.read_metadata`, one row for each record of the cache in its order.
-    folder : Path
-        Keeps one run a network.
+    """Train and validate the reference and the networks of all spaces; the folder keeps one run per network.
 
     Returns
     -------
     DataFrame
-        One row a network: ``role`` ("sampled" or "reference"), ``space``, ``seed``, the configuration (`SEARCHED`),
-        ``parameters``, ``multiply_adds``, ``error`` (1 - mean AUC on the validation split), ``mae`` (there) and
+        One row per network: ``role`` ("sampled" or "reference"), ``space``, ``seed``, the configuration (`SEARCHED`),
+        ``parameters``, ``multiply_adds``, ``error`` (1 - mean AUC on the validation split), ``mae`` on that split and
         ``seconds`` of training.
     """
     # fit predicts what is called "test"; held out under another name, its signals are never read
@@ -246,11 +232,11 @@ def _candidates(settings, samples):
     """All networks to train: the reference with each of its seeds, then those sampled from each space."""
     reference, seeds = dict(settings.reference), range(settings.seed, settings.seed + settings.reference_seeds)
     space = "growing" if grows(reference) else "any"
-    found = [{"role": "reference", "space": space, "seed": seed, "model": reference} for seed in seeds]
+    candidates = [{"role": "reference", "space": space, "seed": seed, "model": reference} for seed in seeds]
     for space in SPACES:
         sampled = {"role": "sampled", "space": space, "seed": settings.seed}
-        found += [{**sampled, "model": model} for model in sample(space, settings, samples)]
-    return found
+        candidates += [{**sampled, "model": model} for model in sample(space, settings, samples)]
+    return candidates
 
 
 def _row(candidate):
@@ -272,8 +258,8 @@ def _train(settings, candidate, cache, metadata, folder):
     with redirect_stdout(sys.stderr):  # progress is no result of a notebook
         history = fit(config, cache, metadata, folder, folder)
     os.truncate(folder / "weights.safetensors", 0)  # only its name is needed, to recognise the run as finished
-    found = metrics(pd.read_csv(folder / "predictions.csv"))
-    return {"error": 1 - found["auc_mean"], "mae": found["mae"], "seconds": history["seconds"].sum()}
+    scores = metrics(pd.read_csv(folder / "predictions.csv"))
+    return {"error": 1 - scores["auc_mean"], "mae": scores["mae"], "seconds": history["seconds"].sum()}
 
 
 def read_settings(dataset):

@@ -1,7 +1,6 @@
 """The shipped model: chosen on fold 9, written with all that scoring an ECG takes, and described by a model card."""
 
-import jinja2
-import pandas as pd
+from pathlib import Path
 
 from cardiov import mapping
 from cardiov.analysis.metrics import SCORES
@@ -16,6 +15,7 @@ from cardiov.model import CardioV
 from cardiov.scoring.calibration import conformal_level, fit_temperature
 from cardiov.store import results
 from cardiov.store.files import replacing, shown
+from cardiov.store.templates import templates
 
 RECIPE = "best"  # the name of the runs among which one is chosen
 COVERAGES = (0.8, 0.9, 0.95)
@@ -29,23 +29,12 @@ CARD_METRICS = {
 
 
 def chosen_run(dataset: str, name: str = RECIPE) -> str:
-    """The run of a recipe whose network is taken: that of the lowest loss on fold 9 in its last phase.
-
-    Parameters
-    ----------
-    dataset : str
-    name : str
-        Of runs such as "best-0", "best-1", ...
-
-    Returns
-    -------
-    str
-        Such as "best-1".
+    """The run of a recipe, such as "best-1", whose network has the lowest loss on fold 9 in its last phase.
 
     Raises
     ------
     DataSetError
-        If there is no such run.
+        If there is no run of the recipe.
     """
     losses = {}
     for seed in results.run_seeds(dataset, name):
@@ -57,26 +46,21 @@ def chosen_run(dataset: str, name: str = RECIPE) -> str:
 def describe(dataset: str) -> dict:
     """What the chosen network's file says beside weights and configuration.
 
-    Temperature and levels of the prediction sets come from fold 9 (`cardiov.analysis.probabilities`).
-
-    Returns
-    -------
-    dict
-        ``name``, ``chosen_run``, ``preprocessing`` (rate in Hz, band in Hz, order of the filter, leads, unit),
-        ``label_rule``, ``temperature``, ``levels`` (by coverage), ``data``, ``licence``, ``attribution`` and ``use``.
+    The rate and the band are in Hz. Temperature and levels of the prediction sets, by coverage, come from fold 9
+    (`cardiov.scoring.calibration`).
     """
-    run = chosen_run(dataset)
-    about = results.read_provenance(dataset, run)["run"]
-    validation = results.read_predictions(dataset, run).query("split == 'validation'")
+    run_name = chosen_run(dataset)
+    run = results.read_provenance(dataset, run_name)["run"]
+    validation = results.read_predictions(dataset, run_name).query("split == 'validation'")
     label = validation["critical_value"].to_numpy()
     temperature = round(fit_temperature(validation.filter(like="output_").to_numpy(), label), 4)
     probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
     source = VERSIONS["1.0.3"]
     return {
         "name": dataset,
-        "chosen_run": run,
-        "preprocessing": {"rate": about["rate"], "band": BAND, "order": ORDER, "leads": LEADS, "unit": "mV"},
-        "label_rule": about["config"]["label_rule"],
+        "chosen_run": run_name,
+        "preprocessing": {"rate": run["rate"], "band": BAND, "order": ORDER, "leads": LEADS, "unit": "mV"},
+        "label_rule": run["config"]["label_rule"],
         "temperature": temperature,
         "levels": {str(coverage): round(conformal_level(probabilities, label, coverage), 6) for coverage in COVERAGES},
         "data": "simulated" if results.simulated(dataset) else f"{dataset}, of PTB-XL, doi:{source.doi}",
@@ -86,8 +70,8 @@ def describe(dataset: str) -> dict:
     }
 
 
-def ship(dataset: str, path) -> None:
-    """Write the chosen network as safetensors, and its model card beside it, as Markdown.
+def ship(dataset: str, path) -> list[Path]:
+    """Write the chosen network as safetensors, and its model card beside it, as Markdown; both paths.
 
     Raises
     ------
@@ -98,39 +82,26 @@ def ship(dataset: str, path) -> None:
     ParameterError
         If the weights are larger than the repository takes.
     """
-    about = describe(dataset)
-    weights = weights_path(dataset, about["chosen_run"])
+    description = describe(dataset)
+    weights = weights_path(dataset, description["chosen_run"])
     if weights.exists() and weights.stat().st_size > LARGEST:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
-    model.save_pretrained(path, run=model.metadata["run"], **about)
-    with replacing(path.with_suffix(".md")) as temporary:
+    model.save_pretrained(path, run=model.metadata["run"], **description)
+    card = path.with_suffix(".md")
+    with replacing(card) as temporary:
         temporary.write_text(model_card(CardioV.from_pretrained(path)), encoding="utf-8")
+    return [path, card]
 
 
 def model_card(model) -> str:
-    """The card of a shipped model, from its file's metadata and the stored predictions of its run.
-
-    Parameters
-    ----------
-    model : CardioV
-        From `CardioV.from_pretrained`.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    about = model.metadata
-    test = results.read_predictions(about["name"], about["chosen_run"]).query("split == 'test'")
-    told = bootstrap(calibrated(test, about["temperature"]))
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("cardiov.experiments", "."), trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("model_card.md").render(
-        about=about, run=about["run"], config=model.config, simulated=results.simulated(about["name"]),
+    """The card of a shipped model, in Markdown, from its file's metadata and the stored predictions of its run."""
+    metadata = model.metadata
+    test = results.read_predictions(metadata["name"], metadata["chosen_run"]).query("split == 'test'")
+    intervals = bootstrap(calibrated(test, metadata["temperature"]))
+    return templates(Path(__file__).parent).get_template("model_card.md").render(
+        metadata=metadata, run=metadata["run"], config=model.config, simulated=results.simulated(metadata["name"]),
         parameters=sum(parameter.numel() for parameter in model.parameters()), records=len(test),
-        patients=test["patient_id"].nunique(), metrics=_rows(told), levels=mapping.LEVELS,
+        patients=test["patient_id"].nunique(), levels=mapping.LEVELS,
+        metrics=[(name, *intervals.loc[statistic]) for statistic, name in CARD_METRICS.items()],
     )  # fmt: skip
-
-
-def _rows(table: pd.DataFrame):
-    return [(name, *table.loc[statistic]) for statistic, name in CARD_METRICS.items()]

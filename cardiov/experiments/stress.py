@@ -2,11 +2,9 @@
 
 A disturbance happens at an electrode, and the leads follow. The twelve leads determine the potentials of the nine
 electrodes against Wilson's central terminal; these are disturbed, and the *difference* is projected back on the leads.
-So a lead that hangs on no disturbed electrode stays as it was recorded, to the bit, and Einthoven's and Goldberger's
-relations hold after a disturbance exactly as well as before it.
-
-All act on the raw signal, at the record's own rate, before the band-pass that every signal passes on its way to the
-network (`cardiov.ecg.filters.prepare_signal`): what the filter removes harms nobody.
+So a lead that depends on no disturbed electrode stays as it was recorded, to the bit, and Einthoven's and Goldberger's
+relations hold after a disturbance exactly as well as before it. Disturbances act on the raw signal, at the record's own
+rate, before the band-pass (`cardiov.ecg.filters.prepare_signal`): what the filter removes harms nobody.
 """
 
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from scipy.signal import butter, sosfilt
 from tqdm.auto import tqdm
 
+from cardiov.analysis.metrics import SCORES
 from cardiov.data.ptbxl import read_metadata
 from cardiov.ecg.electrodes import ELECTRODES, LEAD_MATRIX, LIMBS, electrode_potentials
 from cardiov.ecg.filters import prepare_signal, whole_microvolts
@@ -33,6 +32,10 @@ MAINS = 50.0  # Hz
 
 
 # Disturbances: potentials (9, n) in mV, fs in Hz, strength and random numbers -> disturbed potentials (9, n)
+
+
+def _seconds(potentials, fs):
+    return np.arange(potentials.shape[-1]) / fs
 
 
 def _drift(potentials, fs, strength, rng):
@@ -87,29 +90,17 @@ DISTURBANCES = {  # name -> (function, unit of strength, strengths); the amplitu
 CONDITIONS = [(name, strength) for name, (*_, strengths) in DISTURBANCES.items() for strength in strengths]
 
 
-def _seconds(potentials, fs):
-    return np.arange(potentials.shape[-1]) / fs
-
-
 def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
-    """Add one disturbance to a raw ECG.
+    """Add one disturbance to a raw ECG, (12, n) in mV, sampled at ``fs`` Hz: float32.
+
+    With the same seed, a greater strength is more of the same disturbance.
 
     Parameters
     ----------
-    signal : ndarray, shape (12, n)
-        In mV, the leads in the order of `cardiov.ecg.leads.LEADS`.
-    fs : float
-        Sampling rate in Hz.
     disturbance : str
         A key of `DISTURBANCES`.
     strength : float, int or str
         In the unit given there: mV at each electrode, a number of electrodes, or the two electrodes that are swapped.
-    seed : int or sequence of int
-        With the same seed, a greater strength is more of the same disturbance.
-
-    Returns
-    -------
-    ndarray of float32, shape (12, n)
 
     Raises
     ------
@@ -127,23 +118,13 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
 def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Parameters
-    ----------
-    model : CardioV
-    data : path
-        The data set's folder, in PTB-XL's layout.
-    rate, precision
-        Those that the network was trained with, as in `cardiov.training.config.TrainingConfig`; the rate in Hz.
-    seed : int
-        Of the disturbances, which are drawn anew for each record.
-    objective : str
-        That of the run, a key of `cardiov.objectives.OBJECTIVES`: it says what the outputs mean.
+    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
 
     Returns
     -------
     DataFrame
-        A row for each record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first),
-        ``p0`` to ``p3`` and ``predicted``, as in a run's predictions.
+        A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
+        ``p3`` and ``predicted``, as in a run's predictions.
 
     Raises
     ------
@@ -177,8 +158,7 @@ def _table(ecg_id, scores, predicted):
     conditions = [CLEAN, *((name, str(strength)) for name, strength in CONDITIONS)]
     table = pd.DataFrame(conditions, columns=["disturbance", "strength"])
     table.insert(0, "ecg_id", ecg_id)
-    for k in range(scores.shape[1]):
-        table[f"p{k}"] = scores[:, k].double().numpy().round(6)
+    table[SCORES] = scores.double().numpy().round(6)
     return table.assign(predicted=predicted.numpy())
 
 

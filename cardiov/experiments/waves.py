@@ -1,4 +1,8 @@
-"""True waves of a record, annotated or detected, and the share of a map's heat that lies within them."""
+"""True waves of a record, annotated or detected, and the share of a map's heat that lies within them.
+
+``waves`` are those of one record, from `read_waves`; times are in s, rates in Hz. A mask, shape (n,), says of each sample
+whether it lies in a window (``inside``), or where waves are annotated (``span``).
+"""
 
 from pathlib import Path
 
@@ -12,8 +16,8 @@ from cardiov.scoring.gradcam import cells_over_time, stride_of
 ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats
 
 
-def read_waves(record, extension) -> pd.DataFrame:
-    """Waves from WFDB annotations of the form ``(`` peak ``)``; a wave without both ends is left out.
+def read_waves(record, extension: str) -> pd.DataFrame:
+    """``symbol`` ("p", "t", or the beat's type), ``onset`` and ``end`` of waves that WFDB annotations give both ends.
 
     Parameters
     ----------
@@ -21,11 +25,6 @@ def read_waves(record, extension) -> pd.DataFrame:
         Without suffix.
     extension : str
         ``"atr"`` of simulated records, ``"ii"`` for lead II of LUDB.
-
-    Returns
-    -------
-    DataFrame
-        ``symbol`` ("p", "t", or the beat's type), ``onset`` and ``end`` in s, by onset.
 
     Raises
     ------
@@ -37,131 +36,97 @@ def read_waves(record, extension) -> pd.DataFrame:
     try:
         notes = wfdb.rdann(str(record), extension)
     except (OSError, ValueError) as error:
-        where = f"{record}.{extension}"
-        raise DataSetError(f"{where} cannot be read ({error}): restore the record's annotations.") from error
+        raise DataSetError(f"{record}.{extension} cannot be read ({error}): restore the record's annotations.") from error
     rows = []
-    for number in np.unique(notes.num):  # which tells overlapping waves apart
-        kept = np.flatnonzero(notes.num == number)
-        for a, b, c in zip(kept, kept[1:], kept[2:], strict=False):
+    for number in np.unique(notes.num):  # which separates overlapping waves
+        indices = np.flatnonzero(notes.num == number)
+        for a, b, c in zip(indices, indices[1:], indices[2:], strict=False):
             if notes.symbol[a] == "(" and notes.symbol[c] == ")":
                 rows.append((notes.symbol[b], notes.sample[a] / notes.fs, notes.sample[c] / notes.fs))
     return pd.DataFrame(rows, columns=["symbol", "onset", "end"]).sort_values("onset", ignore_index=True)
 
 
-def wave_windows(waves) -> dict:
-    """Windows of time by kind, from the waves of one record.
+def wave_windows(waves: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Onsets and ends, (windows, 2), by kind of window; a kind that the record does not have is left out.
 
-    Returns
-    -------
-    dict of str to ndarray, shape (windows, 2)
-        Onset and end in s of each ``P``, ``QRS`` and ``T`` wave; ``P to T``, from the P wave (where there is none, the
-        QRS complex) to the end of the T wave; and ``ectopic beat``, from a premature QRS complex to the end of its T
-        wave. A kind that a record does not have is left out.
+    The kinds are each ``P``, ``QRS`` and ``T`` wave; ``P to T``, from the P wave (without one, the QRS complex) to the end
+    of the T wave; and ``ectopic beat``, from a premature QRS complex to the end of its T wave.
     """
-    waves_of = {name: waves.loc[waves["symbol"] == name, ["onset", "end"]].to_numpy() for name in ("p", "t")}
+    p, t = (waves.loc[waves["symbol"] == name, ["onset", "end"]].to_numpy() for name in ("p", "t"))
     beats = waves[~waves["symbol"].isin(["p", "t"])]
-    windows = {"P": waves_of["p"], "QRS": beats[["onset", "end"]].to_numpy(), "T": waves_of["t"]}
+    windows = {"P": p, "QRS": beats[["onset", "end"]].to_numpy(), "T": t, "P to T": [], "ectopic beat": []}
     onsets = [-np.inf, *beats["onset"], np.inf]
-    windows |= {"P to T": [], "ectopic beat": []}
     for symbol, before, onset, after in zip(beats["symbol"], onsets, onsets[1:], onsets[2:], strict=False):
-        start = [p for p, _ in waves_of["p"] if before < p < onset][-1:] or [onset]
-        for end in [end for t, end in waves_of["t"] if onset < t < after][:1]:
+        start = [wave for wave, _ in p if before < wave < onset][-1:] or [onset]
+        for end in [end for wave, end in t if onset < wave < after][:1]:
             windows["P to T"].append((start[0], end))
             if symbol in ECTOPIC:
                 windows["ectopic beat"].append((onset, end))
-    return {kind: np.array(found) for kind, found in windows.items() if len(found)}
+    return {kind: np.array(ends) for kind, ends in windows.items() if len(ends)}
 
 
-def _inside(windows, n, rate):
+def _mask(windows, n, rate):
     """Whether each of n samples lies in one of the windows."""
     time = np.arange(n) / rate
     return ((time >= windows[:, :1]) & (time < windows[:, 1:])).any(axis=0)
 
 
 def heat_share(heat, inside, span):
-    """Share of a map's heat inside windows, and share of the time that they cover, which is chance.
-
-    Parameters
-    ----------
-    heat : array, shape (..., n)
-    inside : bool array, shape (n,)
-        In a window.
-    span : bool array, shape (n,)
-        What is looked at: where waves are annotated.
-
-    Returns
-    -------
-    share : array, shape (...)
-        NaN where there is no heat at all.
-    coverage : float
-    """
+    """Share of the heat (..., n) of the span that lies inside, (...); NaN without any heat."""
     with np.errstate(invalid="ignore"):
-        share = (heat * (inside & span)).sum(axis=-1) / (heat * span).sum(axis=-1)
-    return share, (inside & span).sum() / span.sum()
+        return (heat * (inside & span)).sum(axis=-1) / (heat * span).sum(axis=-1)
 
 
 def _best_share(inside, span, stage):
     """The largest share that a map with the cells of this stage can have: all heat in the one cell that fits best."""
-    cells, n = -(-len(span) // stride_of(stage)), len(span)
-    centres = (stride_of(stage) * np.arange(cells) + (stride_of(stage) - 1) / 2).astype(int).clip(max=n - 1)
-    shares, _ = heat_share(cells_over_time(cells, n, stage), inside, span)
+    stride, n = stride_of(stage), len(span)
+    cells = -(-n // stride)
+    centres = (stride * np.arange(cells) + (stride - 1) / 2).astype(int).clip(max=n - 1)
+    shares = heat_share(cells_over_time(cells, n, stage), inside, span)
     return shares[span[centres]].max(initial=0)
 
 
-def share_rows(heats, waves, rate):
-    """Shares of one record's heat, by stage and kind of window, between the first and the last annotated wave.
-
-    Parameters
-    ----------
-    heats : dict of str to array, shape (stages, n)
-        Maps of one record by name.
-    waves : DataFrame
-        From `read_waves`.
-    rate : float
-        Of the maps, in Hz.
+def share_rows(heats: dict, waves: pd.DataFrame, rate: float) -> list[dict]:
+    """Shares of the heat of one record's maps, (stages, n) by name, between the first and the last annotated wave.
 
     Returns
     -------
     list of dict
-        ``stage``, ``window``, ``coverage``, ``best`` (the largest share that this stage's cells allow) and, by name,
-        each map's share.
+        ``stage``, ``window``, ``coverage`` (the share of the time, which is chance), ``best`` (the largest share that
+        this stage's cells allow) and, by name, each map's share.
     """
-    n = next(iter(heats.values())).shape[-1]
-    span = _inside(np.array([[waves["onset"].min(), waves["end"].max()]]), n, rate)
+    stages, n = next(iter(heats.values())).shape
+    span = _mask(np.array([[waves["onset"].min(), waves["end"].max()]]), n, rate)
     rows = []
     for kind, windows in wave_windows(waves).items():
-        inside = _inside(windows, n, rate)
+        inside = _mask(windows, n, rate)
+        coverage = heat_share(np.ones(n), inside, span)
         shares = {name: heat_share(heat, inside, span) for name, heat in heats.items()}
-        for stage in range(len(next(iter(heats.values())))):
-            row = {"stage": f"s{stage + 1}", "window": kind, "coverage": (inside & span).sum() / span.sum()}
-            row["best"] = _best_share(inside, span, stage)
-            rows.append(row | {name: share[stage] for name, (share, _) in shares.items()})
+        for stage in range(stages):
+            row = {"stage": f"s{stage + 1}", "window": kind, "coverage": coverage, "best": _best_share(inside, span, stage)}
+            rows.append(row | {name: share[stage] for name, share in shares.items()})
     return rows
 
 
-def detect_beats(signal, fs) -> np.ndarray:
-    """R peaks of a record without annotations (s), by wfdb's XQRS detector on lead II."""
-    from wfdb.processing import xqrs_detect
-
-    return xqrs_detect(bandpass(signal[1], fs).astype(float), fs, verbose=False) / fs
-
-
 def beat_marks(record, signal, fs) -> pd.DataFrame:
-    """The characteristic places of a record: QRS complexes and ectopic beats.
+    """QRS complexes and ectopic beats, from the annotations beside a simulated record, else detected (wfdb's XQRS, lead II).
 
-    From the annotations beside a simulated record; else detected, with 0.1 s around each R peak as its QRS complex, and
-    as ectopic beats, from 0.1 s before the R peak to 0.4 s after it, those of another shape: 0.2 s around the R peak in
-    twelve leads correlate with the median of the record's beats by less than 0.5.
+    A detected QRS complex has 0.1 s around its R peak. Ectopic beats, from 0.1 s before the R peak to 0.4 s after it,
+    are those of another shape: 0.2 s around the R peak in twelve leads correlate with the median beat by less than 0.5.
 
     Returns
     -------
     DataFrame
-        ``mark`` ("QRS" or "ectopic beat"), ``onset`` and ``end`` in s, and ``source`` ("annotated" or "detected").
+        ``mark`` ("QRS" or "ectopic beat"), ``onset``, ``end`` and ``source`` ("annotated" or "detected").
     """
     if Path(f"{record}.atr").exists():
         windows, source = wave_windows(read_waves(record, "atr")), "annotated"
     else:
-        windows, source = _detected_windows(detect_beats(signal, fs), bandpass(signal, fs), fs), "detected"
+        from wfdb.processing import xqrs_detect
+
+        filtered = bandpass(signal, fs)
+        peaks = xqrs_detect(filtered[1].astype(float), fs, verbose=False) / fs
+        windows, source = _detected_windows(peaks, filtered, fs), "detected"
     marks = [(kind, *window, source) for kind in ("QRS", "ectopic beat") for window in windows.get(kind, ())]
     return pd.DataFrame(marks, columns=["mark", "onset", "end", "source"])
 

@@ -14,33 +14,32 @@ from cardiov.errors import NotebookError, ParameterError
 from cardiov.store.files import ROOT, replacing, shown
 
 
-def run_notebook(source, target, parameters: dict) -> Path:
-    """Execute a notebook; what its cells print is shown on stderr as it comes.
-
-    The executed notebook carries no times, no interpreter version and no progress bars, so that equal results are
-    equal files.
+def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
+    """Execute a notebook; its output is shown on stderr as it comes. Equal results are equal files.
 
     Parameters
     ----------
-    source, target : str or Path
+    source, target : path
         May be the same file.
     parameters : dict
-        New values for names that the cell tagged ``parameters`` sets.
-
-    Returns
-    -------
-    Path
-        The target.
+        Values for names that the cell tagged ``parameters`` sets.
+    shared : dict, optional
+        Values for all notebooks; this one takes those that it has a name for.
 
     Raises
     ------
     ParameterError
         If a parameter is not in that cell.
     NotebookError
-        If the notebook is missing or a cell fails; what has run is kept as ``<target>.failed.ipynb``.
+        If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
-    _check_parameters(source, parameters)
+    known = _known_parameters(source)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ParameterError(
+            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
+        )
+    parameters = {name: value for name, value in (shared or {}).items() if name in known} | parameters
     failed = target.with_suffix(".failed.ipynb")
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
         failed.unlink(missing_ok=True)
@@ -55,16 +54,11 @@ def run_notebook(source, target, parameters: dict) -> Path:
     return target
 
 
-def _check_parameters(source, parameters):
+def _known_parameters(source):
     try:
-        known = papermill.inspect_notebook(source)
+        return papermill.inspect_notebook(source)
     except (OSError, ValueError) as error:
         raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise ParameterError(
-            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
-        )
 
 
 def _execute(source, executed, parameters):

@@ -2,145 +2,19 @@
 
 import base64
 import json
+from pathlib import Path
 
-import jinja2
 import pandas as pd
 
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
+from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import with_interval
 from cardiov.store.files import ROOT, replacing
 from cardiov.store.provenance import provenance
 from cardiov.store.results import figures_dir, read_scalars, results_dir, simulated
+from cardiov.store.templates import templates
 
-# of the network alone, whatever the data set
-WITHOUT_DATA = {"table3_network", "table4_targets", "fig1_framework", "eq6_erratum", "agreement_bounds", "agreement_selection"}
-# (heading, [(table or figure, caption)]) in the paper's order; what is not there yet is left out
-SECTIONS = [
-    ("The data set", [
-        ("table1", "Table 1. Overall statistics, beside what the published versions of PTB-XL hold in full."),
-        ("label_distribution", "Records by critical value and split, under both label rules."),
-        ("label_rules", "Critical value by the most likely statement (rows) and by the highest risk (columns)."),
-        ("label_decisions", "How far details of the label rule decide."),
-        ("table2", "Table 2. Statements and their critical values: how many records state each, and for how many it "
-                   "decides the label."),
-    ]),
-    ("Network and ordinal targets", [
-        ("table3_network", "Table 3. The network's stages."),
-        ("fig1_framework", "Fig. 1. From three thresholds to four probabilities."),
-        ("table4_targets", "Table 4. Ordinal targets of each critical value."),
-        ("eq6_erratum", "Eq. 6 as printed and as meant."),
-        ("training_ordinal-0", "Losses of the ordinal run: cross-entropy first, then the ordinal loss."),
-        ("training_classification-0", "Losses of the classification run."),
-        ("training_regression-0", "Losses of the regression run."),
-    ]),
-    ("Critical values estimated", [
-        ("fig2_roc", "Fig. 2. ROC curves of each critical value against the rest, test split."),
-        ("roc_metrics", "Metrics on the test split with 95 % intervals from resampled patients."),
-        ("confusion_matrix", "Labels (rows) and predictions (columns), test split."),
-        ("decoders", "The paper's decoder and the monotone one, with paired differences."),
-    ]),
-    ("The best run", [
-        ("ideas_forest", "Each idea against the recipe to start from, validation split (fold 9), with 95 % intervals."),
-        ("ideas", "The ideas: what each changes, whether the final recipe has it, and its differences on fold 9."),
-        ("best_forest", "The paper's protocol and the final recipe on the test split (fold 10), reported once."),
-        ("best_roc", "ROC curves of the chosen network, test split."),
-        ("best_metrics", "All metrics on the test split with 95 % intervals over patients and seeds."),
-        ("best_difference", "Final recipe - paper's protocol, paired by patients, test split."),
-    ]),
-    ("Ordinal methods", [
-        ("methods_forest", "Seven objectives on one backbone and budget, test split, with 95 % intervals."),
-        ("methods_differences_forest", "Their differences to the paper's loss, paired by patients."),
-        ("methods", "All metrics of the methods, means over seeds, with 95 % intervals over patients and seeds."),
-        ("methods_differences", "All differences to the paper's loss."),
-    ]),
-    ("Subgroups", [
-        ("table5_subgroups", "Table 5 drawn: metrics by sex and age with 95 % intervals; dotted: all records."),
-        ("table5_counts", "Records, patients and critical values by subgroup; ages of 90 and over, and unknown ages."),
-        ("table5", "Table 5. Metrics by sex and age with 95 % intervals from resampled patients."),
-        ("table5_differences", "Differences by sex and by age: 95 % intervals, permutation tests (p_holm: adjusted for "
-                               "their number), the largest difference not excluded, and the detectable one."),
-    ]),
-    ("Agreement with cardiologists", [
-        ("agreement", "With whom a further reader sides on wrongly predicted records, with exact 95 % intervals."),
-        ("agreement_statistics", "Does the reader prefer the model (exact McNemar test)? Weighted kappas."),
-        ("agreement_bounds", "What the published counts allow on all records."),
-        ("agreement_selection", "Simulated: a reader's agreement with label and model on all records, and on the wrongly "
-                                "predicted ones alone, which were the only ones reread."),
-    ]),
-    ("Ablation of the objective", [
-        ("table6", "Table 6. Three objectives, test split, with 95 % intervals."),
-        ("table6_differences", "Paired differences between the objectives, with 95 % intervals."),
-    ]),
-    ("Case study", [
-        ("cases", "Records with an absolute error of 3 or 2, with their statements and annotations of noise."),
-        ("fig3_drift", "Fig. 3, left. A case with annotated baseline drift."),
-        ("fig3_noise", "Fig. 3, right. A case with annotated high-frequency noise."),
-        ("fig4_left", "Fig. 4, left. A grave error without annotated noise."),
-        ("fig4_right", "Fig. 4, right. A grave error without annotated noise."),
-        ("error_noise_forest", "Errors and annotated noise: odds ratios with exact 95 % intervals."),
-        ("error_noise", "The counts behind them, with Fisher's exact test."),
-        ("stress", "Stress test: error and AUC when disturbances are added to the signals."),
-        ("stress_metrics", "The same in numbers, and paired differences to the signals as recorded."),
-    ]),
-    ("What the network looks at", [
-        ("fig5a_af", "Fig. 5a. Atrial fibrillation over the heat of the deepest stage (Grad-CAM)."),
-        ("fig5b_pvc", "Fig. 5b. Premature ventricular complexes over the heat of the deepest stage."),
-        ("fig5c_af_stages", "Fig. 5c. The heat of each stage for a, the deepest at the bottom."),
-        ("fig5d_pvc_stages", "Fig. 5d. The heat of each stage for b; ectopic beats are framed."),
-        ("heat_shares", "Heat inside true waves against chance, by stage."),
-        ("heat_shares_ludb", "Heat inside the waves that cardiologists marked in LUDB (Kalyakulina et al. 2020, ODC-BY 1.0) "
-                             "against chance, by stage."),
-        ("heat_sanity", "Rank correlation of the maps with those of random weights, of another record and with the "
-                        "signal's energy; and while the weights are randomised from the head down."),
-    ]),
-    ("External check on LUDB", [
-        ("external_labels", "Records by critical value: LUDB (Kalyakulina et al. 2020, ODC-BY 1.0), its diagnoses being "
-                            "taken to the nearest statements, and this data set under both label rules."),
-        ("external_metrics", "Metrics on LUDB and on the test split (under both label rules), with 95 % intervals."),
-        ("external_confusion", "Labels (rows), predictions (columns) on LUDB (Kalyakulina et al. 2020, ODC-BY 1.0)."),
-        ("external_roc", "ROC curves on LUDB (Kalyakulina et al. 2020, ODC-BY 1.0): each value against the rest."),
-        ("external_by_statement", "Mean error, predicted - labelled, of LUDB's records with each statement, and the "
-                                  "share predicted below the statement's own critical value (exact 95 % interval)."),
-        ("external_readings", "The same predictions against other readings of LUDB's diagnoses, with 95 % intervals."),
-    ]),
-    ("Architecture search", [
-        ("search_edf", "Error distributions of networks sampled from two design spaces, and with and without "
-                       "squeeze-excitation; the paper's network with its seeds."),
-        ("search_models", "Each sampled network's error against its cost; the paper's network is marked."),
-        ("search_spaces", "Errors by design space, and the share of networks below the paper's, with its 95 % interval."),
-        ("search_comparisons", "Differences of median errors with 95 % intervals, and tests."),
-        ("search", "All networks of the search; the paper's is the reference."),
-    ]),
-    ("Trustworthy probabilities", [
-        ("temperature", "Before and after temperature scaling, test split: 95 % intervals, and paired differences."),
-        ("reliability_diagram", "How often what is called so likely comes true, before and after temperature scaling, "
-                                "with exact 95 % intervals; the larger a dot, the more records."),
-        ("reliability", "The same in numbers."),
-        ("coverage_forest", "How often a range of critical values holds the label, against the stated coverage "
-                            "(dotted), with exact 95 % intervals, and how many values a range has."),
-        ("coverage", "The same in numbers, also for other stated coverages."),
-    ]),
-    ("What the labels are worth", [
-        ("label_rule_metrics", "Trained under either label rule and judged by either, means over the seeds with 95 % "
-                               "intervals over patients and seeds; and paired differences of the training."),
-        ("label_forest", "Results by whether a tie decides the label and by the likelihood of the statement that does, "
-                         "with 95 % intervals; dotted: all records."),
-        ("label_subsets", "The same in numbers, with differences between the subsets."),
-    ]),
-    ("Learning curve", [
-        ("learning_curve", "Mean AUC and mean absolute error against the number of training records, with 95 % intervals "
-                           "over patients and seeds. What lies beyond the largest number is a forecast of fitted power "
-                           "laws; published figures are stars."),
-        ("learning_curve_sizes", "Means over the seeds for each number of training records."),
-        ("learning_curve_forecast", "Forecast for the training records of the whole PTB-XL beside the published figures, "
-                                    "by a law with a floor (the main one) and without; exponent and floor of the error, "
-                                    "all with 95 % intervals."),
-    ]),
-    ("Published and reproduced", [
-        ("published", "Every published figure beside the reproduced one, by tolerances fixed beforehand."),
-    ]),
-]  # fmt: skip
 STATISTICS = {  # as a reader names them
     "mae": "mean absolute error", "macro_mae": "MAE, mean of the values' own", "kappa": "kappa, quadratic weights",
     "f1_macro": "F1, mean", "auc_mean": "AUC, mean", "model_preferred": "model's share where either is sided with",
@@ -150,7 +24,9 @@ STATISTICS = {  # as a reader names them
     "rps": "ranked probability score", "ece": "expected calibration error", "nll": "negative log-likelihood",
 } | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
 STATISTICS |= {f"auc_above_{k}": f"AUC of above {k}" for k in range(3)}
-UNSHOWN = {"records", "external_ludb"}  # one row a record: too long for a page
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+# captions that begin so say themselves where their numbers come from
+ORIGINS = ("Published counts:", "Simulated:")
 README_DATA_SETS = ("ptbxl-sample", "demo")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
@@ -170,8 +46,7 @@ def write_report(dataset: str):
     """
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("cardiov.paper", "."), autoescape=True, trim_blocks=True)
-    page = environment.get_template("report.html").render(
+    page = templates(Path(__file__).parent).get_template("report.html").render(
         dataset=dataset,
         simulated=simulated(dataset),
         source=VERSIONS["1.0.3"],
@@ -203,12 +78,18 @@ def _flat(content):
 
 
 def _sections(dataset):
-    listed = {name for _, items in SECTIONS for name, _ in items}
-    found = {path.stem for path in (*results_dir(dataset).glob("*.csv"), *figures_dir(dataset).glob("*.png"))}
-    further = [(name, name.replace("_", " ").capitalize() + ".") for name in sorted(found - listed - UNSHOWN)]
-    shown = [(heading, [_item(dataset, *item) for item in items]) for heading, items in (*SECTIONS, ("Further", further))]
-    shown = [("At a glance", [_headline(dataset)]), *shown]
-    return [(heading, [item for item in items if item]) for heading, items in shown if any(items)]
+    """(heading, items) of each notebook that has left something."""
+    sections = [("At a glance", [_headline(dataset)])]
+    folders = {"table": results_dir(dataset), "figure": figures_dir(dataset)}
+    for section in read_sections(NOTEBOOKS):
+        files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
+        of_data = section.reads_data and simulated(dataset)
+        sections.append((section.heading, [_item(path, _labelled(caption, of_data)) for path, caption in files]))
+    return [(heading, items) for heading, items in sections if any(items)]
+
+
+def _labelled(caption, simulated_data):
+    return f"{caption} Simulated data." if simulated_data and not caption.startswith(ORIGINS) else caption
 
 
 def _headline(dataset):
@@ -225,15 +106,11 @@ def _headline_rows(table):
     return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
 
 
-def _item(dataset, name, caption):
-    if simulated(dataset) and name not in WITHOUT_DATA:
-        caption += " Simulated data."
-    figure, table = figures_dir(dataset) / f"{name}.png", results_dir(dataset) / f"{name}.csv"
-    if figure.exists():
-        return {"name": name, "caption": caption, "image": base64.b64encode(figure.read_bytes()).decode()}
-    if table.exists():
-        return {"name": name, "caption": caption, **_table(table)}
-    return None
+def _item(path, caption):
+    item = {"name": path.stem, "caption": caption}
+    if path.suffix == ".csv":
+        return item | _table(path)
+    return item | {"image": base64.b64encode(path.read_bytes()).decode()}
 
 
 def _table(path):

@@ -1,93 +1,115 @@
-"""The commands of the study, which make calls; `cardiov.__main__` has those of users and reads the arguments."""
+"""The steps of `make paper`, in its order. Each prints the files that it has made, one a line, for make to watch."""
 
+import os
 import sys
 from pathlib import Path
 
-from cardiov.errors import ParameterError
-from cardiov.store.parameters import read_parameters
+RUN = "ordinal-0"  # the paper's network, which is disturbed and explained
+ANALYSIS = {"resamples", "permutations", "seed"}  # what analysis.yaml may set
 
 
-def verify(arguments):
-    """Check a copy of PTB-XL against its list of SHA-256 digests, once; the copy is only read."""
-    from cardiov.data.checksums import verify as check
-
-    records = check(arguments.folder, arguments.memory, arguments.version)
-    print(f"{arguments.folder}: {records:,} records, every file verified")
+def _print(paths):
+    if int(os.environ.get("RANK", 0)) == 0:  # several processes train together, and one speaks
+        print(*paths, sep="\n")
 
 
-def study(arguments):
-    """Train all runs of a file of experiments that are not finished."""
-    from cardiov.experiments.runs import train_runs
+def prepare(data, dataset, params, verify=None):
+    """Filter and resample a data set's signals, once, into caches on disk."""
+    from cardiov.data.cache import cache_at
+    from cardiov.data.checksums import verify as verify_copy
+    from cardiov.experiments.runs import read_runs
+    from cardiov.experiments.search import read_search
+    from cardiov.store.results import build_dir
 
-    train_runs(read_parameters(arguments.parameters), arguments.data, arguments.dataset)
+    build = build_dir(dataset)
+    if verify:
+        verify_copy(data, build / "verified.json", verify)
+    rates = {run.rate for run in read_runs(Path(params, "runs.yaml")).values()} | {read_search(Path(params, "search.yaml")).rate}
+    _print(cache_at(data, build, rate).folder / "cache.json" for rate in sorted(rates))
 
 
-def ship(arguments):
-    """Write the network that fold 9 chose, with its preprocessing, and its model card."""
-    from cardiov.experiments.shipping import ship as write
+def train(data, dataset, params):
+    """Train all runs that runs.yaml declares and that are not finished; under torchrun, in all processes together."""
+    from cardiov.experiments.runs import read_runs, train_runs
 
-    write(arguments.dataset, Path(arguments.path))
-    print(arguments.path)
+    _print(train_runs(read_runs(Path(params, "runs.yaml")), data, dataset))
 
 
-def stress(arguments):
+def search(data, dataset, params, ludb=None):
+    """Train the networks of the architecture search (notebook 10)."""
+    from cardiov.experiments.search import read_search, search_networks
+
+    _print(search_networks(read_search(Path(params, "search.yaml")), data, dataset))
+
+
+def stress(data, dataset, params, ludb=None):
     """Predict the test records again, disturbed (notebook 08)."""
+    from cardiov.experiments.runs import weights_path
     from cardiov.experiments.stress import stressed_predictions, write_stressed
     from cardiov.model import CardioV
     from cardiov.objectives import objective_of
+    from cardiov.store.results import read_provenance, run_dir
 
-    parameters = read_parameters(arguments.parameters)
-    model = CardioV.from_pretrained(arguments.weights)
-    settings = {"rate": parameters.get("rate", 500), "precision": parameters.get("precision", "32-true")}
-    table = stressed_predictions(model, arguments.data, **settings, objective=objective_of(model))
-    print(write_stressed(table, arguments.run_dir))
+    run = read_provenance(dataset, RUN)["run"]
+    model = CardioV.from_pretrained(weights_path(dataset, RUN))
+    settings = {"rate": run["rate"], "precision": run["config"]["precision"], "objective": objective_of(model)}
+    _print([write_stressed(stressed_predictions(model, data, **settings), run_dir(dataset, RUN))])
 
 
-def explain(arguments):
-    """Grad-CAM of a run's test records, measured against true waves, into the run's folder."""
+def heat(data, dataset, params, ludb=None):
+    """Measure Grad-CAM of the test records against the waves of the heart (notebook 09)."""
     from cardiov.experiments.heat import write_heat
+    from cardiov.experiments.runs import weights_path
+    from cardiov.store.results import read_provenance, run_dir
 
-    rate = read_parameters(arguments.parameters).get("rate", 500)
-    write_heat(arguments.data, arguments.weights, arguments.run_dir, rate, arguments.ludb)
+    rate = read_provenance(dataset, RUN)["run"]["rate"]
+    _print(write_heat(data, weights_path(dataset, RUN), run_dir(dataset, RUN), rate, ludb))
 
 
-def external(arguments):
+def ship(data, dataset, params, ludb=None):
+    """Write the network that fold 9 chose, with its preprocessing, and its model card."""
+    from cardiov.experiments.shipping import ship as write_shipped
+    from cardiov.store.results import shipped_path
+
+    _print(write_shipped(dataset, shipped_path(dataset)))
+
+
+def external(data, dataset, params, ludb):
     """Predict LUDB's records, which no network here is trained on (notebook 16)."""
     from cardiov.experiments.external import predict, write_external
     from cardiov.model import CardioV
+    from cardiov.store.results import results_dir, shipped_path
 
-    model = CardioV.from_pretrained(arguments.weights)
-    rate = model.metadata.get("preprocessing", {}).get("rate", arguments.rate)
-    if rate is None:
-        raise ParameterError(f"{arguments.weights} does not say its sampling rate: give it by --rate, in Hz.")
-    print(write_external(predict(model, arguments.ludb, rate), arguments.table))
+    model = CardioV.from_pretrained(shipped_path(dataset))
+    table = predict(model, ludb, model.metadata["preprocessing"]["rate"])
+    _print([write_external(table, results_dir(dataset) / "external_ludb.csv")])
 
 
-def notebook(arguments):
+def notebook(source, target, dataset=None, data=None, parameters=None, parameter=()):
     """Execute a notebook by papermill; the target appears only when it has run to its end."""
     from cardiov.paper.notebooks import run_notebook
+    from cardiov.store.parameters import read_parameters
 
-    parameters = read_parameters(arguments.parameters) | dict(arguments.parameter)
-    if arguments.seed is not None:
-        parameters["seed"] = arguments.seed
-    print(f"{arguments.source} -> {arguments.target}", file=sys.stderr, flush=True)
-    run_notebook(arguments.source, arguments.target, parameters)
+    shared = read_parameters(parameters, ANALYSIS) if parameters else {}
+    shared |= {name: value for name, value in {"dataset": dataset, "data": data}.items() if value is not None}
+    print(f"{source} -> {target}", file=sys.stderr, flush=True)
+    run_notebook(source, target, dict(parameter), shared)
 
 
-def report(arguments):
-    """Write a data set's tables and figures into one page."""
+def report(dataset):
+    """Write a data set's tables and figures into one page, and the headline figures into the README."""
     from cardiov.paper.report import update_readme, write_report
-    from cardiov.store.files import shown
 
-    print(f"report: {shown(write_report(arguments.dataset))}")
+    page = write_report(dataset)
     update_readme()
+    _print([page])
 
 
-def compare(arguments):
-    """Compare a data set's tables with the committed ones."""
+def compare(dataset):
+    """Compare a data set's tables with the committed ones; trained numbers are only reported."""
     from cardiov.paper.published import compare_with_committed, verdict
 
-    cells = compare_with_committed(arguments.dataset)
+    cells = compare_with_committed(dataset)
     if cells is not None and len(cells):
         print(cells.sort_values("within").head(30).to_string(index=False, max_colwidth=40))
-    print(verdict(arguments.dataset, cells))
+    print(verdict(dataset, cells))

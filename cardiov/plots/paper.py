@@ -5,7 +5,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from cardiov.ecg.leads import LEADS
-from cardiov.plots.style import _GRID, _GRID_5MM, HEAT, INK
+from cardiov.plots.style import HEAT, INK, styled
 
 MM_PER_S, MM_PER_MV = 25, 10  # the standard paper speed and gain
 _ROW_MM, _COLUMN_S, _COLUMNS = 32, 2.5, 4
@@ -15,10 +15,10 @@ _PULSE_MM = 8
 
 def _paper(width, height):
     """An empty page of `width` x `height` mm, axes in mm, at true scale when printed."""
-    figure = Figure(figsize=(width / 25.4, height / 25.4), facecolor="white")
+    figure = Figure(figsize=(width / 25.4, height / 25.4))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.axis("off")
-    for step, colour, line in ((1, _GRID, 0.35), (5, _GRID_5MM, 0.6)):
+    for step, colour, line in ((1, "#f7cfcf", 0.35), (5, "#ea9a9a", 0.6)):
         upright = [[(x, 0), (x, height)] for x in range(0, int(width) + 1, step)]
         level = [[(0, y), (width, y)] for y in range(0, int(height) + 1, step)]
         axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=line, zorder=0))
@@ -28,31 +28,21 @@ def _paper(width, height):
 def _trace(axes, lead, signal, fs, x, y):
     """Draw one lead with its name, its first sample at (`x`, `y`) mm."""
     axes.plot(x + MM_PER_S * np.arange(len(signal)) / fs, y + MM_PER_MV * signal, color=INK, lw=0.7)
-    axes.text(x + 1, y + 11.5, lead, size=8, weight="bold", va="center")
+    axes.text(x + 1, y + 11.5, lead, size="large", weight="bold", va="center")
 
 
+@styled
 def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
-    """Draw a 12-lead ECG as a printed page: 25 mm/s, 10 mm/mV, 3 x 4 leads and a strip of lead II.
-
-    The columns follow each other in time (0-2.5 s, 2.5-5 s, ...), and the strip shows the first 10 s of lead II.
+    """Draw a 12-lead ECG as a printed page: 25 mm/s, 10 mm/mV, 3 x 4 leads of 2.5 s each, and 10 s of lead II below.
 
     Parameters
     ----------
-    signal : array, shape (12, n)
-        The leads in mV.
-    fs : float
-        Sampling rate in Hz.
-    title : str, optional
-        Line above the traces.
+    signal : array, shape (12, n), in mV
+    fs : float, in Hz
     leads : sequence of 12 str
-        Name of each row of `signal`, in the order of the page (column by column).
-    heat : array, shape (m,), optional
-        Of one stage, 0 to 1, spread evenly over the signal's time: shades the page behind the traces.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        At true scale: 1 mm of grid is 1 mm of paper.
+        Names of the rows of `signal`, in the order of the page, column by column.
+    heat : array, shape (m,), from 0 to 1, optional
+        Of one stage, evenly over the signal's time; shades the page behind the traces.
     """
     width, height = _PULSE_MM + _COLUMNS * _COLUMN_S * MM_PER_S + 12, 4 * _ROW_MM + 22
     figure, axes = _paper(width, height)
@@ -65,28 +55,25 @@ def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
             _trace(axes, leads[3 * k + row], part, fs, left + k * _COLUMN_S * MM_PER_S, y)
     strip = signal[list(leads).index("II")][: _COLUMNS * column]
     _trace(axes, "II", strip, fs, left, y)
-    axes.text(5, height - 6, title or "", size=10, va="center")
-    axes.text(5, 3.5, f"{MM_PER_S} mm/s · {MM_PER_MV} mm/mV", size=8, va="center")
+    axes.text(5, height - 6, title or "", size="x-large", va="center")
+    axes.text(5, 3.5, f"{MM_PER_S} mm/s · {MM_PER_MV} mm/mV", va="center")
     if heat is not None:
-        _shade(axes, heat, signal.shape[1] / fs, left, (height - 16 - 4 * _ROW_MM, height - 16))
+        # behind all rows: a moment is as far from the left in the column that shows it as in the strip
+        seconds = signal.shape[1] / fs
+        shown = min(seconds, _COLUMNS * _COLUMN_S)
+        rows = height - 16 - 4 * _ROW_MM, height - 16
+        _shade(axes, heat[: round(len(heat) * shown / seconds)], (left, left + MM_PER_S * shown, *rows))
         _shade_legend(axes, width - 12)
     return figure
 
 
-def _shade(axes, heat, seconds, left, rows):
-    """Heat behind all rows: a moment lies equally far from the left in the column that shows it and in the strip."""
-    shown = min(seconds, _COLUMNS * _COLUMN_S)
-    cells = heat[: round(len(heat) * shown / seconds)]
-    _heat_cells(axes, cells, (left, left + MM_PER_S * shown, *rows))
+def _shade(axes, heat, extent):
+    # under the grid and faint, so that both the small squares and the trace can still be read
+    look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "alpha": 0.7, "aspect": "auto", "interpolation": "none", "zorder": -1}
+    axes.imshow([heat], extent=extent, **look)
 
 
 def _shade_legend(axes, right):
-    _heat_cells(axes, np.linspace(0, 1, 64), (right - 50, right - 20, 2, 5))
-    axes.text(right - 52, 3.5, "heat: none", size=8, va="center", ha="right")
-    axes.text(right - 18, 3.5, "strongest", size=8, va="center")
-
-
-def _heat_cells(axes, cells, extent):
-    # under the grid and faint, so that both the small squares and the trace can still be read
-    look = {"cmap": HEAT, "vmin": 0, "vmax": 1, "alpha": 0.7, "aspect": "auto", "interpolation": "none", "zorder": -1}
-    axes.imshow([cells], extent=extent, **look)
+    _shade(axes, np.linspace(0, 1, 64), (right - 50, right - 20, 2, 5))
+    axes.text(right - 52, 3.5, "heat: none", va="center", ha="right")
+    axes.text(right - 18, 3.5, "strongest", va="center")

@@ -1,33 +1,53 @@
-"""What all figures share: sizes, colours and titles.
-
-Every function of this wing returns a :class:`matplotlib.figure.Figure` that belongs to nobody's pyplot state.
-"""
+"""The one style of all figures: fonts by role, colours, panels, legends and titles."""
 
 from textwrap import fill
 
+import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cardiov.store.results import simulated
 
-INK, _GRID, _GRID_5MM = "black", "#f7cfcf", "#ea9a9a"
+_LABEL, _NOTE = 8, 7  # points
+STYLE = {
+    **dict.fromkeys(("figure.titlesize", "figure.labelsize", "axes.titlesize", "axes.labelsize"), _LABEL),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), _LABEL),
+    **dict.fromkeys(("font.size", "legend.fontsize", "legend.title_fontsize"), _NOTE),
+    "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
+    "figure.facecolor": "white", "lines.linewidth": 1.5, "lines.markersize": 4,
+}  # fmt: skip
+styled = matplotlib.rc_context(STYLE)  # decorates what draws
+
+INK = "black"
+REFERENCE = {"color": "grey", "lw": 0.8, "ls": ":", "zorder": 0}  # a line to compare with
 # from the palette of Okabe & Ito, which colour-blind readers can tell apart, ordered from cold to warm
 LEVEL_COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00")
-MM = 1 / 25.4
-SMALL, USUAL = 7, 8  # points
-LETTER = 1.6  # mm, wide enough for most letters of the usual size
+HEAT = LinearSegmentedColormap.from_list("heat", ["white", "#F0E442", LEVEL_COLOURS[2], LEVEL_COLOURS[3]])
+
+# What seaborn is to draw of three values: the first, with a bar from the second to the third.
+INTERVAL = {"estimator": lambda values: values.iloc[0], "errorbar": lambda values: values.iloc[1:]}
 
 
-def statistics_axes(width, height, columns=1, title=None):
-    """A figure of `width` x `height` mm with axes beside each other, which share their y axis."""
-    figure = Figure(figsize=(width * MM, height * MM), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
-    for one in axes:
-        one.tick_params(labelsize=USUAL)
-        one.spines[["top", "right"]].set_visible(False)
+def interval_values(table):
+    """Rows with ``estimate``, ``low`` and ``high`` as three rows each, in this order, for seaborn with `INTERVAL`."""
+    known = table.loc[table["estimate"].notna(), ["estimate", "low", "high"]]
+    return known.rename_axis(columns="end").stack().rename("value").reset_index()
+
+
+def panels(width, height, rows=1, columns=1, title=None, **layout):
+    """A figure of `width` x `height` mm and its axes, shape (rows, columns)."""
+    figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, **layout)
+    for axes in grid.flat:
+        axes.tick_params(which="both", labelsize=_LABEL)  # matplotlib makes the ticks later, outside `styled`
     if title:
-        figure.suptitle(fill(title, int(width / LETTER)), fontsize=USUAL)
-    return figure, axes
+        figure.suptitle(fill(title, int(width / 1.5)))  # mm per letter
+    return figure, grid
+
+
+def legend_below(figure, axes, columns, title=None):
+    """One legend below all panels, of what the labels of `axes` say."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, title=title)
 
 
 def data_title(dataset, detail=""):
@@ -40,4 +60,19 @@ def data_title(dataset, detail=""):
     return f"{dataset}{origin}{detail and ': '}{detail}"
 
 
-HEAT = LinearSegmentedColormap.from_list("heat", ["white", "#F0E442", LEVEL_COLOURS[2], LEVEL_COLOURS[3]])
+_RECIPES = {
+    "ordinal": "paper's network", "classification": "network for classification", "regression": "network for regression",
+    "best": "best recipe", "idea-windows-1": "one window", "idea-crop-2.5": "crops of 2.5 s",
+    "idea-finetune-slower": "slower fine-tuning",
+}  # fmt: skip
+
+
+def recipe_title(name):
+    """What readers call the runs of a name: those of "ordinal" are the "paper's network"."""
+    return _RECIPES.get(name, name.removeprefix("idea-").replace("-", " "))
+
+
+def run_title(run):
+    """What readers call a run: "ordinal-0" is the "paper's network, seed 0"."""
+    name, _, seed = run.rpartition("-")
+    return f"{recipe_title(name)}, seed {seed}"

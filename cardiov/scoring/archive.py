@@ -1,7 +1,6 @@
-"""Score many ECG files: on all cores, bad files reported and skipped, results written as they come, resumable.
+"""Score many ECG files: on all cores, bad files named and skipped, results written as they come, resumable.
 
-In processes that `cardiov.processes.launch` has started, the first gives out chunks of files and writes; each of the others
-is in `help_score`.
+One process writes, whatever scores: a pool of processes here, the workers of a cluster in `cardiov.scoring.cluster`.
 """
 
 import csv
@@ -12,54 +11,80 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from datetime import timedelta
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch import distributed
 from tqdm.auto import tqdm
 
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.mapping import LEVELS
-from cardiov.processes import launched, rank, together
 from cardiov.scoring.record import NOT_A_DEVICE, Score, load_model, model_name, score_all
-from cardiov.store.files import storing
+from cardiov.scoring.remote import import_pyarrow, is_address, list_address, read_address
+from cardiov.store.files import replacing, storing
 
 CHUNK = 32  # files that a process takes at once
-CHUNK_GPU = 256  # and with a GPU
-PATIENCE = timedelta(hours=1)  # as `cardiov.processes.PATIENCE`, but a chunk of records of a day takes long
-FEW = 64  # files that are done before further processes would have started
-TOGETHER = 20_000_000  # samples, 80 MB
+SMALL_ARCHIVE = 64  # files that one process scores before others would have started
+MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv"}  # but not these, of the data sets
-FIELDS = ["file", "critical_value", "p0", "p1", "p2", "p3", "set_low", "set_high", "seconds", "fs", "windows", "warnings",
-          "model"]  # fmt: skip
+COLUMNS = {  # of CSV and Parquet
+    "file": "string", "critical_value": "int64", "p0": "double", "p1": "double", "p2": "double", "p3": "double",
+    "set_low": "int64", "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string",
+    "warnings": "string", "model": "string",
+}  # fmt: skip
 
 
-def find_files(paths) -> list[str]:
-    """Files as they are given, and for a folder all ECGs below it, by name; each once.
+def find_files(paths, listing=None) -> list[str]:
+    """Files as they are given, and all ECGs below a folder, by name; each once.
+
+    Parameters
+    ----------
+    paths : sequence of str or path
+        Files, folders, and addresses of either in an object store, such as ``s3://bucket/ecgs``.
+    listing : path, optional
+        Text file with one further file per line.
 
     Raises
     ------
     SignalError
         If a folder holds no file of a known kind.
+    ParameterError
+        If the listing cannot be read, or there is no file at all.
     """
-    found = []
-    for path in map(Path, paths):
-        below = [path]
-        if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.name not in TABLES)
-        if not below:
-            raise SignalError(f"{path} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
-        found += map(str, below)
-    return list(dict.fromkeys(found))
+    files = [file for path in paths for file in _files_at(path)] + (_listed(listing) if listing else [])
+    if not files:
+        raise ParameterError("there is no file to score: give a file, a folder or a --listing.")
+    return list(dict.fromkeys(files))
+
+
+def _files_at(path):
+    if is_address(path):
+        below = list_address(path)
+    elif Path(path).is_dir():
+        below = [str(file) for file in sorted(Path(path).rglob("*"))]
+    else:
+        return [str(Path(path))]
+    if below == [path]:  # the address of a file
+        return below
+    files = [file for file in below if Path(file).suffix.lower() in SUFFIXES and Path(file).name not in TABLES]
+    if not files:
+        raise SignalError(f"{path} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
+    return files
+
+
+def _listed(listing):
+    try:
+        return [line.strip() for line in Path(listing).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{listing} cannot be read as a list of files ({error}): give a text file.") from error
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files in their order, on several cores where they are many, or in all processes that were launched.
+    """Score files in their order, many files on several cores.
 
     Parameters
     ----------
@@ -67,43 +92,37 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
     model : str or path, optional
         Name or file of the weights.
     fs, unit : float and str, optional
-        Sampling rate in Hz and unit of files that do not say them (see `cardiov.read_ecg`).
+        As in `cardiov.read_ecg`.
     processes : int, optional
-        By default one for each core, and a single one for few files.
+        By default one per core, or one for few files.
 
     Yields
     ------
     file : str
     outcome : Score or CardioVError
-        Why the file could not be scored.
+        The error says why the file could not be scored.
 
     Raises
     ------
     CheckpointError
         If the weights cannot be read.
     SignalError
-        If a process was killed, as where memory is short.
-    WorkerError
-        If one of the launched processes was.
+        If a process was killed.
     """
-    if launched():
-        yield from _score_together(files, model, fs, unit)
-        return
-    load_model(model)  # before any process starts, which then has it too, and so that its error comes once
+    load_model(model)  # so that its error comes once, and forked processes have it
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    task = partial(_score_chunk, model=model, fs=fs, unit=unit)
-    if (processes or (1 if len(files) <= FEW else os.cpu_count())) == 1:
-        yield from (outcome for chunk in chunks for outcome in task(chunk))
-        return
-    yield from _score_on_cores(chunks, task, processes)
+    task = partial(score_chunk, model=model, fs=fs, unit=unit)
+    if (processes or (1 if len(files) <= SMALL_ARCHIVE else os.cpu_count())) == 1:
+        yield from chain.from_iterable(map(task, chunks))
+    else:
+        yield from _score_on_cores(chunks, task, processes)
 
 
 def _score_on_cores(chunks, task, processes):
     context = get_context("fork" if sys.platform == "linux" else "spawn")  # forked, they need not load torch again
     with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
         try:
-            for outcomes in pool.map(task, chunks):
-                yield from outcomes
+            yield from chain.from_iterable(pool.map(task, chunks))
         except BrokenProcessPool as error:
             raise SignalError(
                 "a process that scored files was killed, perhaps for want of memory: run the command again, with "
@@ -113,61 +132,24 @@ def _score_on_cores(chunks, task, processes):
             pool.shutdown(cancel_futures=True)
 
 
-def help_score(model=None, fs=None, unit=None) -> None:
-    """Score what the first of the launched processes gives out; it calls `write_scores` meanwhile.
-
-    Parameters
-    ----------
-    model, fs, unit
-        As in `score_files`.
-
-    Raises
-    ------
-    CheckpointError, WorkerError
-        As `score_files`.
-    """
-    for _ in _score_together(None, model, fs, unit):
-        pass
-
-
-def _score_together(files, model, fs, unit):
-    """Outcomes of the files, in the first process; the others yield nothing, and need not know the files."""
-    number, size = rank(), CHUNK
-    network = load_model(model)
-    if torch.cuda.is_available():
-        size, torch.backends.cudnn.allow_tf32 = CHUNK_GPU, False  # single precision, as on a CPU
-        network.to(f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}")
-    with together():
-        distributed.init_process_group("gloo", timeout=PATIENCE)
-    try:
-        given = [None if number else [files[start : start + size] for start in range(0, len(files), size)]]
-        with together():
-            distributed.broadcast_object_list(given)
-        chunks, processes = given[0], distributed.get_world_size()
-        for start in range(0, len(chunks), processes):
-            mine = chunks[start + number : start + number + 1]  # none, where the files end
-            outcomes = [outcome for chunk in mine for outcome in _score_chunk(chunk, model, fs, unit)]
-            told = None if number else [None] * processes
-            with together():
-                distributed.gather_object(outcomes, told)
-            yield from (outcome for part in told or () for outcome in part)
-    finally:
-        distributed.destroy_process_group()
-
-
-def _score_chunk(files, model, fs, unit):
-    """What became of each file; what was read is scored together, but not more than memory bears."""
-    outcomes, read = {}, {}
+def score_chunk(files, model, fs=None, unit=None) -> list[tuple[str, Score | CardioVError]]:
+    """Files and their outcomes; what was read is scored together, but no more than `MAX_SAMPLES`."""
+    outcomes, ecgs = {}, {}
     for file in files:
-        outcomes[file] = None  # keeps its place
-        try:
-            read[file] = read_ecg(file, fs=fs, unit=unit)
-        except CardioVError as error:
-            outcomes[file] = error
-        if file == files[-1] or sum(ecg.signal.size for ecg in read.values()) > TOGETHER:
-            outcomes |= zip(read, score_all([*read.values()], load_model(model)), strict=True)
-            read.clear()
-    return list(outcomes.items())
+        outcomes[file] = ecg = _read(file, fs, unit)
+        if not isinstance(ecg, CardioVError):
+            ecgs[file] = ecg
+        if file == files[-1] or sum(ecg.signal.size for ecg in ecgs.values()) > MAX_SAMPLES:
+            outcomes |= zip(ecgs, score_all([*ecgs.values()], model), strict=True)
+            ecgs.clear()
+    return [*outcomes.items()]
+
+
+def _read(file, fs, unit):
+    try:
+        return (read_address if is_address(file) else read_ecg)(file, fs=fs, unit=unit)
+    except CardioVError as error:
+        return error
 
 
 # What is written of a score
@@ -208,44 +190,46 @@ def table_lines(file, score) -> str:
 FORMS = {  # form -> head of the output, and the text of one file
     "table": (f"{NOT_A_DEVICE}\ncritical value    0 no   1 low  2 med. 3 high   file\n", table_lines),
     "json": ("", json_line),
-    "csv": (csv_line(*FIELDS), lambda file, score: csv_line(*_values(file, score))),
+    "csv": (csv_line(*COLUMNS), lambda file, score: csv_line(*_values(file, score))),
 }
 
 
-def write_scores(files, form="table", output=None, model=None, fs=None, unit=None, processes=None) -> int:
-    """Score files and write each result as soon as it is there.
+def write_scores(files, form="table", output=None, model=None, scorer=score_files, **settings) -> int:
+    """Score files, write each result at once, and name the files that failed on the standard error.
 
     Parameters
     ----------
     files : sequence of str
         From `find_files`.
     form : str
-        A key of `FORMS`.
+        A key of `FORMS`, or "parquet": a CSV file, and at the end a Parquet file beside it.
     output : path, optional
-        A file that is added to: what is there already, of the same weights, is not scored again, so a run that was
-        interrupted goes on. By default the results go to the standard output.
-    model, fs, unit, processes
-        As in `score_files`.
+        By default the standard output. Files that it already holds are not scored again.
+    model, scorer, settings
+        Weights, `score_files` or the like, and what else it takes.
 
     Returns
     -------
     int
-        How many files could not be scored; each is named on the standard error with the reason.
+        Number of files that could not be scored.
 
     Raises
     ------
     ParameterError
-        If `output` holds something else than results of this form and these weights.
-    CheckpointError, SignalError, WorkerError
-        As `score_files`.
+        If the output holds anything but results of this form and these weights, or Parquet is not installed.
     StorageError
-        If there is no space, or no permission, to write `output`.
+        If the output cannot be written.
     """
+    if form == "parquet":
+        pyarrow, table = import_pyarrow("Parquet"), Path(output).with_suffix(".csv")
+        failed = write_scores(files, "csv", table, model, scorer, **settings)
+        _write_parquet(pyarrow, table)
+        return failed
     head, text = FORMS[form]
     done = set() if output is None else _resume(Path(output), form, model_name(load_model(model)))
-    left = [file for file in files if file not in done]
-    outcomes = score_files(left, model, fs, unit, processes)
-    outcomes = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(left), unit=" files", disable=None)
+    remaining = [file for file in files if file not in done]
+    outcomes = scorer(remaining, model, **settings)
+    outcomes = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(remaining), unit=" files", disable=None)
     if output is None:
         return _write(outcomes, sys.stdout, head, text)
     with storing(Path(output)), open(output, "a", encoding="utf-8") as stream:
@@ -253,39 +237,50 @@ def write_scores(files, form="table", output=None, model=None, fs=None, unit=Non
 
 
 def _write(outcomes, stream, head, text):
-    """Write each result, and name the files that gave none; their number."""
-    bad = 0
+    """Write results; the number of files that failed."""
+    failed = 0
     stream.write(head)
     for file, outcome in outcomes:
         if isinstance(outcome, CardioVError):
-            bad += 1
+            failed += 1
             tqdm.write(str(outcome), file=sys.stderr)
         else:
             stream.write(text(file, outcome))
             stream.flush()
-    return bad
+    return failed
+
+
+def _write_parquet(pyarrow, table):
+    options = pyarrow.csv.ConvertOptions(column_types={name: pyarrow.type_for_alias(kind) for name, kind in COLUMNS.items()})
+    with replacing(table.with_suffix(".parquet")) as temporary:
+        pyarrow.parquet.write_table(pyarrow.csv.read_csv(table, convert_options=options), temporary)
 
 
 def _resume(output, form, model):
-    """Files whose results are in a file, from which half a line at the end is cut off."""
-    content = output.read_bytes() if output.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    half, head = content[len(whole) :], FORMS[form][0].encode()
+    """Files whose results are in an output, of which half a line at the end is cut off."""
+    if not output.exists():
+        return set()
+    done, models = set(), {model}
     try:
-        rows = _rows(whole.decode(), form)
-        done, models = {row["file"] for row in rows}, {row["model"] for row in rows}
-        ours = whole.startswith(head) if whole else (head or b'{"file": ').startswith(half[:9])
-    except (ValueError, KeyError, TypeError):
-        ours, models = False, set()
-    if not ours or models - {model}:
-        what = f"results of {', '.join(sorted(models))}" if ours else f"something else than results as {form}"
-        raise ParameterError(f"{output} holds {what}: give --output another file.")
-    if half:
-        os.truncate(output, len(whole))
+        with output.open("rb") as stream:
+            for row in _rows(stream, form):
+                done.add(row["file"])
+                models.add(row["model"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParameterError(f"{output} holds something else than results as {form}: give --output another file.") from error
+    if others := models - {model}:
+        raise ParameterError(f"{output} holds results of {', '.join(sorted(others))}: give --output another file.")
+    with output.open("rb") as stream:
+        whole = sum(len(line) for line in stream if line.endswith(b"\n"))
+    os.truncate(output, whole)
     return done
 
 
-def _rows(text, form):
-    if form == "json":
-        return [json.loads(line) for line in text.splitlines()]
-    return list(csv.DictReader(io.StringIO(text)))
+def _rows(stream, form):
+    """Results in the whole lines of a file."""
+    start = (FORMS[form][0] or '{"file": ').encode()
+    if not start.startswith(stream.readline()[: len(start)]):
+        raise ValueError("another kind of file")
+    stream.seek(0)
+    lines = (line.decode() for line in stream if line.endswith(b"\n"))
+    yield from map(json.loads, lines) if form == "json" else csv.DictReader(lines)

@@ -1,10 +1,9 @@
-"""Probabilities that can be taken at their word, and ranges of critical values that hold the label as often as stated.
+"""Calibrated probabilities, and ranges of critical values that hold the label as often as stated.
 
-Two remedies after training, both chosen on validation records that the network was not trained on. Temperature scaling
-(Guo et al. 2017) divides all outputs by one number, so that what is called 70 % likely comes true 70 times in 100.
-Split conformal prediction (Vovk et al. 2005, Papadopoulos et al. 2002) gives, instead of one critical value, a set of
-them that holds the label with a stated probability, whether the probabilities are right or not. The sets are contiguous
-ranges, as an ordinal label asks for (Lu et al. 2022): "0 or 3" would help nobody.
+Both are fitted on validation records. Temperature scaling (Guo et al. 2017) divides all outputs by one number. Split
+conformal prediction (Vovk et al. 2005, Papadopoulos et al. 2002) gives a set of critical values that holds the label with a
+stated probability, even if the probabilities are wrong. The sets are contiguous ranges, as the label is ordinal (Lu et al.
+2022).
 
 References
 ----------
@@ -27,8 +26,8 @@ from cardiov.errors import ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.ordinal import monotone_probabilities
 
-FLOOR = 1e-6  # in the likelihood alone: where thresholds are pooled, a value between them has no probability at all
-WIDEST = 20  # temperatures are looked for from 1/20 to 20
+FLOOR = 1e-6  # in the likelihood only: a value between pooled thresholds has the probability 0
+MAX_TEMPERATURE = 20  # and the lowest is 1/20
 
 # from logits (B, outputs) to class probabilities (B, 4), never negative
 Probabilities = Callable[[torch.Tensor], torch.Tensor]
@@ -38,43 +37,23 @@ Probabilities = Callable[[torch.Tensor], torch.Tensor]
 
 
 def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log of the probability of the label, which is floored at 1e-6.
-
-    Each label that had no probability adds 13.8 / N, which is the floor's doing: compare values of one table alone.
-
-    Parameters
-    ----------
-    probabilities : array, shape (N, 4)
-    labels : integer array, shape (N,)
-
-    Returns
-    -------
-    float
-        In nats.
-    """
+    """Mean of -log p of the labels, in nats; probabilities (N, 4) are floored at 1e-6, labels have the shape (N,)."""
     of_label = np.asarray(probabilities)[np.arange(len(labels)), labels]
     return -np.log(np.maximum(of_label, FLOOR)).mean()
 
 
 def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_probabilities) -> float:
-    """The temperature T that makes the labels most likely when all outputs are divided by it (Guo et al. 2017).
+    """The temperature, 1/20 to 20, by which divided outputs make the labels most likely (Guo et al. 2017).
 
-    Above 1 it takes confidence back, below 1 it adds some. For thresholds in order the negative log-likelihood is
-    convex in 1 / T (differences of logistic functions are log-concave; Burridge 1981, Pratt 1981), so there is one
-    minimum, which is looked for between 1/20 and 20 on the scale of log T.
+    For ordered thresholds the negative log-likelihood is convex in 1 / T (Burridge 1981, Pratt 1981): it has one minimum.
 
     Parameters
     ----------
     outputs : array, shape (N, outputs)
         Logits of validation records.
     labels : integer array, shape (N,)
-        Their critical values.
     probabilities : callable
-        From logits to class probabilities that are never negative.
-
-    Returns
-    -------
-    float
+        From logits to class probabilities.
 
     Raises
     ------
@@ -89,7 +68,7 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
     def loss(log_temperature):
         return negative_log_likelihood(probabilities(logits / math.exp(log_temperature)).numpy(), labels)
 
-    end = math.log(WIDEST)
+    end = math.log(MAX_TEMPERATURE)
     return math.exp(minimize_scalar(loss, bounds=(-end, end), method="bounded").x)
 
 
@@ -97,22 +76,20 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
 
 
 def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges of critical values grown until their probability exceeds the level (Romano et al. 2020, Lu et al. 2022).
+    """Ranges of critical values, grown until their probability exceeds the level (Romano et al. 2020, Lu et al. 2022).
 
-    Each starts as the most probable value alone and takes in the likelier of its two neighbours, of equals the graver.
-    So it is contiguous, never empty, and of two levels the higher gives a range that contains the other's.
+    Each range starts as the most probable value and adds the likelier of its neighbours, of equals the graver.
 
     Parameters
     ----------
     probabilities : array, shape (N, 4)
-        Never negative.
     level : float
-        From `conformal_level`; infinite where every range is to hold all values.
+        From `conformal_level`.
 
     Returns
     -------
     low, high : integer array, shape (N,)
-        The ends, both included.
+        Both included.
 
     Examples
     --------
@@ -126,17 +103,14 @@ def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray
 
 
 def conformal_level(probabilities, labels, coverage: float) -> float:
-    """The level at which ranges of new records hold their labels with at least the stated probability.
+    """The level at which ranges of new records hold their labels with at least the stated probability (Vovk et al. 2005).
 
-    A label is in a range from the level on that the range had before the label joined. Of the levels of the N labels
-    this is the ceil((N + 1) coverage)-th smallest. A new record's is equally likely to have any rank among N + 1, if
-    the record is exchangeable with these, so its label is in its range with a probability of at least the coverage
-    (Vovk et al. 2005); at least, because levels are often equal: that of a right prediction is 0.
+    A range's probability before the label joins it is the record's level; the ceil((N + 1) coverage)-th smallest is taken.
 
     Parameters
     ----------
     probabilities : array, shape (N, 4)
-        Of validation records; never negative.
+        Of validation records.
     labels : integer array, shape (N,)
     coverage : float
         Between 0 and 1.
@@ -144,7 +118,7 @@ def conformal_level(probabilities, labels, coverage: float) -> float:
     Returns
     -------
     float
-        Infinite where there are too few records to promise as much.
+        Infinite if there are too few records for the coverage.
 
     Raises
     ------
@@ -155,7 +129,7 @@ def conformal_level(probabilities, labels, coverage: float) -> float:
         raise ParameterError(f"coverage is {coverage:g}: give a share between 0 and 1, such as 0.9.")
     labels = np.asarray(labels)
     low, high, mass = _growing(probabilities)
-    without = ((labels < low) | (high < labels)).sum(axis=0)  # (N,), how many ranges the label is not in
+    without = ((labels < low) | (high < labels)).sum(axis=0)  # (N,), number of ranges without the label
     before = np.vstack([np.zeros(len(labels)), mass])[without, np.arange(len(labels))]
     rank = rank_for(len(labels), coverage)
     return float(np.sort(before)[rank - 1]) if rank <= len(labels) else math.inf
@@ -166,9 +140,9 @@ def rank_for(records, coverage):
 
 
 def _growing(probabilities):
-    """Ends and probability of each record's range when it holds 1, 2, 3 and all 4 values: three arrays (4, N)."""
+    """Low, high and probability of ranges of 1, 2, 3 and 4 values: three arrays (4, N)."""
     p = np.asarray(probabilities, dtype=float)
-    beside = np.pad(p, ((0, 0), (1, 1)), constant_values=-np.inf)  # (N, 6): beyond the ends there is nothing to take in
+    beside = np.pad(p, ((0, 0), (1, 1)), constant_values=-np.inf)  # (N, 6): nothing to add beyond the ends
     rows = np.arange(len(p))
     low = high = p.argmax(axis=1)
     mass = p[rows, low]

@@ -1,13 +1,13 @@
 """Grad-CAM of each stage: where in time the network finds its evidence for a critical value.
 
-The maps are those of the grad-cam package (Selvaraju et al. 2017) for the last convolution of each stage, all seven
-from one forward and one backward pass. Three things differ from the package's defaults, each because of a trap:
+The maps are those of the grad-cam package (Selvaraju et al. 2017) for the last convolution of each stage, from one pass.
+Three things differ from the package's defaults:
 
-- its default target, the largest output, means nothing for threshold logits: here it is `OrdinalTarget`;
-- it stretches a map over the signal, which puts the last of 20 cells of 0.512 s up to 0.24 s too early in a record of
-  10 s: here each cell stays where its convolutions have their centre (`cells_over_time`);
-- it subtracts a map's minimum, so that a nearly flat map looks peaked: here a map is only divided by its maximum; what
-  the package's scaling would make of it is measured in `cardiov.experiments.heat`, as the map's contrast.
+- The target is `OrdinalTarget`, since the largest threshold logit means nothing.
+- A cell stays at the centre of its convolutions (`cells_over_time`). The package stretches a map over the signal, which
+  puts the last of 20 cells up to 0.24 s too early in a record of 10 s.
+- A map is only divided by its maximum. The package also subtracts the minimum, so that a nearly flat map looks peaked;
+  `cardiov.experiments.heat` measures that as the map's contrast.
 """
 
 import copy
@@ -23,15 +23,12 @@ from cardiov.ordinal import THRESHOLDS, class_probabilities, decode, ordinal_tar
 
 
 class OrdinalTarget:
-    """What Grad-CAM explains: the evidence for one critical value, as a linear score of the three threshold logits.
-
-    The score for critical value k is the sum of t_j z_j, where t_j is +1 for the thresholds below k, which Table 4
-    answers by yes, and -1 for the others.
+    """Evidence for critical value k: the sum of t_j z_j over the logits, with t_j = +1 where Table 4 has 1, else -1.
 
     Parameters
     ----------
     critical_value : int, optional
-        0 to 3; by default the one that the outputs are decoded to.
+        By default the predicted one.
 
     Examples
     --------
@@ -51,7 +48,7 @@ class OrdinalTarget:
 
 
 class _AsImage(nn.Module):
-    """The network as the package wants it, on images of height 1: (B, 12, 1, n) -> (B, 3)."""
+    """The network on images of height 1, which the package needs: (B, 12, 1, n) -> (B, 3)."""
 
     def __init__(self, model):
         super().__init__()
@@ -62,20 +59,17 @@ class _AsImage(nn.Module):
 
 
 class StageCAM(GradCAM):
-    """Grad-CAM of the last convolution of every stage, from one pass: a list of (B, cells), neither scaled nor resized.
-
-    Works on a copy of the model in which nothing needs gradients below the first map.
-    """
+    """Grad-CAM of the last convolution of every stage: a list of (B, cells), neither scaled nor resized."""
 
     def __init__(self, model):
         model = copy.deepcopy(model).requires_grad_(False)
         layers = [stage[-1].conv3 for stage in model.stages]
-        layers[0].bias.requires_grad_(True)
+        layers[0].bias.requires_grad_(True)  # no gradients are needed below the first map
         super().__init__(_AsImage(model), layers)
 
     def compute_cam_per_layer(self, input_tensor, targets, eigen_smooth):
-        found = self.activations_and_grads
-        maps = zip(self.target_layers, found.activations, found.gradients, strict=True)
+        layers = self.activations_and_grads
+        maps = zip(self.target_layers, layers.activations, layers.gradients, strict=True)
         cams = [self.get_cam_image(input_tensor, layer, targets, a, g.numpy()) for layer, a, g in maps]
         return [np.maximum(cam[:, 0], 0) for cam in cams]
 
@@ -93,13 +87,12 @@ def heat_maps(model, signals, critical_value=None) -> np.ndarray:
     signals : array, shape (12, n) or (B, 12, n)
         Prepared by `cardiov.ecg.filters.prepare_signal`, in mV.
     critical_value : int or sequence of B int, optional
-        What to explain (see `OrdinalTarget`); by default what the model predicts.
+        As in `OrdinalTarget`.
 
     Returns
     -------
     ndarray of float32, shape (7, n) or (B, 7, n)
-        One row a stage, from 0 (no evidence for it) to 1 (the record's and stage's strongest); all 0 where a stage has
-        none. A record's stages can't be compared by height, only by shape.
+        One row per stage, from 0 (no evidence) to 1 (the stage's strongest in this record).
 
     Raises
     ------
@@ -118,7 +111,7 @@ def heat_maps(model, signals, critical_value=None) -> np.ndarray:
 
 
 def stage_heat(cam, x, critical_values):
-    """Heat (B, stages, n) of signals (B, 12, n); a critical value may be None."""
+    """Heat (B, stages, n) of signals (B, 12, n); a critical value may be None, for the predicted one."""
     with torch.enable_grad():
         maps = cam(x.unsqueeze(2), [OrdinalTarget(value) for value in critical_values])
     heat = np.stack([over_time(map_, x.shape[-1], stage) for stage, map_ in enumerate(maps)], axis=1)
@@ -126,18 +119,15 @@ def stage_heat(cam, x, critical_values):
 
 
 def stride_of(stage):
-    """Samples a cell of a stage's map stands for; stem and stages each halve the length."""
+    """Samples per cell of a stage's map; stem and stages each halve the length."""
     return 4 * 2**stage
 
 
 @lru_cache(maxsize=8)
 def cells_over_time(cells, n, stage):
-    """What each cell gives to each sample, (cells, n): 1 at its centre, linear to the next, constant at the ends.
-
-    SAME padding of an even kernel with stride 2 centres cell c between samples 2 c and 2 c + 1 of its input.
-    """
+    """Weights (cells, n) of each cell in each sample: 1 at its centre, linear to the next, constant at the ends."""
     stride = stride_of(stage)
-    centres = stride * np.arange(cells) + (stride - 1) / 2
+    centres = stride * np.arange(cells) + (stride - 1) / 2  # SAME padding puts cell c between inputs 2 c and 2 c + 1
     return np.stack([np.interp(np.arange(n), centres, one) for one in np.eye(cells)]).astype(np.float32)
 
 

@@ -1,8 +1,8 @@
 """Score an ECG: the one function behind Python, the command line, the notebooks and the page.
 
-What a network was trained on decides how it is asked: its weights file says the sampling rate, the temperature of its
-probabilities and the level of its prediction sets (`cardiov.experiments.shipping`), and a record longer than 10 s, the length that
-it was trained and tested on, is scored in windows of 10 s, of which the gravest is reported and all are listed.
+The weights file gives the sampling rate, the temperature of the probabilities and the level of the prediction sets
+(`cardiov.experiments.shipping`). A record longer than 10 s, the length of the training's records, is scored in windows of
+10 s; the gravest is reported, and all are listed.
 """
 
 from collections import defaultdict
@@ -25,9 +25,9 @@ from cardiov.ordinal import THRESHOLDS, monotone_probabilities
 from cardiov.scoring.calibration import prediction_sets
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
-WINDOW = 10.0  # s, the records of PTB-XL
+WINDOW = 10.0  # s, as the records of PTB-XL
 COVERAGE = 0.9  # of the prediction set
-BATCH = 16  # windows at once; more no longer fit into a core's cache
+BATCH = 16  # windows; more do not fit into a core's cache
 BATCH_GPU = 256
 EXAMPLES = (("NORM", "SR"), ("CRBBB", "1AVB", "SBRAD"), ("AFIB", "CLBBB", "LVH"), ("AMI", "IMI", "3AVB"))
 
@@ -36,7 +36,7 @@ EXAMPLES = (("NORM", "SR"), ("CRBBB", "1AVB", "SBRAD"), ("AFIB", "CLBBB", "LVH")
 class Window:
     """Score of one stretch of a record."""
 
-    start: float  # s from the record's beginning
+    start: float  # s
     seconds: float
     critical_value: int
     probabilities: tuple[float, ...]  # of the critical values 0 to 3
@@ -44,36 +44,30 @@ class Window:
 
 @dataclass(frozen=True)
 class Score:
-    """What a network says about one ECG.
+    """Critical value of one ECG.
 
     Attributes
     ----------
-    record : str
-        Name of the record.
     critical_value : int
-        The most probable one, 0 (no risk) to 3 (high risk).
-    meaning : str
-        It in words.
+        The most probable one, 0 (no risk) to 3 (high risk); `meaning` says it in words.
     probabilities : ndarray, shape (4,)
         Of the critical values, after temperature scaling.
     prediction_set : tuple of two int, or None
-        Lowest and highest critical value of a range that holds the label for 90 % of records like those of the
-        network's training (see `cardiov.analysis.probabilities`); none for weights without its level, or of several windows,
-        for the gravest of which nothing is promised.
+        Lowest and highest critical value of a range that holds the label of 90 % of records like the training's. None for
+        several windows, or weights without its level.
     warnings : tuple of str
-        What speaks against trusting the signal.
+        Doubts about the signal.
     windows : tuple of Window
-        All stretches that were scored, in order of time.
-    window : int
-        Which of them is reported: that of the highest critical value, of equals that of the highest expected value.
+        All stretches, in order of time. `window` is the index of the reported one: it has the highest critical value, and
+        among equals the highest expected value.
     seconds, fs : float
-        Length of the record in s and its sampling rate in Hz.
+        Length in s and sampling rate in Hz of the record.
     model : str
         Name of the weights.
     rate : float
-        Sampling rate in Hz that the network was asked at.
+        Sampling rate in Hz of the network's input.
     heat : ndarray of float32, shape (7, n), or None
-        On request: the evidence that each stage finds in the reported window (`cardiov.scoring.gradcam.heat_maps`), at `rate`.
+        `cardiov.scoring.gradcam.heat_maps` of the reported window, at `rate`.
     """
 
     record: str
@@ -91,12 +85,12 @@ class Score:
     heat: np.ndarray | None = None
 
     def as_dict(self) -> dict:
-        """All but the heat, as JSON takes it; probabilities to six digits."""
-        told = {**asdict(self), "probabilities": self.probabilities.tolist()}
-        del told["heat"]
-        for part in (told, *told["windows"]):
+        """All but the heat, for JSON; probabilities to six digits."""
+        fields = {**asdict(self), "probabilities": self.probabilities.tolist(), "notice": NOT_A_DEVICE}
+        del fields["heat"]
+        for part in (fields, *fields["windows"]):
             part["probabilities"] = [round(p, 6) for p in part["probabilities"]]
-        return {**told, "notice": NOT_A_DEVICE}
+        return fields
 
 
 @cache
@@ -110,18 +104,7 @@ def meaning(critical_value: int) -> str:
 
 
 def load_model(name_or_path=None) -> CardioV:
-    """A network from its weights file, kept for the next call while the file stays as it is.
-
-    Parameters
-    ----------
-    name_or_path : str or path, optional
-        As in `CardioV.from_pretrained`; by default the weights that come with the package.
-
-    Raises
-    ------
-    CheckpointError
-        If they cannot be read.
-    """
+    """`CardioV.from_pretrained`, which reads an unchanged file once; by default the weights that come with the package."""
     path = Path(name_or_path or "")
     return _load(name_or_path, path.stat().st_mtime_ns if path.is_file() else None)
 
@@ -137,31 +120,27 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
     Parameters
     ----------
     ecg_or_path : ECG, path, or mapping of str to bytes
-        What `cardiov.read_ecg` gives or takes.
+        An ECG, or what `cardiov.read_ecg` takes.
     model : CardioV, str or path, optional
         A network, or the name or file of its weights; by default the one that comes with the package.
     heat : bool
         Whether to compute heat maps too.
-
-    Returns
-    -------
-    Score
 
     Raises
     ------
     SignalError
         If the ECG cannot be read.
     CheckpointError
-        If the weights cannot be read or do not say how to be asked.
+        If the weights cannot be read, or lack their sampling rate.
     ParameterError
-        If heat is asked of a network without the ordinal head.
+        If a network without the ordinal head is to give heat maps.
     """
     ecg = _checked(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
     return score_all([ecg], model, heat)[0]
 
 
 def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
-    """Score several ECGs that were read by `cardiov.read_ecg`; as `score`, but windows of equal length together."""
+    """Score ECGs from `cardiov.read_ecg` as `score` does, with windows of equal length in one batch."""
     if not isinstance(model, CardioV):
         model = load_model(model)
     cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
@@ -177,7 +156,7 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
 
 
 def _checked(ecg):
-    """An ECG that someone made, refused where `read_ecg` would have refused it."""
+    """The caller's own ECG, with the checks of `read_ecg`."""
     shape = np.shape(ecg.signal)
     if len(shape) != 2 or shape[0] != len(LEADS) or not np.isfinite(ecg.signal).all():
         raise SignalError(
@@ -189,18 +168,18 @@ def _checked(ecg):
 
 
 def _rate(model):
-    """Sampling rate in Hz at which the network was trained."""
-    about = {**model.metadata.get("run", {}), **model.metadata.get("preprocessing", {})}
-    if "rate" not in about:
+    """Sampling rate in Hz of the network's training."""
+    training = {**model.metadata.get("run", {}), **model.metadata.get("preprocessing", {})}
+    if "rate" not in training:
         raise CheckpointError(
             "the weights do not say at which sampling rate they were trained: take weights that `python -m cardiov train` "
             "or `ship` wrote."
         )
-    return about["rate"]
+    return training["rate"]
 
 
 def _cut(ecg):
-    """(first, last) sample of each window: the whole record, or stretches of 10 s, evenly spread from end to end."""
+    """Samples (start, end) of each window: the whole record, or stretches of 10 s, evenly spread from end to end."""
     n, length = ecg.signal.shape[1], round(WINDOW * ecg.fs)
     if n <= length:
         return [(0, n)]
@@ -209,25 +188,25 @@ def _cut(ecg):
 
 
 def _prepared(ecg, span, rate):
-    """One window as the network's records were prepared: (12, n) in mV, in whole µV."""
+    """One window, prepared as the training's records: (12, n) in mV, in whole µV."""
     return whole_microvolts(prepare_signal(ecg.signal[:, slice(*span)], ecg.fs, rate))
 
 
 def _probabilities(model, windows):
-    """Probabilities (4,) of each prepared window, in their order; those of equal length are asked in batches."""
-    found, waiting = {}, defaultdict(list)
+    """Probabilities (4,) of each prepared window, in their order; windows of equal length share batches."""
+    probabilities, waiting = {}, defaultdict(list)
     batch = BATCH if model.head.weight.device.type == "cpu" else BATCH_GPU
     for row, window in enumerate(windows):
         alike = waiting[window.shape[1]]
         alike.append((row, window))
         if len(alike) == batch:
-            found |= _ask(model, waiting.pop(window.shape[1]))
+            probabilities |= _predict(model, waiting.pop(window.shape[1]))
     for alike in waiting.values():
-        found |= _ask(model, alike)
-    return iter(found[row] for row in range(len(found)))
+        probabilities |= _predict(model, alike)
+    return iter(probabilities[row] for row in range(len(probabilities)))
 
 
-def _ask(model, alike):
+def _predict(model, alike):
     rows, windows = zip(*alike, strict=True)
     with torch.inference_mode():
         outputs = model(torch.from_numpy(np.stack(windows)).to(model.head.weight.device)).cpu()  # (B, 12, n) -> (B, m)
@@ -251,12 +230,12 @@ def _window(ecg, span, probabilities):
 
 def _score(ecg, windows, model):
     gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, _expected(windows[i])))
-    told = windows[gravest]
+    reported = windows[gravest]
     return Score(
-        record=str(ecg.meta.get("record", "")), critical_value=told.critical_value, meaning=meaning(told.critical_value),
-        probabilities=np.array(told.probabilities), prediction_set=_set(model, windows), warnings=quality_warnings(ecg),
-        windows=tuple(windows), window=gravest, seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model),
-        rate=_rate(model),
+        record=str(ecg.meta.get("record", "")), critical_value=reported.critical_value,
+        meaning=meaning(reported.critical_value), probabilities=np.array(reported.probabilities),
+        prediction_set=_set(model, windows), warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
+        seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model), rate=_rate(model),
     )  # fmt: skip
 
 
@@ -279,6 +258,6 @@ def _heat(model, window, critical_value):
 
 
 def model_name(model) -> str:
-    """Name of a network's weights, plainly labelled if they were trained on simulated ECGs."""
+    """Name of a network's weights; weights trained on simulated ECGs are labelled."""
     name = model.metadata.get("name", "unnamed")
     return f"{name} (trained on simulated ECGs)" if model.metadata.get("data") == "simulated" else name

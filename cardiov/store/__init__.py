@@ -1,1 +1,1 @@
-"""What is kept: whole files, results and how they are read, provenance, parameters. Imports only `errors`."""
+"""What is kept: whole files, results and how they are read, provenance, parameters, templates. Imports only `errors`."""

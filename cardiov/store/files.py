@@ -5,8 +5,10 @@ leaves a half-written table that is taken for a good one.
 """
 
 import errno
+import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cardiov.errors import StorageError
+from cardiov.errors import CardioVError, StorageError
 
 # another root, such as a copy of the committed results, keeps what is there untouched (`make test` does so)
 ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[2]).resolve()
@@ -46,25 +48,47 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Say in one sentence what a full device, or a folder that cannot be written, means for a file.
-
-    Raises
-    ------
-    StorageError
-        If what goes wrong in the block comes of either.
-    """
+    """Turn errors of the block that come from a full device or an unwritable folder into a StorageError about `path`."""
     try:
         yield
+    except CardioVError:
+        raise
     except Exception as error:
-        folder = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
+        folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise StorageError(f"{shown(path)} cannot be written, for {shown(folder)} is a file: give another folder.") from error
         if is_full(error, folder):
-            raise StorageError(f"no space left to write {shown(path)}: free some space and run the command again.") from error
+            raise no_space(path) from error
         if not os.access(folder, os.W_OK):
             raise StorageError(
                 f"{shown(path)} cannot be written, for {shown(folder)} is read-only: give permission to write there and run "
                 "the command again."
             ) from error
         raise
+
+
+def is_full(error: Exception, folder: Path) -> bool:
+    """Whether the folder's device is full; torch and safetensors hide that in errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left on device" in str(error) or shutil.disk_usage(folder).free < 2**20
+
+
+def no_space(path: Path) -> StorageError:
+    return StorageError(f"no space left to write {shown(path)}: free some space and run the command again.")
+
+
+def check_room(folder: Path, needed: float, purpose: str) -> None:
+    """Print how many bytes are needed and free in a folder; raise a StorageError if fewer are free."""
+    free = shutil.disk_usage(folder).free
+    both = f"{purpose} needs about {_amount(needed)} in {shown(folder)}, where {_amount(free)} are free"
+    if needed > free:
+        raise StorageError(f"{both}: free some space, or give another folder.")
+    print(f"{both}.", file=sys.stderr)
+
+
+def _amount(size):
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def check_writable(*folders: Path) -> None:
@@ -81,21 +105,27 @@ def check_writable(*folders: Path) -> None:
             tempfile.TemporaryFile(dir=folder).close()
 
 
+def write_note(path: Path, content: dict) -> None:
+    """Write a JSON object for a later run, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def read_note(path: Path) -> dict:
+    """Read what `write_note` wrote; an empty dict if that is missing or damaged."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Let one process at a time make what `path` names; another waits and then finds it made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         yield
-
-
-def is_full(error, folder):
-    """Whether an error comes from a full device; torch and safetensors hide that in errors of their own."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if "No space left on device" in str(error):
-        return True
-    return folder.is_dir() and shutil.disk_usage(folder).free < 2**20
 
 
 def shown(path: Path) -> str:

@@ -1,5 +1,6 @@
-"""Parameters of a step, from a YAML file."""
+"""Parameters of a step, from a YAML file whose names are checked."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -7,20 +8,37 @@ import yaml
 from cardiov.errors import ParameterError
 
 
-def read_parameters(path) -> dict:
-    """Parameters from a YAML file; none without a path.
+def read_parameters(path, known: Collection[str]) -> dict:
+    """Parameters from a YAML file.
+
+    Parameters
+    ----------
+    path : path
+    known : collection of str
+        Names that the file may set.
 
     Raises
     ------
     ParameterError
-        If the file is missing or holds no names with values.
+        If the file cannot be read, or sets another name.
     """
-    if path is None:
-        return {}
     try:
         parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ParameterError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}): correct it.") from error
     if not isinstance(parameters, dict):
         raise ParameterError(f"{path} holds no parameters: write one name and value a line, such as 'seed: 0'.")
+    check_names(path, parameters, known)
     return parameters
+
+
+def check_names(where, names: Collection[str], known: Collection[str]) -> None:
+    """Refuse names that are not known.
+
+    Raises
+    ------
+    ParameterError
+        It says where they are, and which names are known.
+    """
+    if unknown := sorted(set(map(str, names)) - set(known)):
+        raise ParameterError(f"{where} sets {', '.join(unknown)}: correct it to one of {', '.join(sorted(known))}.")

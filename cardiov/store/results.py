@@ -29,8 +29,18 @@ def figures_dir(dataset: str) -> Path:
 
 
 def build_dir(dataset: str) -> Path:
-    """Folder of what is never committed: stamps, signal cache, weights, executed notebooks."""
+    """Folder of what is never committed: make's marks, signal caches, weights, executed notebooks."""
     return ROOT / "build" / dataset
+
+
+def run_dir(dataset: str, run: str) -> Path:
+    """Folder of what a run such as "ordinal-0" leaves for the analysis."""
+    return results_dir(dataset) / "runs" / run
+
+
+def shipped_path(dataset: str) -> Path:
+    """The network that is chosen to be shipped."""
+    return build_dir(dataset) / "shipped.safetensors"
 
 
 def simulated(dataset: str) -> bool:
@@ -49,22 +59,25 @@ def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def save_table(frame: pd.DataFrame, dataset: str, name: str) -> Path:
+def save_table(frame: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
 
-    The index is written unless it only counts the rows.
+    The index is written unless it only counts the rows. The report shows the table where a notebook's call gives a
+    caption (`cardiov.paper.captions`).
     """
     return _write_csv(frame, results_dir(dataset) / f"{name}.csv")
 
 
-def save_figure(figure, data: pd.DataFrame, dataset: str, name: str) -> Path:
+def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a figure to ``figures/<dataset>/<name>.png`` and what it plots to the CSV of the same name.
 
-    The PNG carries no date and no software version, so the same figure is the same file.
+    The caption is the PNG's description, and the report shows it as it does `save_table`'s. The PNG carries no date and
+    no software version, so the same figure is the same file.
     """
     path = figures_dir(dataset) / f"{name}.png"
+    metadata = {"Software": None} | ({"Description": caption} if caption else {})
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata=metadata)
     _write_csv(data, path.with_suffix(".csv"))
     return path
 
@@ -122,7 +135,7 @@ def read_provenance(dataset: str, run: str) -> dict:
     DataSetError
         If the run has left none.
     """
-    path = results_dir(dataset) / "runs" / run / "provenance.json"
+    path = run_dir(dataset, run) / "provenance.json"
     return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
 
 
@@ -131,15 +144,15 @@ def run_names(dataset: str, prefix: str) -> list[str]:
     folder = results_dir(dataset) / "runs"
     names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
     if not names:
-        raise DataSetError(f"{shown(folder)} has no run {prefix}*: run `python -m cardiov study` first, as `make paper` does.")
+        raise DataSetError(f"{shown(folder)} has no run {prefix}*: train it first, as `make paper` does.")
     return names
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:
     """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``."""
     folder = results_dir(dataset) / "runs"
-    found = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
-    seeds = sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
+    seeds = sorted(int(match[1]) for match in matches if match)
     if not seeds:
         raise DataSetError(f"{shown(folder)} has no run {name}-<seed>: train {name}-0 first, or correct the run's name.")
     return seeds
@@ -152,7 +165,7 @@ def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, p
 
 
 def _read_of_run(dataset, run, name):
-    path = results_dir(dataset) / "runs" / run / f"{name}.csv"
+    path = run_dir(dataset, run) / f"{name}.csv"
     return pd.read_csv(existing(path, f"train the run {run} first"))
 
 
@@ -171,12 +184,7 @@ def read_external(dataset: str) -> pd.DataFrame:
     DataSetError
         If LUDB has not been predicted.
     """
-    path = results_dir(dataset) / "external_ludb.csv"
-    if not path.exists():
-        raise DataSetError(
-            f"{shown(path)} is missing: make it by `python -m cardiov external` from LUDB's folder and the weights."
-        )
-    return pd.read_csv(path)
+    return pd.read_csv(existing(results_dir(dataset) / "external_ludb.csv", "predict LUDB's records first"))
 
 
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
@@ -189,14 +197,14 @@ def read_heat(dataset, run) -> dict:
     DataSetError
         If it has not run.
     """
-    folder = results_dir(dataset) / "runs" / run
-    found = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
-    if "heat_sanity" not in found:
-        raise DataSetError(f"{folder} has no heat maps: run `python -m cardiov explain` first, as `make paper` does.")
-    return found
+    folder = run_dir(dataset, run)
+    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
+    if "heat_sanity" not in tables:
+        raise DataSetError(f"{folder} has no heat maps: run `python -m cardiov heat` first, as `make paper` does.")
+    return tables
 
 
-NO_SEARCH = "give notebook 10 a data folder"  # the remedy where no search is stored
+NO_SEARCH = "run `python -m cardiov search` first"  # the remedy where no search is stored
 
 
 def read_models(dataset):
@@ -205,7 +213,7 @@ def read_models(dataset):
 
 
 def search_provenance_path(dataset):
-    return results_dir(dataset) / "runs" / "search" / "provenance.json"
+    return run_dir(dataset, "search") / "provenance.json"
 
 
 def read_reviews(dataset: str) -> pd.DataFrame:
@@ -231,5 +239,5 @@ def read_stressed(dataset: str, run: str) -> pd.DataFrame:
     DataSetError
         If the stress test has not run.
     """
-    path = results_dir(dataset) / "runs" / run / "stress.csv"
+    path = run_dir(dataset, run) / "stress.csv"
     return pd.read_csv(existing(path, "run `python -m cardiov stress` first"), dtype={"strength": str}, keep_default_na=False)

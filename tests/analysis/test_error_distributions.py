@@ -7,12 +7,12 @@ from cardiov.analysis.search import comparisons, error_distribution, error_distr
 
 
 def test_error_distribution_against_literal_values():
-    found = error_distribution([0.4, 0.1, 0.2], [0.1, 0.15, 0.4, 0.5])
-    assert found["error"].tolist() == [0.1, 0.15, 0.4, 0.5]
-    assert found["share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])  # below, not at
+    curve = error_distribution([0.4, 0.1, 0.2], [0.1, 0.15, 0.4, 0.5])
+    assert curve["error"].tolist() == [0.1, 0.15, 0.4, 0.5]
+    assert curve["share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])  # below, not at
     # Clopper-Pearson intervals of 0, 1, 2 and 3 of 3
-    assert found["low"].tolist() == pytest.approx([0, 0.0084, 0.0943, 0.2924], abs=1e-4)
-    assert found["high"].tolist() == pytest.approx([0.7076, 0.9057, 0.9916, 1], abs=1e-4)
+    assert curve["low"].tolist() == pytest.approx([0, 0.0084, 0.0943, 0.2924], abs=1e-4)
+    assert curve["high"].tolist() == pytest.approx([0.7076, 0.9057, 0.9916, 1], abs=1e-4)
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ def shares(factor):
 def test_enrichment_is_share_over_chance_and_leaves_empty_maps_out():
     table = shares(2.0)
     table.loc[(table["ecg_id"] == 5) & (table["stage"] == "s2"), ["trained", "coverage"]] = np.nan, 0.9
-    found = enrichment(table, resamples=50)
-    assert found.loc[("trained", "QRS", "s1"), ["estimate", "low", "high"]].tolist() == pytest.approx([2, 2, 2])
-    assert found.loc[("trained", "QRS", "s2"), ["estimate", "records"]].tolist() == pytest.approx([2, 5])
-    assert found.loc[("best", "QRS", "s1"), "estimate"] == pytest.approx(8)
-    assert found.loc[("energy", "QRS", "s1"), ["estimate", "records"]].tolist() == pytest.approx([4, 6])
+    ratios = enrichment(table, resamples=50)
+    assert ratios.loc[("trained", "QRS", "s1"), ["estimate", "low", "high"]].tolist() == pytest.approx([2, 2, 2])
+    assert ratios.loc[("trained", "QRS", "s2"), ["estimate", "records"]].tolist() == pytest.approx([2, 5])
+    assert ratios.loc[("best", "QRS", "s1"), "estimate"] == pytest.approx(8)
+    assert ratios.loc[("energy", "QRS", "s1"), ["estimate", "records"]].tolist() == pytest.approx([4, 6])
 
 
 def test_correlations_are_means_by_stage():
     table = pd.DataFrame({"ecg_id": [1, 1, 2, 2], "patient_id": [1, 1, 2, 2], "stage": ["s1", "s2"] * 2})
     table = table.assign(random=[0.2, np.nan, 0.4, 0.1], another_record=0.5, energy=-0.5)
-    found = correlations(table, resamples=50)
-    assert found.loc[("random", "s1"), ["estimate", "low", "high"]].tolist() == pytest.approx([0.3, 0.2, 0.4])
-    assert found.loc[("random", "s2"), ["estimate", "records"]].tolist() == pytest.approx([0.1, 1])
+    means = correlations(table, resamples=50)
+    assert means.loc[("random", "s1"), ["estimate", "low", "high"]].tolist() == pytest.approx([0.3, 0.2, 0.4])
+    assert means.loc[("random", "s2"), ["estimate", "records"]].tolist() == pytest.approx([0.1, 1])

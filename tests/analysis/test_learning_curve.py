@@ -32,22 +32,22 @@ def test_no_fit_of_scipy_is_better(floor):
     for seed in range(8):
         error = noisy(4, 0.1, 2, 0.3, seed)
         a, b, c = fit_power_law(SIZES, error, floor)
-        found = ((a + b * SIZES**-c) / error - 1) ** 2
+        deviations = ((a + b * SIZES**-c) / error - 1) ** 2
         bounds = ([0, 0, 0.001], [np.inf if floor else 1e-9, np.inf, 1])
         start = [[1e-10, error[0] * SIZES[0] ** power, power] for power in (0.1, 0.3, 0.6, 0.9)]
         fits = [least_squares(lambda p: (p[0] + p[1] * SIZES ** -p[2]) / error - 1, x0, bounds=bounds, x_scale="jac",
                               ftol=1e-14, xtol=1e-14, gtol=1e-14) for x0 in start]  # fmt: skip
         best = min(fits, key=lambda fit: fit.cost)
-        assert found.sum() <= 2 * best.cost * (1 + 1e-6) + 1e-12
+        assert deviations.sum() <= 2 * best.cost * (1 + 1e-6) + 1e-12
         if floor and 0.01 < best.x[2] < 0.99 and best.x[0] > 0.01:
             assert a + b * WHOLE**-c == pytest.approx(best.x[0] + best.x[1] * WHOLE ** -best.x[2], rel=0.01)
 
 
 def test_many_curves_at_once_are_the_single_ones():
     errors = noisy(4, 0.1, 2, 0.3, 0, count=(5, 2))
-    together = np.array(fit_power_law(SIZES, errors))
-    assert together.shape == (3, 5, 2)
-    assert together[:, 3, 1].tolist() == list(fit_power_law(SIZES, errors[3, 1]))
+    at_once = np.array(fit_power_law(SIZES, errors))
+    assert at_once.shape == (3, 5, 2)
+    assert at_once[:, 3, 1].tolist() == list(fit_power_law(SIZES, errors[3, 1]))
 
 
 def test_laws_fall_and_stay_above_their_floor():
@@ -126,11 +126,11 @@ def test_forecasts_are_of_the_statistic_itself(draws):
         law = fitted_law(draws[statistic], statistic)
         assert law.index.tolist() == ["a", "b", "c"] and (law["low"] <= law["high"]).all()
         a, b, c = law["estimate"]
-        found = forecast(draws[statistic], statistic, [2341, WHOLE])
-        error = 1 - found["estimate"] if statistic == "auc_mean" else found["estimate"]
+        ahead = forecast(draws[statistic], statistic, [2341, WHOLE])
+        error = 1 - ahead["estimate"] if statistic == "auc_mean" else ahead["estimate"]
         assert error.tolist() == pytest.approx([a + b * n**-c for n in (2341, WHOLE)])
-        assert sign * found["estimate"].diff()[WHOLE] > 0
-        assert (found["low"] <= found["high"]).all()
+        assert sign * ahead["estimate"].diff()[WHOLE] > 0
+        assert (ahead["low"] <= ahead["high"]).all()
 
 
 def test_points_of_the_figure_join_at_the_largest_size(recipes, draws):

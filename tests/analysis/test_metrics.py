@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from predictions import SIX, mae, people, simulated
+from predictions import SIX, simulated
 from scipy import stats
 from sklearn import metrics as sk
 
 from cardiov.analysis.metrics import (
+    AUCS,
+    F1S,
+    SCORES,
     auc,
     bin_of,
     confusion,
@@ -17,42 +20,40 @@ from cardiov.analysis.metrics import (
     holm,
     metrics,
     quadratic_kappa,
-    ranked_probability_score,
-    roc_points,
+    ranked_probability_scores,
     roc_table,
     subgroup_metrics,
     threshold_aucs,
 )
-from cardiov.analysis.resampling import bootstrap, bootstrap_difference, seed_draws
-from cardiov.analysis.subgroups import subgroup_differences
 from cardiov.ordinal import violation_rate
 
 
 def test_metrics_worked_by_hand():
-    found = metrics(SIX)
-    assert found["mae"] == pytest.approx(6 / 6)
-    assert found["macro_mae"] == pytest.approx((0.5 + 0 + 2 + 1.5) / 4)
-    assert found["accuracy"] == pytest.approx(3 / 6)
-    assert found["wrong"] == pytest.approx(3 / 6)
-    assert found["error_1"] == found["error_2"] == found["error_3"] == pytest.approx(1 / 6)
-    assert found["error_2_or_more"] == pytest.approx(2 / 6)
-    assert found["violation_rate"] == pytest.approx(1 / 6)
-    # class 0 scores 0.9 and 0.3 against 0.3, 0.7, 0.0, 0.9: 3.5 and 1.5 of 4 won
-    assert found["auc_0"] == pytest.approx(5 / 8)
-    assert found["auc_mean"] == pytest.approx(found[["auc_0", "auc_1", "auc_2", "auc_3"]].mean())
+    expected = {
+        "mae": 6 / 6, "macro_mae": (0.5 + 0 + 2 + 1.5) / 4, "accuracy": 3 / 6, "wrong": 3 / 6, "error_1": 1 / 6,
+        "error_2": 1 / 6, "error_3": 1 / 6, "error_2_or_more": 2 / 6, "violation_rate": 1 / 6,
+        # class 0 scores 0.9 and 0.3 against 0.3, 0.7, 0.0, 0.9: 3.5 and 1.5 of 4 won
+        "auc_0": 5 / 8,
+        "rps": (0.01 + 0.59 + 0.19 + 0.75 + 0.1 + 2.81) / 6,  # record by record
+    }  # fmt: skip
+    values = metrics(SIX)
+    assert values[list(expected)].to_dict() == pytest.approx(expected)
+    assert values["auc_mean"] == pytest.approx(values[AUCS[:4]].mean())
 
 
 def test_metrics_agree_with_scikit_learn():
-    table = simulated(1)
-    label, predicted = table["critical_value"], table["predicted"]
-    found = metrics(table)
-    assert found["mae"] == pytest.approx(sk.mean_absolute_error(label, predicted))
-    assert found["accuracy"] == pytest.approx(sk.accuracy_score(label, predicted))
-    assert found["kappa"] == pytest.approx(sk.cohen_kappa_score(label, predicted, weights="quadratic"))
-    for k in range(4):
-        assert found[f"auc_{k}"] == pytest.approx(sk.roc_auc_score(label == k, table[f"p{k}"]))
-    worst = [sk.mean_absolute_error(label[label == k], predicted[label == k]) for k in range(4)]
-    assert found["macro_mae"] == pytest.approx(np.mean(worst))
+    for table in (SIX, simulated(1), simulated(2).round(1)):  # the last has many ties
+        label, predicted = table["critical_value"], table["predicted"]
+        maes = [sk.mean_absolute_error(label[label == k], predicted[label == k]) for k in range(4)]
+        f1s = sk.f1_score(label, predicted, average=None, zero_division=0)
+        expected = {f"auc_{k}": sk.roc_auc_score(label == k, table[f"p{k}"]) for k in range(4)}
+        expected |= {"mae": sk.mean_absolute_error(label, predicted), "accuracy": sk.accuracy_score(label, predicted)}
+        values = metrics(table)
+        assert values[list(expected)].to_dict() == pytest.approx(expected)
+        assert values["macro_mae"] == pytest.approx(np.mean(maes))
+        assert values["kappa"] == pytest.approx(sk.cohen_kappa_score(label, predicted, weights="quadratic"))
+        assert subgroup_metrics(table)[list(expected)].to_dict() == pytest.approx(expected)
+        assert subgroup_metrics(table)[F1S].tolist() == pytest.approx([*f1s, f1s.mean()])
 
 
 def test_auc_counts_ties_as_scikit_learn_does():
@@ -73,35 +74,35 @@ def test_kappa_of_constants():
 
 
 def test_an_absent_class_gives_nan_and_not_another_mean():
-    found = metrics(SIX[SIX["critical_value"] != 2])
-    assert found[["auc_2", "auc_mean", "macro_mae"]].isna().all()
-    assert found[["auc_0", "auc_1", "auc_3", "mae"]].notna().all()
+    values = metrics(SIX[SIX["critical_value"] != 2])
+    assert values[["auc_2", "auc_mean", "macro_mae"]].isna().all()
+    assert values[["auc_0", "auc_1", "auc_3", "mae"]].notna().all()
 
 
 def test_violations_are_those_of_the_logits():
     table = simulated(1)
     logits = torch.tensor(table[["output_1", "output_2", "output_3"]].to_numpy())
     assert metrics(table)["violation_rate"] == pytest.approx(violation_rate(logits)) and violation_rate(logits) > 0
-
-
-def test_violations_are_of_probabilities_only():
-    assert np.isnan(metrics(SIX.assign(p0=SIX["p0"] - 1))["violation_rate"])  # the scores of a regression
     softmax = SIX.assign(p0=0.1, p1=0.2, p2=0.3, p3=0.4)
     assert metrics(softmax)["violation_rate"] == 0
 
 
+def test_scores_that_are_no_probabilities_have_no_calibration():
+    distances = -np.abs(SIX[["output_1"]].to_numpy() - np.arange(4))  # the scores of a regression
+    values = metrics(SIX.assign(**dict(zip(SCORES, distances.T, strict=True))))
+    assert values[["violation_rate", "rps", "ece"]].isna().all() and values[["mae", "auc_mean"]].notna().all()
+
+
 def test_ranked_probability_score_by_hand():
-    told = np.array([[0.1, 0.2, 0.3, 0.4]])  # cumulative 0.1, 0.3, 0.6
-    by_label = [ranked_probability_score(told, np.array([k])) for k in range(4)]
+    probabilities = np.tile([0.1, 0.2, 0.3, 0.4], (4, 1))  # cumulative 0.1, 0.3, 0.6
+    by_label = ranked_probability_scores(probabilities, np.arange(4))
     assert by_label == pytest.approx([0.81 + 0.49 + 0.16, 0.01 + 0.49 + 0.16, 0.01 + 0.09 + 0.16, 0.01 + 0.09 + 0.36])
-    sure = np.eye(4)[[0, 0, 3]]
-    assert ranked_probability_score(sure, np.array([0, 3, 0])) == pytest.approx((0 + 3 + 3) / 3)  # from 0 to 3
-    assert metrics(SIX)["rps"] == pytest.approx((0.01 + 0.59 + 0.19 + 0.75 + 0.1 + 2.81) / 6)  # record by record
+    assert ranked_probability_scores(np.eye(4)[[0, 0, 3]], np.array([0, 3, 0])).tolist() == [0, 3, 3]  # from 0 to 3
 
 
 def test_ranked_probability_score_is_the_thresholds_brier_scores():
     table = simulated(1)
-    label, scores = table["critical_value"], table[["p0", "p1", "p2", "p3"]]
+    label, scores = table["critical_value"], table[SCORES]
     assert (scores < 0).any(axis=None)  # also where Eq. 6 gives a negative probability
     above = [1 - scores.iloc[:, : k + 1].sum(axis=1).clip(0, 1) for k in range(3)]
     briers = [sk.brier_score_loss(label > k, above[k]) for k in range(3)]
@@ -109,16 +110,16 @@ def test_ranked_probability_score_is_the_thresholds_brier_scores():
 
 
 def test_calibration_error_by_hand():
-    told = np.array([[0.85, 0.15, 0, 0], [0.9, 0.1, 0, 0], [0, 0.05, 0.95, 0], [0.3, 0.3, 0.4, 0]])
+    probabilities = np.array([[0.85, 0.15, 0, 0], [0.9, 0.1, 0, 0], [0, 0.05, 0.95, 0], [0.3, 0.3, 0.4, 0]])
     label = np.array([0, 1, 2, 3])  # of 0.85 and 0.9 one is right, 0.95 is, 0.4 is not
-    assert expected_calibration_error(told, label) == pytest.approx((abs(1.75 - 1) + 0.05 + 0.4) / 4)
-    assert expected_calibration_error(told, label, bins=1) == pytest.approx(abs(0.85 + 0.9 + 0.95 + 0.4 - 2) / 4)
+    assert expected_calibration_error(probabilities, label) == pytest.approx((abs(1.75 - 1) + 0.05 + 0.4) / 4)
+    assert expected_calibration_error(probabilities, label, bins=1) == pytest.approx(abs(0.85 + 0.9 + 0.95 + 0.4 - 2) / 4)
     assert bin_of(np.array([0, 0.05, 0.1, 0.11, 0.95, 1, 1.0000001])).tolist() == [0, 0, 0, 1, 9, 9, 9]
 
 
 def test_calibration_error_agrees_with_a_plain_loop():
     table = simulated(1)
-    highest = table[["p0", "p1", "p2", "p3"]].max(axis=1)
+    highest = table[SCORES].max(axis=1)
     expected = 0
     for _, inside in table.groupby(pd.cut(highest, np.linspace(0, 1, 11)), observed=True):
         right = (inside["predicted"] == inside["critical_value"]).mean()
@@ -131,15 +132,10 @@ def test_the_true_probabilities_score_best():
     true = rng.dirichlet([1, 1, 1, 1], 20_000)
     label = (rng.random((20_000, 1)) > true.cumsum(axis=1)).sum(axis=1)
     sharp = true**2 / (true**2).sum(axis=1, keepdims=True)
-    for score in (ranked_probability_score, expected_calibration_error):
-        assert score(true, label) < min(score(sharp, label), score((true + 0.25) / 2, label))
+    for score in (ranked_probability_scores, expected_calibration_error):
+        errors = [np.mean(score(probabilities, label)) for probabilities in (true, sharp, (true + 0.25) / 2)]
+        assert errors[0] < min(errors[1:])
     assert expected_calibration_error(true, label) < 0.02 and expected_calibration_error(sharp, label) > 0.1
-
-
-def test_scores_that_are_no_probabilities_have_no_calibration():
-    distances = -np.abs(SIX[["output_1"]].to_numpy() - np.arange(4))
-    found = metrics(SIX.assign(**dict(zip(["p0", "p1", "p2", "p3"], distances.T, strict=True))))
-    assert found[["rps", "ece"]].isna().all() and found[["mae", "auc_mean"]].notna().all()
 
 
 def test_exact_share_is_that_of_clopper_and_pearson():
@@ -152,8 +148,8 @@ def test_threshold_aucs_by_hand_and_from_the_logits():
     # above 0, for example: 0.7, 0.3, 1 and 0.1 of the records above against 0.1 and 0.7 of those not above
     assert threshold_aucs(SIX).tolist() == pytest.approx([5 / 8, 6.5 / 9, 4.5 / 8])
     table = simulated(2)
-    for k, found in enumerate(threshold_aucs(table)):  # a threshold's probability rises with its logit
-        assert found == pytest.approx(sk.roc_auc_score(table["critical_value"] > k, table[f"output_{k + 1}"]))
+    for k, value in enumerate(threshold_aucs(table)):  # a threshold's probability rises with its logit
+        assert value == pytest.approx(sk.roc_auc_score(table["critical_value"] > k, table[f"output_{k + 1}"]))
     none_above_2 = threshold_aucs(SIX[SIX["critical_value"] < 3])
     assert none_above_2.isna().tolist() == [False, False, True]
 
@@ -167,63 +163,24 @@ def test_confusion_counts_labels_in_rows():
     assert confusion(SIX).to_numpy().tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 1]]
 
 
-def test_roc_points_span_the_square():
-    points = roc_points(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
+def test_roc_points_by_hand_span_the_square():
+    table = pd.DataFrame({"critical_value": [0, 0, 1, 1], "p0": 0.0, "p1": [0.1, 0.4, 0.35, 0.8]})
+    points = roc_table(table).query("curve == '1'")[["false_positive_rate", "true_positive_rate"]]
     assert points.to_numpy().tolist() == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
 
 
 def test_area_of_each_roc_curve_is_its_auc():
     table = simulated(1)
-    found, curves = metrics(table), roc_table(table)
+    values, curves = metrics(table), roc_table(table)
     assert curves["curve"].unique().tolist() == ["0", "1", "2", "3", "mean"]
     for name, curve in curves.groupby("curve"):
         area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
-        assert area == pytest.approx(found[f"auc_{name}"], abs=0.003 if name == "mean" else 1e-9)
+        assert area == pytest.approx(values[f"auc_{name}"], abs=0.003 if name == "mean" else 1e-9)
         assert curve.iloc[[0, -1], 1:].to_numpy().tolist() == [[0, 0], [1, 1]]
 
 
 def test_an_absent_class_has_no_roc_curve_and_leaves_no_mean():
     assert set(roc_table(SIX[SIX["critical_value"] != 2])["curve"]) == {"0", "1", "3"}
-
-
-def test_pairing_narrows_the_difference_of_similar_runs():
-    first = simulated(1)
-    second = first.assign(predicted=first["predicted"].where(first["ecg_id"] > 20, first["critical_value"]))
-    paired = bootstrap_difference(first, second, mae, resamples=500).loc["mae"]
-    single = bootstrap(first, mae, resamples=500).loc["mae"]
-    assert paired["estimate"] == pytest.approx(metrics(first)["mae"] - metrics(second)["mae"])
-    assert paired["high"] - paired["low"] < 0.5 * (single["high"] - single["low"])
-
-
-def test_draws_of_several_recipes_meet_the_same_patients():
-    runs = {k: simulated(k) for k in range(3)}
-    same, again, alone = seed_draws([{0: runs[0]}, {5: runs[0]}, runs], resamples=20)
-    pd.testing.assert_frame_equal(same, again)
-    assert len(alone) == 21
-    assert alone.loc[0, "mae"] == pytest.approx(np.mean([metrics(run)["mae"] for run in runs.values()]))
-    assert (alone["accuracy"] + alone["wrong"]).tolist() == pytest.approx([1] * 21)
-
-
-def test_many_aucs_at_once_are_the_single_ones():
-    rng = np.random.default_rng(0)
-    positive, scores = rng.random(50) < 0.4, rng.integers(6, size=(3, 2, 50))
-    together = auc(positive, scores)
-    assert together.shape == (3, 2)
-    assert together[2, 1] == auc(positive, scores[2, 1])
-    assert np.isnan(auc(np.zeros(50, bool), scores)).all() and auc(np.zeros(50, bool), scores).shape == (3, 2)
-
-
-def test_difference_intervals_draw_all_patients_once():
-    table = people()
-
-    def difference(drawn):
-        younger = drawn["age"] < 65
-        return subgroup_metrics(drawn[younger]) - subgroup_metrics(drawn[~younger])
-
-    expected = bootstrap(table, difference, resamples=50, seed=2)
-    found = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["age < 65 - age >= 65"]
-    pd.testing.assert_frame_equal(found[["estimate", "low", "high"]], expected, check_names=False)
-    assert found.loc["mae", "excluded_beyond"] == max(abs(found.loc["mae", "low"]), abs(found.loc["mae", "high"]))
 
 
 def test_holm_adjusts_for_the_number_of_tests():

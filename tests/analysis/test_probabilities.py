@@ -45,10 +45,10 @@ def test_the_true_temperature_improves_the_probabilities_and_leaves_ranks_alone(
     logits, labels = ordered_logits(3000, seed=5)
     before = table_of(4 * logits, labels)
     after = calibrated(before, 4)
-    found = pd.DataFrame({"before": probability_metrics(before), "after": probability_metrics(after)})
-    assert found.index.tolist() == ["nll", "rps", "ece", "mae", "auc_mean"]
-    assert (found.loc[["nll", "rps", "ece"], "after"] < found.loc[["nll", "rps", "ece"], "before"]).all()
-    assert found.loc["ece", "after"] < 0.03 < 0.1 < found.loc["ece", "before"]
+    values = pd.DataFrame({"before": probability_metrics(before), "after": probability_metrics(after)})
+    assert values.index.tolist() == ["nll", "rps", "ece", "mae", "auc_mean"]
+    assert (values.loc[["nll", "rps", "ece"], "after"] < values.loc[["nll", "rps", "ece"], "before"]).all()
+    assert values.loc["ece", "after"] < 0.03 < 0.1 < values.loc["ece", "before"]
     extremes = ["auc_0", "auc_3"]  # of one threshold alone
     assert metrics(after)[extremes].tolist() == pytest.approx(metrics(before)[extremes].tolist())
 
@@ -63,39 +63,38 @@ def test_a_stored_runs_validation_likelihood_does_not_fall():
 def test_reliability_by_hand():
     p = [[0.85, 0.15, 0, 0], [0.82, 0.08, 0.1, 0], [0, 0.05, 0.95, 0]]
     table = pd.DataFrame(p, columns=SCORES).assign(critical_value=[0, 1, 2])
-    found = reliability(table)
-    top = found.loc["most probable value"]
+    bins = reliability(table)
+    assert bins.index.unique("question").tolist() == ["most probable value", "above 0", "above 1", "above 2"]
+    top, above = bins.loc["most probable value"], bins.loc["above 1"]
     assert top.index.tolist() == [8, 9] and top["records"].tolist() == [2, 1]
     assert top["predicted"].tolist() == pytest.approx([0.835, 0.95]) and top["observed"].tolist() == [0.5, 1]
     assert top.loc[8, ["low", "high"]].tolist() == pytest.approx(stats.beta.ppf([0.025, 0.975], [1, 2], [2, 1]))
-    above = found.loc["above 1"]
     assert above.index.tolist() == [0, 9] and above["predicted"].tolist() == pytest.approx([0.05, 0.95])
     assert above["observed"].tolist() == [0, 1] and above["records"].tolist() == [2, 1]
-    assert found.index.unique("question").tolist() == ["most probable value", "above 0", "above 1", "above 2"]
     assert top[["from", "to"]].to_numpy().tolist() == [[0.8, 0.9], [0.9, 1.0]]
 
 
 def test_reliability_adds_up_to_the_calibration_error_and_to_all_records():
     table = table_of(*ordered_logits(400, seed=7))
-    found = reliability(table)
-    assert (found.groupby("question")["records"].sum() == 400).all()
-    assert ((found["from"] <= found["predicted"]) & (found["predicted"] <= found["to"])).all()
-    top = found.loc["most probable value"]
+    bins = reliability(table)
+    assert (bins.groupby("question")["records"].sum() == 400).all()
+    assert ((bins["from"] <= bins["predicted"]) & (bins["predicted"] <= bins["to"])).all()
+    top = bins.loc["most probable value"]
     distance = (top["observed"] - top["predicted"]).abs()
     assert (distance * top["records"]).sum() / 400 == pytest.approx(metrics(table)["ece"])
 
 
 def test_true_probabilities_lie_within_their_intervals():
-    found = reliability(table_of(*ordered_logits(20_000, seed=8)))
-    inside = (found["low"] <= found["predicted"]) & (found["predicted"] <= found["high"])
+    bins = reliability(table_of(*ordered_logits(20_000, seed=8)))
+    inside = (bins["low"] <= bins["predicted"]) & (bins["predicted"] <= bins["high"])
     assert inside.mean() > 0.85  # 95 % of some forty bins, give or take
 
 
 def test_chance_leaves_the_range_that_repetitions_show():
     low, high = chance_coverage(99, 100, 0.9)
-    found = simulated_coverages(0.9, fitted=99, tested=100, repetitions=400)
-    assert 0.92 < ((low <= found) & (found <= high)).mean() < 0.99
-    assert [low, high] == pytest.approx(np.quantile(found, [0.025, 0.975]), abs=0.021)
+    coverages = simulated_coverages(0.9, fitted=99, tested=100, repetitions=400)
+    assert 0.92 < ((low <= coverages) & (coverages <= high)).mean() < 0.99
+    assert [low, high] == pytest.approx(np.quantile(coverages, [0.025, 0.975]), abs=0.021)
 
 
 def test_chance_by_counting_orders():
@@ -111,11 +110,11 @@ def test_coverage_by_hand():
     people = pd.DataFrame({"critical_value": [0, 0, 3, 3, 1], "sex": ["male", "male", "female", "female", "female"],
                            "age": [40, 70, 65, np.nan, 30]})  # fmt: skip
     low, high = np.array([0, 1, 2, 0, 0]), np.array([0, 2, 3, 2, 3])  # held: yes, no, yes, no, yes
-    found = coverage_table(people, low, high)
-    assert found.index.tolist() == ["all", "critical value 0", "critical value 1", "critical value 3", "male", "female",
+    coverage = coverage_table(people, low, high)
+    assert coverage.index.tolist() == ["all", "critical value 0", "critical value 1", "critical value 3", "male", "female",
                                     "age < 65", "age >= 65"]  # fmt: skip
-    assert found["estimate"].tolist() == pytest.approx([0.6, 0.5, 1, 0.5, 0.5, 2 / 3, 1, 0.5])
-    assert found["mean_size"].tolist() == pytest.approx([12 / 5, 3 / 2, 4, 5 / 2, 3 / 2, 3, 5 / 2, 2])
-    assert found["records"].tolist() == [5, 2, 1, 2, 2, 3, 2, 2]
+    assert coverage["estimate"].tolist() == pytest.approx([0.6, 0.5, 1, 0.5, 0.5, 2 / 3, 1, 0.5])
+    assert coverage["mean_size"].tolist() == pytest.approx([12 / 5, 3 / 2, 4, 5 / 2, 3 / 2, 3, 5 / 2, 2])
+    assert coverage["records"].tolist() == [5, 2, 1, 2, 2, 3, 2, 2]
     expected = [stats.beta.ppf(0.025, 3, 3), stats.beta.ppf(0.975, 4, 2)]
-    assert found.loc["all", ["low", "high"]].tolist() == pytest.approx(expected)
+    assert coverage.loc["all", ["low", "high"]].tolist() == pytest.approx(expected)

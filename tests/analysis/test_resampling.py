@@ -13,19 +13,23 @@ from cardiov.analysis.resampling import (
     bootstrap_seeds,
     bootstrap_seeds_difference,
     bootstrap_subsets,
+    seed_draws,
 )
 from cardiov.analysis.subgroups import subgroup_differences, subgroups
 from cardiov.errors import ParameterError
 
 
-def test_one_record_a_patient_gives_the_ordinary_bootstrap():
+def width(table):
+    return table.loc["mae", "high"] - table.loc["mae", "low"]
+
+
+def test_one_record_per_patient_gives_the_ordinary_bootstrap():
     table = simulated(1).assign(patient_id=range(400))
     error = (table["predicted"] - table["critical_value"]).abs().to_numpy()
-    row = bootstrap(table, mae, resamples=2000).loc["mae"]
+    table = bootstrap(table, mae, resamples=2000)
     ordinary = stats.bootstrap((error,), np.mean, n_resamples=2000, method="percentile", rng=1).confidence_interval
-    width = ordinary.high - ordinary.low
-    assert row["estimate"] == error.mean()
-    assert row[["low", "high"]].tolist() == pytest.approx([ordinary.low, ordinary.high], abs=0.1 * width)
+    assert table.loc["mae", "estimate"] == error.mean()
+    assert table.loc["mae", ["low", "high"]].tolist() == pytest.approx([*ordinary], abs=0.1 * width(table))
 
 
 def test_copies_of_records_narrow_nothing():
@@ -35,9 +39,7 @@ def test_copies_of_records_narrow_nothing():
     by_patient = bootstrap(copied, mae, resamples=500)
     pd.testing.assert_frame_equal(by_patient, bootstrap(once, mae, resamples=500))
     by_record = bootstrap(copied.assign(patient_id=range(800)), mae, resamples=500)
-    width = {name: table.loc["mae", "high"] - table.loc["mae", "low"] for name, table in
-             {"patient": by_patient, "record": by_record}.items()}  # fmt: skip
-    assert width["patient"] / width["record"] == pytest.approx(2, rel=0.2)
+    assert width(by_patient) / width(by_record) == pytest.approx(2, rel=0.2)
 
 
 def test_every_resample_holds_whole_patients():
@@ -67,7 +69,7 @@ def test_a_class_that_is_not_always_drawn_is_skipped():
 
 
 def test_intervals_cover_the_truth():
-    """About 95 of 100 intervals of a known mean hold it, with two records a patient that share their error."""
+    """About 95 of 100 intervals of a known mean hold it, with two records per patient that share their error."""
     rng, hits = np.random.default_rng(0), 0
     patient = np.repeat(np.arange(60), 2)
     for trial in range(100):
@@ -84,28 +86,36 @@ def test_a_run_does_not_differ_from_itself():
     assert (same == 0).all(axis=None)
 
 
-def test_runs_of_different_records_are_not_compared():
-    with pytest.raises(ParameterError, match="different records"):
-        bootstrap_difference(SIX, SIX.iloc[:-1], resamples=2)
-    with pytest.raises(ParameterError, match="labels"):
-        bootstrap_difference(SIX, SIX.assign(critical_value=0), resamples=2)
-
-
 def test_metrics_of_all_draws_at_once_are_those_of_each_draw():
     table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
     at_once, each = (bootstrap(table, statistic, 60) for statistic in (metrics, lambda drawn: metrics(drawn)))
     pd.testing.assert_frame_equal(at_once, each)
     assert at_once.index.tolist() == metrics(table).index.tolist()
-    assert bootstrap(SIX, resamples=60).loc["auc_2", ["low", "high"]].notna().all()
 
 
 def test_one_run_gives_the_intervals_over_patients():
     first, second = simulated(1), simulated(2)
     shuffled = first.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(bootstrap_seeds({7: shuffled}, resamples=100), bootstrap(first, resamples=100))
-    pd.testing.assert_frame_equal(
-        bootstrap_seeds_difference({7: shuffled}, {3: second}, mae, 100), bootstrap_difference(first, second, mae, 100)
-    )
+    expected = bootstrap(first, lambda drawn: mae(drawn) - mae(second.loc[drawn.index]), 100)
+    pd.testing.assert_frame_equal(bootstrap_difference(shuffled, second, mae, 100), expected)
+
+
+def test_pairing_narrows_the_difference_of_similar_runs():
+    first = simulated(1)
+    second = first.assign(predicted=first["predicted"].where(first["ecg_id"] > 20, first["critical_value"]))
+    paired = bootstrap_difference(first, second, mae, resamples=500)
+    assert paired.loc["mae", "estimate"] == pytest.approx(metrics(first)["mae"] - metrics(second)["mae"])
+    assert width(paired) < 0.5 * width(bootstrap(first, mae, resamples=500))
+
+
+def test_draws_of_several_recipes_meet_the_same_patients():
+    runs = {k: simulated(k) for k in range(3)}
+    same, again, others = seed_draws([{0: runs[0]}, {5: runs[0]}, runs], resamples=20)
+    pd.testing.assert_frame_equal(same, again)
+    assert len(others) == 21
+    assert others.loc[0, "mae"] == pytest.approx(np.mean([metrics(run)["mae"] for run in runs.values()]))
+    assert (others["accuracy"] + others["wrong"]).tolist() == pytest.approx([1] * 21)
 
 
 def test_runs_alike_add_nothing_to_the_patients_part():
@@ -124,7 +134,7 @@ def test_the_estimate_is_the_mean_over_runs():
 
 
 def constant_errors(*errors):
-    """Runs that miss every record by the same number of steps, so that nothing hangs on the patients."""
+    """Runs that miss every record by the same number of steps, so that nothing depends on the patients."""
     table = simulated(1, n=60).assign(critical_value=0)
     return {k: table.assign(predicted=error) for k, error in enumerate(errors)}
 
@@ -159,45 +169,42 @@ def test_pairing_by_patients_narrows_the_difference_over_seeds():
     runs = {k: table.assign(predicted=table["predicted"].where(table["ecg_id"] % 50 != k, 0)) for k in range(3)}
     better = {k: run.assign(predicted=run["predicted"].where(run["ecg_id"] > 20, run["critical_value"]))
               for k, run in runs.items()}  # fmt: skip
-    paired = bootstrap_seeds_difference(runs, better, resamples=500).loc["mae"]
-    single = bootstrap_seeds(runs, resamples=500).loc["mae"]
-    assert paired["high"] - paired["low"] < 0.5 * (single["high"] - single["low"])
-    assert 0 < paired["estimate"] < single["estimate"]
-
-
-def test_seeds_of_different_records_are_not_averaged():
-    with pytest.raises(ParameterError, match="different records"):
-        bootstrap_seeds({0: SIX, 1: SIX.iloc[:-1]}, resamples=2)
-    with pytest.raises(ParameterError, match="labels"):
-        bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}, resamples=2)
-    with pytest.raises(ParameterError, match="check the run, and the split"):
-        bootstrap_seeds({0: SIX[:0]}, resamples=2)
-    with pytest.raises(ParameterError, match="no runs"):
-        bootstrap_seeds({}, resamples=2)
+    paired, single = bootstrap_seeds_difference(runs, better, resamples=500), bootstrap_seeds(runs, resamples=500)
+    assert width(paired) < 0.5 * width(single)
+    assert 0 < paired.loc["mae", "estimate"] < single.loc["mae", "estimate"]
 
 
 def test_a_subset_of_everything_is_the_whole():
     runs = {k: simulated(k) for k in range(3)}
     subsets = pd.DataFrame({"all": True, "first": runs[0]["ecg_id"] < 150, "none": False}).set_index(runs[0]["ecg_id"])
-    found = bootstrap_subsets(runs, subsets, {"all - first": ("all", "first")}, resamples=50)
-    assert found.index.unique("subset").tolist() == ["all", "first", "none", "all - first"]
-    pd.testing.assert_frame_equal(found.loc["all"], bootstrap_seeds(runs, resamples=50))
+    table = bootstrap_subsets(runs, subsets, {"all - first": ("all", "first")}, resamples=50)
+    assert table.index.unique("subset").tolist() == ["all", "first", "none", "all - first"]
+    pd.testing.assert_frame_equal(table.loc["all"], bootstrap_seeds(runs, resamples=50))
     mean = np.mean([metrics(run[run["ecg_id"] < 150])["mae"] for run in runs.values()])
-    assert found.loc[("first", "mae"), "estimate"] == pytest.approx(mean)
-    whole = found.loc[("all", "mae"), "estimate"]
-    assert found.loc[("all - first", "mae"), "estimate"] == pytest.approx(whole - mean)
-    assert found.loc["none"].isna().all(axis=None)
+    assert table.loc[("first", "mae"), "estimate"] == pytest.approx(mean)
+    whole = table.loc[("all", "mae"), "estimate"]
+    assert table.loc[("all - first", "mae"), "estimate"] == pytest.approx(whole - mean)
+    assert table.loc["none"].isna().all(axis=None)
 
 
 def test_differences_of_subsets_are_those_of_subgroups():
     table = people()
     subsets = subgroups(table).set_index(table["ecg_id"])
-    found = bootstrap_subsets({0: table.sample(frac=1, random_state=0)}, subsets, {"apart": ("male", "female")},
+    differences = bootstrap_subsets({0: table.sample(frac=1, random_state=0)}, subsets, {"apart": ("male", "female")},
                               subgroup_metrics, resamples=50, seed=2)  # fmt: skip
     expected = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["male - female"]
-    pd.testing.assert_frame_equal(found.loc["apart"], expected[["estimate", "low", "high"]])
+    pd.testing.assert_frame_equal(differences.loc["apart"], expected[["estimate", "low", "high"]])
 
 
-def test_nothing_to_evaluate_is_said():
-    with pytest.raises(ParameterError, match="check the run, and the split"):
-        bootstrap(SIX[SIX["split"] == "tset"])
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: bootstrap_difference(SIX, SIX.iloc[:-1]), "different records"),
+    (lambda: bootstrap_difference(SIX, SIX.assign(critical_value=0)), "labels"),
+    (lambda: bootstrap_seeds({0: SIX, 1: SIX.iloc[:-1]}), "different records"),
+    (lambda: bootstrap_seeds_difference({0: SIX}, {0: SIX.assign(critical_value=0)}), "labels"),
+    (lambda: bootstrap_seeds({0: SIX[:0]}), "check the run, and the split"),
+    (lambda: bootstrap_seeds({}), "no runs"),
+    (lambda: bootstrap(SIX[SIX["split"] == "tset"]), "check the run, and the split"),
+])  # fmt: skip
+def test_what_cannot_be_evaluated_is_said(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()

@@ -1,4 +1,4 @@
-"""The report of scored ECGs; the page made of the same pieces is tested in test_app.py."""
+"""The report of scored ECGs; test_page.py tests the page, which shares its parts."""
 
 import base64
 import re
@@ -7,7 +7,7 @@ import pytest
 from ecg_files import simulated_signal, write_record
 
 from cardiov.__main__ import main
-from cardiov.app.sheet import MOST, write_report
+from cardiov.app.sheet import MAX_ECGS, write_report
 from cardiov.errors import ParameterError
 from cardiov.mapping import LEVELS
 from cardiov.scoring.record import NOT_A_DEVICE, score
@@ -22,13 +22,13 @@ def files(tmp_path):
     return [f"{base}.hea" for base in bases] + [str(tmp_path / "bad.csv")]
 
 
-def test_a_report_tells_every_score_and_needs_no_other_file(files, tmp_path):
+def test_a_report_shows_every_score_and_needs_no_other_file(files, tmp_path):
     write_report(files, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     for file in files[:2]:
-        told = score(file)
-        assert f'<span class="big">{told.critical_value}</span> of 3 <strong>{LEVELS[told.critical_value]}</strong>' in html
-        assert all(f"{100 * p:.1f} %" in html for p in told.probabilities) and f"File: {file}" in html
+        value, probabilities = score(file).critical_value, score(file).probabilities
+        assert f'<span class="big">{value}</span> of 3 <strong>{LEVELS[value]}</strong>' in html
+        assert all(f"{100 * p:.1f} %" in html for p in probabilities) and f"File: {file}" in html
     assert html.count(NOT_A_DEVICE) == 3 and "flat lead: V1" in html and "3 windows" in html
     assert "bad.csv" in html and "<b>no ECG" not in html
     assert not re.findall(r'(?:src|href)="(?!data:|#)', html) and "url(" not in html and "<script" not in html
@@ -40,13 +40,13 @@ def test_a_report_draws_each_ecg_without_and_with_the_heat_of_every_stage(files,
     pictures = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)"', html)
     assert len({content for content, _ in pictures}) == len(pictures) == 8
     assert all(base64.b64decode(content).startswith(b"\x89PNG") for content, _ in pictures)
-    assert [re.findall(r"stage \d", words) for _, words in pictures] == [[], *([f"stage {k}"] for k in range(1, 8))]
+    assert [re.findall(r"stage \d", alt) for _, alt in pictures] == [[], *([f"stage {k}"] for k in range(1, 8))]
     assert html.count('type="radio"') == 8 and html.count("checked>") == 1
 
 
-def test_a_report_of_too_many_is_refused(tmp_path):
+def test_a_report_of_too_many_ecgs_is_an_error(tmp_path):
     with pytest.raises(ParameterError, match="a report of 11 ECGs"):
-        write_report(["a"] * (MOST + 1), tmp_path / "report.html")
+        write_report(["a"] * (MAX_ECGS + 1), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 

@@ -9,9 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import torch
-import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -19,13 +17,15 @@ from cardiov.data.download import ARCHIVE_BYTES, KEPT_BYTES
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.experiments.runs import read_runs
-from cardiov.experiments.search import SPACES
+from cardiov.experiments.search import SPACES, read_search
 from cardiov.model import CardioV
 from cardiov.store.files import ROOT, replacing, shown
+from cardiov.store.templates import templates
 
 DEVICES = ROOT / "results/scale/devices"
 PAGE = ROOT / "results/scale/cost.md"
 PARAMETERS = ROOT / "notebooks/params/paper"
+OBJECTIVES = ("ordinal", "classification", "regression")  # of Table 6
 MEASURED = {"training", "scoring", "preparing"}  # of a device
 SAMPLES = 5000  # 10 s at 500 Hz
 TRAINED = 17_441  # records of folds 1 to 8 in the paper's version of PTB-XL
@@ -173,17 +173,20 @@ def planned() -> tuple[dict[str, tuple[int, bool]], dict[str, int]]:
     further : dict
         ``runs`` and ``epochs`` of the smaller network of notebooks 11 to 15.
     """
-    names = ("training", "search", "experiments")
-    training, search, experiments = (yaml.safe_load((PARAMETERS / f"{name}.yaml").read_text()) for name in names)
-    searched = len(SPACES) * search["models"] + search["reference_seeds"]
+    search = read_search(PARAMETERS / "search.yaml")
+    runs = {name: run.config for name, run in read_runs(PARAMETERS / "runs.yaml").items()}
+    names = [name for name in runs if name.rpartition("-")[0] in OBJECTIVES]
+    table6 = sum(_epochs(runs.pop(name)) for name in names)
+    searched = len(SPACES) * search.models + search.reference_seeds
     epochs = {
-        "train the paper's network for three objectives": (
-            3 * (training["pretrain_epochs"] + training["finetune_epochs"]), True,
-        ),
-        f"search among {searched} networks, on one GPU (notebook 10)": (searched * search["epochs"], False),
-    }  # fmt: skip
-    runs = read_runs(experiments).values()
-    return epochs, {"runs": len(runs), "epochs": sum(n for config in runs for _, n in config.phases)}
+        f"train the paper's network for three objectives, {len(names)} runs": (table6, True),
+        f"search among {searched} networks, on one GPU (notebook 10)": (searched * search.epochs, False),
+    }
+    return epochs, {"runs": len(runs), "epochs": sum(map(_epochs, runs.values()))}
+
+
+def _epochs(config):
+    return sum(number for _, number in config.phases)
 
 
 def steps(archive: Archive, speed: Speeds, gpus: int, epochs: dict) -> dict[str, tuple[float, float]]:
@@ -213,7 +216,7 @@ def page() -> str:
     """
     devices = read_devices()
     speed = speeds(devices)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
+    environment = templates(Path(__file__).parent)
     environment.filters |= {"span": _span, "time": _time, "money": _money, "size": _size}
     epochs, further = planned()
     asked = [epochs, dict([next(iter(epochs.items()))])]  # there is no reason to search again on another archive

@@ -37,12 +37,11 @@ KILLS = {"download": 8, "cache": 6, "training": 16, "notebooks": 14, "report": 6
 SECONDS = 12  # of the download
 NAME = "ptbxl"
 PARAMS = "notebooks/params/interrupted"
-STEP = re.compile(r"-m cardiov (\w+)(?: notebooks/\S+ \S*/([\w.-]+)\.ipynb)?")
-STAGES = {"download": "download", "prepare": "cache", "report": "report", "compare": "report"}
-TRAINED = ("03_training", "10_search")  # the notebooks that train; the other commands train or predict
+STEP = re.compile(r"^cardiov (\w+)|-m cardiov (download|compare)|-m cardiov notebook \S+ \S*/([\w.-]+)\.ipynb", re.M)
+STAGES = {"download": "download", "prepare": "cache", "report": "report", "compare": "report"}  # others: training or notebooks
 # what a run leaves besides its time, thread and process numbers
 TIMES = re.compile(rb'<tr>\n<td>(?:seconds|time)</td>.*?</tr>|<dt>time</dt><dd>.*?</dd>|"(?:time|seconds)": .*', re.S)
-CLEAR = re.compile(r"(no space left to write|no space left on the device|are free|cannot be written)[^\n]*: [^\n]+")
+CLEAR = re.compile(r"(no space left to write|are free|cannot be written)[^\n]*: [^\n]+")
 LEFT = 8192  # bytes of a full device that are free
 
 
@@ -73,8 +72,9 @@ def copy_tree(folder):
         shutil.copy(ROOT / name, folder / name)
     parameters = folder / PARAMS
     shutil.copytree(folder / "notebooks/params/quick", parameters)
-    training = yaml.safe_load((parameters / "training.yaml").read_text())
-    (parameters / "training.yaml").write_text(yaml.safe_dump(training | {"pretrain_epochs": 4, "finetune_epochs": 4}))
+    runs = yaml.safe_load((parameters / "runs.yaml").read_text())
+    runs["recipes"]["paper"] |= {"pretrain_epochs": 4, "finetune_epochs": 4}
+    (parameters / "runs.yaml").write_text(yaml.safe_dump(runs))
     python = folder / ".venv/bin/python"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -100,7 +100,7 @@ class Make:
         for line in self.process.stdout:
             self.lines.append(line)
             if step := STEP.search(line):
-                self.steps.append((step[2] or step[1], time.monotonic()))
+                self.steps.append((step[step.lastindex], time.monotonic()))
 
     def until(self, condition):
         """Wait until a condition holds, or the command has ended; whether it holds."""
@@ -134,8 +134,7 @@ class Make:
 
 
 def stage(step):
-    notebook = step[:2].isdigit() and not step.startswith(TRAINED)
-    return STAGES.get(step) or ("notebooks" if notebook else "training")
+    return STAGES.get(step) or ("notebooks" if step[:2].isdigit() else "training")
 
 
 def contents(tree, *folders):
@@ -217,7 +216,7 @@ def test_what_is_killed_at_50_random_moments_ends_as_if_undisturbed(whole, addre
                 kills[stage(make.steps[-1][0])] += 1
             else:  # it was quicker than the undisturbed run: the last step once more
                 assert make.end() == 0, make.text[-3000:]
-                (tree / "cardiov/report.py").touch()
+                (tree / "cardiov/paper/report.py").touch()
                 seconds /= 2
         made = contents(tree, *RESULTS)
         assert made.items() <= expected.items(), f"half-written or other: {made.items() - expected.items()}"
@@ -242,7 +241,7 @@ def test_a_make_takes_over_from_a_killed_one_and_another_finds_all_done(whole, a
     second = Make(tree, address, "paper")
     waits = f"Another make is at work on {NAME}: this one waits until it has ended.\n"
     assert second.until(lambda: waits in second.lines)
-    assert first.until(lambda: begun(first, {"03_training-ordinal-0"}))
+    assert first.until(lambda: begun(first, {"train"}))
     first.kill()
     assert second.until(lambda: second.steps)
     third = Make(tree, address, "paper")
@@ -284,19 +283,18 @@ def fill(ballast):
         file.truncate(max(file.tell() - LEFT, 0))
 
 
-STAMPS, RUN = f"build/{NAME}/stamps", f"build/{NAME}/notebooks"
+DONE, RUN = f"build/{NAME}/done", f"build/{NAME}/notebooks"
 WRITTEN = {  # what is written when the device is full: by make, or by a command of the package
     "download": [f"data/{NAME}/ptbxl_database.csv"],
-    "cache": [f"{STAMPS}/cache"],
-    "training": [f"{RUN}/03_training-ordinal-0.ipynb"],
+    "cache": [f"{DONE}/prepare"],
+    "training": [f"{DONE}/train"],
     "executed notebook": [f"{RUN}/02_network.ipynb"],
     "tables": [f"{RUN}/01_dataset.ipynb"],
     "figures": [f"{RUN}/04_roc.ipynb"],
-    "search": [f"{RUN}/10_search.ipynb"],
-    "further runs": [f"{STAMPS}/studied"],
-    "stressed predictions": [f"{STAMPS}/stressed"],
-    "heat maps": [f"{STAMPS}/explained"],
-    "shipped network": [f"build/{NAME}/shipped.safetensors"],
+    "search": [f"{DONE}/search"],
+    "stressed predictions": [f"{DONE}/stress"],
+    "heat maps": [f"{DONE}/heat"],
+    "shipped network": [f"{DONE}/ship"],
     "report": ["-m", "cardiov", "report", NAME],
     "scores": ["-m", "cardiov", "score", "--csv", "--output", "scores.csv", f"data/{NAME}"],
 }
@@ -339,17 +337,15 @@ def test_a_read_only_results_folder_is_one_sentence(whole, address, tmp_path, mo
     mount(tree / "results", "--bind", str(tree / "results"))
     subprocess.run(["mount", "-o", "remount,bind,ro", str(tree / "results")], check=True)
     (tree / "notebooks/01_dataset.ipynb").touch()
-    change(tree / PARAMS / "experiments.yaml", "learning_rate: 0.003", "learning_rate: 0.002")
     commands = {
         "tables": ["paper"],
-        "further runs": [f"{STAMPS}/studied"],
         "report": ["-m", "cardiov", "report", NAME],
         "scores": ["-m", "cardiov", "score", "--csv", "--output", "results/scores.csv", f"data/{NAME}"],
-        "training": [f"{RUN}/03_training-ordinal-0.ipynb"],
+        "training": [f"{DONE}/train"],
     }
     for name, arguments in commands.items():
         if name == "training":
-            change(tree / PARAMS / "training.yaml", "finetune_epochs: 4", "finetune_epochs: 5")
+            change(tree / PARAMS / "runs.yaml", "finetune_epochs: 4", "finetune_epochs: 5")
         status, text = run(tree, address, arguments)
         assert status and CLEAR.search(text) and "Traceback" not in text, f"{name}: {text[-3000:]}"
     record(read_only_results=list(commands))

@@ -79,7 +79,7 @@ def test_cache_is_reused_while_nothing_changes(data, tmp_path, builds):
     assert prepare(data, tmp_path / "cache").digest == first.digest and len(builds) == 1
 
 
-def test_cache_is_made_anew_when_something_changes(data, tmp_path, builds):
+def test_cache_is_rebuilt_when_something_changes(data, tmp_path, builds):
     digests = [prepare(data, tmp_path / "cache").digest]
     write_record(data / "records500/00000", "00002_hr", simulated_signal(seed=99))
     digests.append(prepare(data, tmp_path / "cache").digest)
@@ -112,7 +112,7 @@ def test_an_interrupted_conversion_leaves_nothing(data, tmp_path, monkeypatch):
     assert prepare(data, tmp_path / "cache").shape == (4, 12, 5000)
 
 
-def test_what_a_killed_conversion_left_is_never_used(data, tmp_path):
+def test_the_files_of_a_killed_conversion_are_never_used(data, tmp_path):
     expected = prepare(data, tmp_path / "cache").read([0, 1, 2, 3])
     os.rename(tmp_path / "cache", tmp_path / "cache.tmp")
     (tmp_path / "cache.tmp" / "cache.json").unlink()
@@ -124,7 +124,7 @@ def test_what_a_killed_conversion_left_is_never_used(data, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "json", "absent"])
-def test_damaged_cache_is_found_and_made_anew(data, tmp_path, damage):
+def test_damaged_cache_is_noticed_and_rebuilt(data, tmp_path, damage):
     folder = prepare(data, tmp_path / "cache").folder
     if damage == "truncate":
         os.truncate(folder / "signals.npy", 1000)
@@ -155,7 +155,7 @@ def test_a_folder_with_other_files_is_never_replaced(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     for target in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt"):
-        with pytest.raises(ParameterError, match="holds something else than a signal cache"):
+        with pytest.raises(ParameterError, match="holds something other than a signal cache"):
             prepare(data, target)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
@@ -204,11 +204,11 @@ def test_metadata_may_not_point_out_of_the_folder(data, tmp_path, name):
     refused(DataSetError, "outside the data folder", data, tmp_path)
 
 
-def test_too_little_space_is_found_before_the_work(data, tmp_path, monkeypatch):
+def test_too_little_space_is_noticed_before_the_work(data, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     monkeypatch.setattr(cache, "_convert", None)
-    refused(StorageError, "needs 0.5 MB in .*, where 0.3 MB are free", data, tmp_path)
+    refused(StorageError, "the signal cache needs about 0.5 MB in .*, where 0.3 MB are free: free some space", data, tmp_path)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -217,15 +217,15 @@ def test_disk_that_fills_up(data, tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(json, "dumps", full)
-    refused(StorageError, "free some, or give another folder", data, tmp_path)
+    refused(StorageError, "no space left to write .*: free some space", data, tmp_path)
 
 
 def test_cache_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="give a folder that can be written"):
+    with pytest.raises(StorageError, match="cache cannot be written, for .*file is a file: give another folder"):
         prepare(data, tmp_path / "file" / "cache")
 
 
@@ -244,4 +244,4 @@ def test_the_main_cache_serves_where_its_rate_fits(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "open_cache", lambda folder: Cache(folder, 500, [], (0, 12, 0), "", {}))
     for rate in (100, 500):
         cache_at("folder", tmp_path, rate)
-    assert made == [("cache-100", 100), ("cache", 500)]  # the main one is never made anew at another rate
+    assert made == [("cache-100", 100), ("cache", 500)]  # the main one is never rebuilt at another rate

@@ -6,7 +6,6 @@ import os
 import pytest
 
 from cardiov.data import checksums
-from cardiov.data.checksums import digest_of, read_list, verify
 from cardiov.errors import DataSetError
 from tests.ecg_files import published_files
 
@@ -23,35 +22,36 @@ def bytes_of(folder):
 
 def test_a_copy_is_read_once_and_never_written(tmp_path, copy, monkeypatch):
     before, memory = bytes_of(copy), tmp_path / "build/verified.json"
-    assert verify(copy, memory) == 4
+    assert checksums.verify(copy, memory) == 4
     read = []
-    digest = digest_of
+    digest = checksums.digest_of
     monkeypatch.setattr(checksums, "digest_of", lambda path: read.append(path) or digest(path))
-    assert verify(copy, memory) == 4 and read == []
+    assert checksums.verify(copy, memory) == 4 and read == []
     os.utime(copy / "scp_statements.csv")
-    assert verify(copy, memory) == 4 and len(read) == 12
+    assert checksums.verify(copy, memory) == 4 and len(read) == 12
     assert bytes_of(copy) == before
-    memory.write_text("{}")
-    assert verify(copy, memory) == 4 and len(read) == 24
+    for k, damaged in enumerate(("{}", "[]", "", "{", '{"state": 1}'), start=2):
+        memory.write_text(damaged)
+        assert checksums.verify(copy, memory) == 4 and len(read) == 12 * k
 
 
 def test_what_is_wrong_with_a_copy_is_counted_and_named(tmp_path, copy):
     (copy / "records500/00000/00001_hr.dat").write_bytes(b"?")
     (copy / "records500/00000/00004_hr.hea").unlink()
     (copy / "LICENSE.txt").unlink()  # which many leave out
-    with pytest.raises(DataSetError, match="lacks 1 of the 11 files .* 1 are not as SHA256SUMS.txt says, the first"):
-        verify(copy, tmp_path / "memory.json")
+    with pytest.raises(DataSetError, match="lacks 1 of the 11 files .* 1 are unreadable or not as SHA256SUMS.txt says, the first"):
+        checksums.verify(copy, tmp_path / "memory.json")
     assert not (tmp_path / "memory.json").exists()
     (copy / "SHA256SUMS.txt").unlink()
     with pytest.raises(DataSetError, match="SHA256SUMS.txt cannot be read"):
-        verify(copy, tmp_path / "memory.json")
+        checksums.verify(copy, tmp_path / "memory.json")
 
 
 def test_the_list_is_read_as_other_tools_write_it_too(tmp_path, copy):
     lines = [line.split(" ") for line in (copy / "SHA256SUMS.txt").read_text().splitlines()]
     (copy / "SHA256SUMS.txt").write_text("\n".join(f"{digest.upper()} *./{name}" for digest, name in lines) + "\n\n")
-    assert verify(copy, tmp_path / "memory.json") == 4
-    listed = read_list(copy)
+    assert checksums.verify(copy, tmp_path / "memory.json") == 4
+    listed = checksums.read_list(copy)
     assert listed["RECORDS"] == hashlib.sha256((copy / "RECORDS").read_bytes()).hexdigest()
     assert set(listed) == {"LICENSE.txt", "RECORDS", "ptbxl_database.csv", "scp_statements.csv"} | {
         f"records500/00000/0000{k}_hr.{suffix}" for k in (1, 2, 3, 4) for suffix in ("dat", "hea")

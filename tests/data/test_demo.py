@@ -1,4 +1,4 @@
-"""The demo data: physics, statements and annotations against each other, on a small set."""
+"""The demo data: physics, statements and annotations agree, on a small set."""
 
 import ast
 import hashlib
@@ -13,7 +13,7 @@ from scipy.signal import butter, find_peaks, sosfiltfilt
 from cardiov import mapping
 from cardiov.data.demo import dataset
 from cardiov.data.demo.dataset import MARKER, example, make_demo
-from cardiov.data.demo.hospital import CASES, FEWEST, MISREAD, _patients, visits_of
+from cardiov.data.demo.hospital import CASES, MIN_PATIENTS, MISREAD, _patients, visits_of
 from cardiov.data.demo.recorder import NOISES
 from cardiov.errors import DataSetError, ParameterError, StorageError
 
@@ -30,7 +30,7 @@ BEATS = set("NLRAVS/Ej")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "demo"
-    make_demo(folder, patients=FEWEST, workers=2)
+    make_demo(folder, patients=MIN_PATIENTS, workers=2)
     return folder
 
 
@@ -103,12 +103,12 @@ def test_default_size_is_at_least_a_thousand_patients_and_1200_records():
 
 
 def test_every_allowed_number_of_patients_shows_every_case():
-    for count in range(FEWEST, 400, 7):
+    for count in range(MIN_PATIENTS, 400, 7):
         assert set(_patients(count, np.random.default_rng(0))["case"]) == set(CASES)
 
 
 def test_same_bytes_whatever_the_workers(folder, tmp_path):
-    make_demo(tmp_path / "again", patients=FEWEST, workers=1)
+    make_demo(tmp_path / "again", patients=MIN_PATIENTS, workers=1)
     assert _digest(tmp_path / "again") == _digest(folder)
 
 
@@ -131,9 +131,9 @@ def test_folds_and_sex_are_the_patients(table):
     assert len(table) > table["patient_id"].nunique()
 
 
-def test_all_statements_and_critical_values_are_there(table):
-    found = {statement for codes in table["scp_codes"] for statement in codes}
-    assert set(ISSUE) - found <= set(MISREAD)  # in so small a set, a misreading may hide the only one
+def test_all_statements_and_critical_values_occur(table):
+    statements = {statement for codes in table["scp_codes"] for statement in codes}
+    assert set(ISSUE) - statements <= set(MISREAD)  # in a small set, a misreading may hide the only one
     assert set(ISSUE) <= {s for case in CASES for s in case.split()}
     labels = table["scp_codes"].map(mapping.critical_value)
     assert set(labels) == {0, 1, 2, 3}
@@ -179,13 +179,13 @@ def test_widths_and_intervals_agree_with_the_statements(records, table):
         qtc = qt / np.cbrt(np.diff(start).mean() / 500)  # Fridericia
         return pd.Series({"qrs": np.median(end - start) / 500, "qtc": qtc, "pr": pr})
 
-    found = pd.DataFrame({ecg_id: intervals(ecg_id) for ecg_id in table.index}).T
+    measured = pd.DataFrame({ecg_id: intervals(ecg_id) for ecg_id in table.index}).T
     for statement, column, lowest, highest in [
         ("CRBBB", "qrs", 0.12, 0.17), ("CLBBB", "qrs", 0.12, 0.18), ("PACE", "qrs", 0.12, 0.18),
         ("IRBBB", "qrs", 0.09, 0.12), ("LNGQT", "qtc", 0.47, 0.6), ("1AVB", "pr", 0.2, 0.33), ("WPW", "pr", 0.07, 0.12),
     ]:  # fmt: skip
-        assert found.loc[_having(table, statement), column].between(lowest, highest).all(), statement
-    normal = found.loc[_normal(table)]  # among which are some that the reader missed
+        assert measured.loc[_having(table, statement), column].between(lowest, highest).all(), statement
+    normal = measured.loc[_normal(table)]  # some have findings that the reader missed
     for column, lowest, highest in (("qrs", 0.07, 0.115), ("qtc", 0.34, 0.46), ("pr", 0.12, 0.2)):
         assert normal[column].between(lowest, highest).mean() > 0.95, column
 
@@ -213,7 +213,7 @@ NOISE_BANDS = [("static_noise", (60, 140), 1.6), ("baseline_drift", (0.03, 0.45)
 
 
 @pytest.mark.parametrize(("column", "band", "factor"), NOISE_BANDS)
-def test_noise_columns_tell_of_noise_in_the_signal(records, table, column, band, factor):
+def test_noise_columns_report_noise_in_the_signal(records, table, column, band, factor):
     sos = butter(2, band, "bandpass", fs=500, output="sos")
     power = pd.Series({i: sosfiltfilt(sos, records[i][0]).std(axis=1).max() for i in records})
     assert table[column].notna().sum() >= 3
@@ -239,12 +239,12 @@ def test_failure_to_write_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(dataset, "_write_all", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="no space left to write .*demo: free some space"):
         make_demo(tmp_path / "demo", patients=120)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.lock"]
 
 
-def test_an_earlier_demo_set_and_what_a_killed_run_has_left_are_replaced(tmp_path, monkeypatch):
+def test_an_earlier_demo_set_and_the_files_of_a_killed_run_are_replaced(tmp_path, monkeypatch):
     def write(folder, *_):
         folder.mkdir()
         (folder / MARKER).write_text("new")

@@ -109,32 +109,32 @@ def test_findings_go_where_a_cardiologist_expects_them(diagnosis, statement):
 @pytest.mark.parametrize("kind", ["Stemi", "Scar formation"])
 def test_every_infarction_is_of_high_risk_wherever_it_is(kind):
     table = ludb.diagnosis_statements()
-    found = table.loc[table.index.str.startswith(kind), "statement"]
-    assert len(found) >= 5 and set(found.map(statements()["critical_value"])) == {3}
+    infarctions = table.loc[table.index.str.startswith(kind), "statement"]
+    assert len(infarctions) >= 5 and set(infarctions.map(statements()["critical_value"])) == {3}
 
 
 def test_records_worked_by_hand(tmp_path):
-    found = ludb.read_diagnoses(write_table(tmp_path, *RECORDS))
-    assert found.index.tolist() == [1, 2, 3, 7] and found.index.name == "ecg_id"
-    assert found["age"].tolist() == [51, 90, 64, 30]
-    assert found["sex"].tolist() == ["female", "male", "male", "female"]
-    assert found["diagnoses"].iloc[0] == "Sinus rhythm;Electric axis of the heart: normal"
-    assert found["statements"].tolist() == ["SR", "SR;LAO/LAE;LVH", "AFIB;ASMI", "SBRAD;STE_"]
-    assert found["critical_value"].tolist() == [0, 2, 3, 1]
+    labelled = ludb.read_diagnoses(write_table(tmp_path, *RECORDS))
+    assert labelled.index.tolist() == [1, 2, 3, 7] and labelled.index.name == "ecg_id"
+    assert labelled["age"].tolist() == [51, 90, 64, 30]
+    assert labelled["sex"].tolist() == ["female", "male", "male", "female"]
+    assert labelled["diagnoses"].iloc[0] == "Sinus rhythm;Electric axis of the heart: normal"
+    assert labelled["statements"].tolist() == ["SR", "SR;LAO/LAE;LVH", "AFIB;ASMI", "SBRAD;STE_"]
+    assert labelled["critical_value"].tolist() == [0, 2, 3, 1]
 
 
 def test_a_diagnosis_whose_statement_is_taken_away_no_longer_counts(tmp_path):
     diagnoses = ludb.read_diagnoses(write_table(tmp_path, *RECORDS))["diagnoses"]
     table = ludb.diagnosis_statements()
     kept = table["statement"].mask(table["field"] == "Hypertrophies", "")
-    found = ludb.label(diagnoses, kept)
-    assert found["critical_value"].tolist() == [0, 0, 3, 1] and found.loc[2, "statements"] == "SR"
+    labelled = ludb.label(diagnoses, kept)
+    assert labelled["critical_value"].tolist() == [0, 0, 3, 1] and labelled.loc[2, "statements"] == "SR"
     with pytest.raises(StatementError, match="record 1: scp_codes is empty"):
         ludb.label(diagnoses, kept.mask(table["field"] == "Rhythms", ""))
 
 
 @pytest.mark.parametrize(
-    ("record", "error", "said"),
+    ("record", "error", "message"),
     [
         ((5, "F", "40", {"Rhythms": ["Sinus rhytm"]}), DataSetError, "record 5 has the diagnosis 'Sinus rhytm'"),
         ((5, "F", "40", {}), StatementError, "record 5: scp_codes is empty"),
@@ -142,8 +142,8 @@ def test_a_diagnosis_whose_statement_is_taken_away_no_longer_counts(tmp_path):
         ((5, "F", "old", NORMAL), DataSetError, "cannot be read .*'old'"),
     ],
 )
-def test_what_cannot_be_understood_is_named(tmp_path, record, error, said):
-    with pytest.raises(error, match=said):
+def test_what_cannot_be_understood_is_named(tmp_path, record, error, message):
+    with pytest.raises(error, match=message):
         ludb.read_diagnoses(write_table(tmp_path, *RECORDS, record))
 
 
@@ -157,29 +157,29 @@ def test_a_missing_file_or_column_is_named(tmp_path):
 
 
 def test_ludb_is_read_whole(real):
-    found = ludb.read_diagnoses(real)
-    assert len(found) == found.index.nunique() == ludb.LUDB.records
-    assert found["sex"].value_counts().to_dict() == {"male": 115, "female": 85}
-    assert found["age"].agg(["min", "max"]).tolist() == [11, 90]
+    labelled = ludb.read_diagnoses(real)
+    assert len(labelled) == labelled.index.nunique() == ludb.LUDB.records
+    assert labelled["sex"].value_counts().to_dict() == {"male": 115, "female": 85}
+    assert labelled["age"].agg(["min", "max"]).tolist() == [11, 90]
     # each text once a record, so that its records are as many as its occurrences
-    counts = found["diagnoses"].str.split(";").explode().value_counts()
+    counts = labelled["diagnoses"].str.split(";").explode().value_counts()
     assert set(counts.index) == {text for texts in DIAGNOSES.values() for text in texts}
     assert counts[["Sinus rhythm", "Atrial fibrillation", "Left ventricular hypertrophy"]].tolist() == [143, 15, 108]
-    assert found["critical_value"].value_counts().sort_index().tolist() == [23, 47, 102, 28]
+    assert labelled["critical_value"].value_counts().sort_index().tolist() == [23, 47, 102, 28]
     paced = "Sinus rhythm;Iii degree av-block;Pacemaker presence, undefined;Unipolar ventricular pacing"
-    assert found.loc[34, ["age", "diagnoses", "critical_value"]].tolist() == [90, paced, 3]
+    assert labelled.loc[34, ["age", "diagnoses", "critical_value"]].tolist() == [90, paced, 3]
 
 
 def of_header(path):
     """Diagnoses of a record's header, in other letters and order than in ``ludb.csv``."""
     lines = [line[1:].strip().rstrip(".") for line in path.read_text().splitlines() if line.startswith("#")]
-    found = [line for line in lines[lines.index("<diagnoses>:") + 1 :] if line]
-    return Counter(re.sub("^rhythm: ", "", line.lower()).strip() for line in found)
+    diagnoses = [line for line in lines[lines.index("<diagnoses>:") + 1 :] if line]
+    return Counter(re.sub("^rhythm: ", "", line.lower()).strip() for line in diagnoses)
 
 
 def test_the_table_says_what_the_headers_say(real):
     for record, text in ludb.read_diagnoses(real)["diagnoses"].items():
-        # the headers leave out that there is a pacemaker where they say how it paces
-        said = Counter(text.lower().split(";"))
-        del said["pacemaker presence, undefined"]
-        assert said == of_header(real / f"{record}.hea"), record
+        # a header that gives the kind of pacing does not repeat that a pacemaker is present
+        diagnoses = Counter(text.lower().split(";"))
+        del diagnoses["pacemaker presence, undefined"]
+        assert diagnoses == of_header(real / f"{record}.hea"), record

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from ecg_files import simulated_signal
 
-from cardiov.ecg.filters import BAND, ORDER, bandpass, prepare_signal, resample
+from cardiov.ecg.filters import BAND, ORDER, bandpass, prepare_signal, resample, to_microvolts, whole_microvolts
 
 
 def butterworth(fs):
@@ -28,17 +28,13 @@ def test_bandpass_agrees_with_sosfiltfilt_within_microvolts():
     assert difference[:, 25:-25].max() < 5e-3  # the edges are continued differently, by half a sample
 
 
-@pytest.mark.parametrize(
-    ("frequency", "gain", "tolerance"),
-    [(0.1, 0, 1e-3), (0.5, 0.5, 0.01), (5, 1, 0.01), (20, 1, 0.01), (50, 0.5, 0.01), (150, 0, 0.01)],
-)
+@pytest.mark.parametrize(("frequency", "gain", "tolerance"), [
+    (0.1, 0, 1e-3), (0.5, 0.5, 0.01), (5, 1, 0.01), (20, 1, 0.01), (50, 0.5, 0.01), (150, 0, 0.01),
+])  # fmt: skip
 def test_bandpass_has_its_gain_and_no_phase(frequency, gain, tolerance):
-    t = np.arange(30_000) / 500
-    sine = np.sin(2 * np.pi * frequency * t)
-    middle = slice(10_000, 20_000)  # whole periods of all of these
-    filtered = bandpass(sine, 500)[middle]
-    in_phase = 2 * np.mean(filtered * sine[middle])
-    quadrature = 2 * np.mean(filtered * np.cos(2 * np.pi * frequency * t)[middle])
+    phase, middle = 2 * np.pi * frequency * np.arange(30_000) / 500, slice(10_000, 20_000)  # whole periods
+    filtered = bandpass(np.sin(phase), 500)[middle]
+    in_phase, quadrature = (2 * np.mean(filtered * wave(phase)[middle]) for wave in (np.sin, np.cos))
     assert in_phase == pytest.approx(gain, abs=tolerance) and quadrature == pytest.approx(0, abs=1e-3)
 
 
@@ -67,6 +63,13 @@ def test_prepare_signal_filters_then_resamples():
     assert prepare_signal(x, 500, 500).shape == (12, 5000)
     np.testing.assert_array_equal(prepare_signal(x, 500, 500), bandpass(x, 500))
     np.testing.assert_array_equal(prepare_signal(x, 500, 100), resample(bandpass(x, 500), 500, 100))
+
+
+def test_microvolts_are_rounded_and_clipped():
+    signal = np.array([0.0004, -0.0006, 1.2344, 32.767, 32.768, -40], np.float32)  # mV
+    np.testing.assert_array_equal(to_microvolts(signal)[0], np.array([0, -1, 1234, 32767, 32767, -32767], "<i2"))
+    assert to_microvolts(signal)[1] == 2
+    np.testing.assert_allclose(whole_microvolts(signal)[:3], [0, -0.001, 1.234], atol=1e-7)
 
 
 @pytest.mark.parametrize("fs", [250, 257, 500, 1000])

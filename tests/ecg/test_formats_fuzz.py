@@ -1,4 +1,4 @@
-"""Hundreds of damaged and malicious files: each is an ECG or one sentence, for little work and little memory."""
+"""Hundreds of damaged and malicious files: each gives an ECG or one sentence, with little work and memory."""
 
 import binascii
 import io
@@ -13,29 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ecg_files import (
-    simulated_signal,
-    write_aecg,
-    write_cinc,
-    write_csv,
-    write_dicom,
-    write_edf,
-    write_npz,
-    write_record,
-    write_scp,
-)  # fmt: skip
+from ecg_files import WRITERS, simulated_signal, write_record, write_scp
 
 from cardiov.ecg.leads import LEADS
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read as Linux tells it")
-ABSURD = ["0", "-1", "nan", "inf", "1e308", "1e-308", "2147483648", "4294967295", "9" * 20, "9" * 5000, "", "x"]
-MOST_CALLS = 8_000_000  # of functions, for one file: the largest Huffman-coded SCP-ECG file takes 6.2 million
-WORDS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\0\0", b"\1\0\0\0"]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak of memory is read from Linux's /proc")
+ABSURD_NUMBERS = ["0", "-1", "nan", "inf", "1e308", "1e-308", "2147483648", "4294967295", "9" * 20, "9" * 5000, "", "x"]
+MAX_CALLS = 8_000_000  # of functions per file; the largest Huffman-coded SCP-ECG file takes 6.2 million
+ABSURD_WORDS = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\0\0", b"\1\0\0\0"]
 
 CHILD = """
 import json, os, re, sys
 import resource
-resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))  # what runs away must not take the machine with it
+resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))  # protects the machine
 folder = os.path.realpath(sys.argv[1])
 packages = [os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, *sys.path)]
 allowed, offences = (), []
@@ -51,7 +41,7 @@ def watch(event, arguments):
     elif event.startswith(FORBIDDEN):
         offences.append([event, repr(arguments)[:200]])
 sys.addaudithook(watch)
-calls = 0  # of functions, Python's and C's: work that no other process and no slower processor changes
+calls = 0  # of functions, Python's and C's: work, whatever else the processor does
 def count(frame, event, argument):
     global calls
     calls += event.endswith("call")
@@ -63,20 +53,20 @@ def outcome(source):
     sys.setprofile(count)
     try:
         read_ecg(source)
-        said = "an ECG"
+        result = "an ECG"
     except SignalError as error:
-        said = f"SignalError: {error}"
+        result = f"SignalError: {error}"
     except BaseException as error:
-        said = f"{type(error).__name__}! {error}"
+        result = f"{type(error).__name__}! {error}"
     sys.setprofile(None)
     allowed, seen = (), list(offences)
     offences.clear()
-    return [case, said, calls, seen]
+    return [case, result, calls, seen]
 from cardiov.errors import SignalError
 from cardiov.ecg.leads import read_ecg
 cases, report = json.load(open(os.path.join(folder, "cases.json"))), []
 for case, names in cases:
-    if case.startswith("good"):  # what the libraries open when they are imported does not count
+    if case.startswith("good"):  # importing the libraries opens their files
         read_ecg(os.path.join(folder, case, names[0]))
 before = peak()
 for case, names in cases:
@@ -88,20 +78,14 @@ print(json.dumps({"report": report, "growth": peak() - before}))
 
 
 def seeds(folder):
-    """{name: files} of one valid file of each format, the first being the one to open and the one with the header."""
+    """{name: files} of a valid ECG in each format; the name is that of the file to open."""
     signal = simulated_signal(fs=100, seconds=6)
-    writers = {
-        "ecg.csv": write_csv, "ecg.npz": write_npz, "ecg.edf": write_edf, "ecg.dcm": write_dicom, "ecg.scp": write_scp,
-        "ecg.xml": write_aecg,
-    }  # fmt: skip
-    for name, write in writers.items():
+    for name, write in WRITERS.items():
         write(folder / name, signal, 100)
     write_scp(folder / "huffman.scp", signal, 100, huffman=True)
     np.savez(folder / "plain.npz", signal=signal, leads=np.array(LEADS), fs=100, unit="uV")
-    write_record(folder, "r", signal, 100)
     write_record(folder, "other", signal // 10, 100, fmt="212")
-    write_cinc(folder, signal, 100)
-    groups = [[name] for name in (*writers, "huffman.scp", "plain.npz")]
+    groups = [[name] for name in (*(name for name in WRITERS if "." in name), "huffman.scp", "plain.npz")]
     groups += [["r.hea", "r.dat"], ["other.hea", "other.dat"], ["A0001.hea", "A0001.mat"]]
     return {names[0]: {name: (folder / name).read_bytes() for name in names} for names in groups}
 
@@ -129,7 +113,7 @@ def absurd_number(data, head, random):
     numbers = list(re.finditer(rb"\d[\d.]*", data[:head]))
     if not numbers:
         return None
-    one, new = numbers[random.integers(len(numbers))], ABSURD[random.integers(len(ABSURD))].encode()
+    one, new = numbers[random.integers(len(numbers))], ABSURD_NUMBERS[random.integers(len(ABSURD_NUMBERS))].encode()
     if data[:8] == b"0       ":  # EDF has fields of fixed widths
         new = new[: one.end() - one.start()].ljust(one.end() - one.start())
     return data[: one.start()] + new + data[one.end() :]
@@ -137,11 +121,11 @@ def absurd_number(data, head, random):
 
 def absurd_word(data, head, random):
     place = random.integers(max(head - 4, 1))
-    return data[:place] + WORDS[random.integers(len(WORDS))] + data[place + 4 :]
+    return data[:place] + ABSURD_WORDS[random.integers(len(ABSURD_WORDS))] + data[place + 4 :]
 
 
 def with_checksum(data):
-    """SCP-ECG's own checksum, without which nothing behind it would be reached."""
+    """With SCP-ECG's checksum corrected, so that what follows it is read."""
     size = int.from_bytes(data[2:6], "little")
     return binascii.crc_hqx(data[2:size], 0xFFFF).to_bytes(2, "little") + data[2:]
 
@@ -162,7 +146,7 @@ def zip_of(compression=zipfile.ZIP_DEFLATED, size=700 * 2**20, **replaced):
 
 
 def lie_about_size(data):
-    """The bomb again, whose directory says that it unpacks to a thousand bytes."""
+    """A bomb whose directory declares a thousand unpacked bytes."""
     at = data.index(b"PK\1\2")
     return data[: at + 24] + (1000).to_bytes(4, "little") + data[at + 28 :]
 
@@ -185,7 +169,7 @@ FORMS = ["16x999999999", "16:999999999", "16:30000000", "16+999999999", "212x999
 
 
 def crafted_records(header, signal):
-    """WFDB headers that point elsewhere or promise too much, {case: {name: bytes}}."""
+    """WFDB headers that point elsewhere or declare too much, {case: {name: bytes}}."""
     for i, name in enumerate(PLACES):
         for fmt in ("16", "212"):
             text = header.replace(b"r.dat 16", f"{name} {fmt}".encode())
@@ -197,7 +181,7 @@ def crafted_records(header, signal):
 
 
 def crafted_archives():
-    """Zip bombs, arrays that are larger than they are, and pickles."""
+    """Zip bombs, arrays with wrong sizes, and pickles."""
     bomb, objects = zip_of(), io.BytesIO()
     np.savez(objects, signal=np.array([Pickled()] * 12, object), leads=np.array(LEADS), fs=100, unit="mV")
     archives = [
@@ -223,7 +207,7 @@ def crafted_documents(valid):
 
 
 def crafted_tables():
-    """Text with too wide rows, too long numbers, open quotes and nothing."""
+    """Text with wide rows, long numbers, open quotes or nothing."""
     rows, name = b"1,2\n" * 600, b"I,II\n"
     texts = [
         b"a," * 10**6 + b"\n" + rows, name + b"9" * 10**6 + b",1\n", name + b"1e999999,2\n" * 600, b'"I,II\n' + rows,
@@ -234,7 +218,7 @@ def crafted_tables():
 
 
 def crafted_binaries(valid, tmp_path):
-    """EDF headers out of all measure, Huffman code as long as it may be, and DICOM."""
+    """EDF headers with absurd numbers, the longest Huffman code allowed, and DICOM."""
     edf = valid["ecg.edf"]["ecg.edf"]
     for start, field in ((252, b"9999"), (236, b"9" * 8), (236, b"-1"), (244, b"0"), (244, b"1e-300"), (184, b"9" * 8)):
         width = 4 if start == 252 else 8
@@ -245,7 +229,7 @@ def crafted_binaries(valid, tmp_path):
 
 
 def dicom_bombs(data):
-    """Deflated data of any size, sequences in sequences, and more samples than there are."""
+    """Deflated data of any size, nested sequences and wrong numbers of samples."""
     meta = data[: data.index(b"\x08\x00\x16\x00")]
     end = meta.index(b"1.2.840.10008.1.2.1\0")
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -277,7 +261,7 @@ def cases(tmp_path):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """What a process of its own says of all files, each read from disk and from memory."""
+    """The report of a child process that reads every file from disk and from memory."""
     folder, names = tmp_path_factory.mktemp("fuzz"), []
     (folder / "files").mkdir()
     for case, files in cases(tmp_path_factory.mktemp("seeds")):
@@ -297,12 +281,11 @@ def outcomes(tmp_path_factory):
 def test_every_file_is_an_ecg_or_one_sentence(outcomes):
     report = outcomes["report"]
     assert len({case for case, *_ in report}) > 500
-    strange = [row for row in report if not re.fullmatch(r"an ECG|SignalError: [^\n]{20,700}\.", row[1])]
-    strange += [row for row in report if "MemoryError" in row[1]]  # would have gone on without the child's limit
-    assert strange == []
-    said = {case: said for case, said, *_ in report}
-    assert all(said[case] == "an ECG" for case in said if "good" in case and "other" not in case)  # format 212
-    assert sum(text == "an ECG" for text in said.values()) < len(said) / 3
+    assert [row for row in report if not re.fullmatch(r"an ECG|SignalError: [^\n]{20,700}\.", row[1])] == []
+    assert [row for row in report if "MemoryError" in row[1]] == []  # without the child's limit it would not have ended
+    results = {case: result for case, result, *_ in report}
+    assert all(results[case] == "an ECG" for case in results if "good" in case and "other" not in case)  # format 212
+    assert sum(result == "an ECG" for result in results.values()) < len(results) / 3
 
 
 def test_nothing_else_is_opened_written_or_executed(outcomes):
@@ -311,5 +294,5 @@ def test_nothing_else_is_opened_written_or_executed(outcomes):
 
 
 def test_none_takes_much_work_or_memory(outcomes):
-    assert [row for row in outcomes["report"] if row[2] > MOST_CALLS] == []
+    assert [row for row in outcomes["report"] if row[2] > MAX_CALLS] == []
     assert outcomes["growth"] < 500  # MB

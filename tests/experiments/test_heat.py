@@ -92,34 +92,35 @@ def annotate(record):
 
 
 def explained(folder, **options):
-    write_heat(folder / "data", folder / "weights.safetensors", folder / "run", 100, **options)
-    return {name: pd.read_csv(path) for name in HEAT_TABLES if (path := folder / "run" / f"{name}.csv").exists()}
+    paths = write_heat(folder / "data", folder / "weights.safetensors", folder / "run", 100, **options)
+    assert paths == [path for name in HEAT_TABLES if (path := folder / "run" / f"{name}.csv").exists()]
+    return {path.stem: pd.read_csv(path) for path in paths}
 
 
 def test_a_run_of_simulated_records_leaves_shares_and_no_signal(run):
     folder, table = run
     for name in table["filename_hr"]:
         annotate(folder / "data" / name)
-    found = explained(folder)
-    assert list(found) == ["heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares"]
-    assert found["heat_maps"].columns.tolist() == ["example", "ecg_id", "time", *[f"s{i}" for i in range(1, 8)], "mark"]
-    assert len(found["heat_maps"]) == 500 and set(found["heat_maps"]["ecg_id"]) == {4}  # 10 s at 50 Hz
-    assert found["heat_marks"][["mark", "onset", "end", "source"]].iloc[0].tolist() == ["QRS", 0.6, 0.68, "annotated"]
-    at = found["heat_maps"].set_index("time")["mark"]
+    tables = explained(folder)
+    assert list(tables) == ["heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares"]
+    assert tables["heat_maps"].columns.tolist() == ["example", "ecg_id", "time", *[f"s{i}" for i in range(1, 8)], "mark"]
+    assert len(tables["heat_maps"]) == 500 and set(tables["heat_maps"]["ecg_id"]) == {4}  # 10 s at 50 Hz
+    assert tables["heat_marks"][["mark", "onset", "end", "source"]].iloc[0].tolist() == ["QRS", 0.6, 0.68, "annotated"]
+    at = tables["heat_maps"].set_index("time")["mark"]
     assert at[0.63] == "QRS" and pd.isna(at[0.55])
-    assert found["heat_shares"]["patient_id"].tolist() == [100] * 7 + [101] * 7
-    assert found["heat_shares"]["coverage"].between(0.05, 0.15).all()
-    assert found["heat_cascade"]["randomised"].tolist() == ["head", "s7", "s6", "s5", "s4", "s3", "s2", "s1", "stem"]
-    assert found["heat_sanity"]["cell"].tolist()[:7] == [0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56]
-    assert explained(folder)["heat_shares"].equals(found["heat_shares"])  # the same each time
+    assert tables["heat_shares"]["patient_id"].tolist() == [100] * 7 + [101] * 7
+    assert tables["heat_shares"]["coverage"].between(0.05, 0.15).all()
+    assert tables["heat_cascade"]["randomised"].tolist() == ["head", "s7", "s6", "s5", "s4", "s3", "s2", "s1", "stem"]
+    assert tables["heat_sanity"]["cell"].tolist()[:7] == [0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56]
+    assert explained(folder)["heat_shares"].equals(tables["heat_shares"])  # the same each time
 
 
 def test_a_run_of_records_without_marks_is_measured_on_ludb_alone(run, ludb):
     folder, _ = run
     (folder / "run/heat_shares.csv").write_text("of an earlier run\n")
-    found = explained(folder, ludb=ludb)
-    assert "heat_shares" not in found and set(found["heat_shares_ludb"]["window"]) == {"P", "QRS", "T", "P to T"}
-    assert len(found["heat_shares_ludb"]) == 28
+    tables = explained(folder, ludb=ludb)
+    assert "heat_shares" not in tables and set(tables["heat_shares_ludb"]["window"]) == {"P", "QRS", "T", "P to T"}
+    assert len(tables["heat_shares_ludb"]) == 28
 
 
 def test_what_is_missing_is_named(run, tmp_path):

@@ -63,11 +63,11 @@ def inflated(pdf):
 
 def shown_texts(opened):
     """What is written on the pages: the strings of the operators Tj and TJ, joined by text object."""
-    found = []
+    texts = []
     for stream in opened:
         for block in re.findall(rb"BT(.*?)ET", stream, flags=re.DOTALL):
-            found.append(b"".join(re.findall(rb"\(((?:[^()\\]|\\.)*)\)", block)).decode("latin-1"))
-    return [text.replace("\\(", "(").replace("\\)", ")") for text in found]
+            texts.append(b"".join(re.findall(rb"\(((?:[^()\\]|\\.)*)\)", block)).decode("latin-1"))
+    return [text.replace("\\(", "(").replace("\\)", ")") for text in texts]
 
 
 def test_a_packet_betrays_nothing(root, predictions, data):
@@ -100,7 +100,7 @@ def test_the_packet_of_simulated_data_says_so(root, predictions, data):
 def test_a_case_shows_its_own_record(root, predictions, data, monkeypatch):
     drawn = []
     draw = ecg_paper
-    monkeypatch.setattr(review, "ecg_paper", lambda *given: drawn.append((given[2], given[0])) or draw(*given))
+    monkeypatch.setattr(review, "ecg_paper", lambda *arguments: drawn.append((arguments[2], arguments[0])) or draw(*arguments))
     _, cases = exported(root, data)
     assert [title for title, _ in drawn] == [f"case {case}" for case in cases.index]
     for (_, signal), ecg_id in zip(drawn, cases["ecg_id"], strict=True):
@@ -140,7 +140,7 @@ def test_a_packet_or_key_that_is_there_is_not_overwritten(root, predictions, dat
     packet, _ = exported(root, data)
     filled = packet / "sheet.csv"
     filled.write_text("case,critical_value,comment\n1,3,\n")
-    with pytest.raises(ReviewError, match="is there already"):
+    with pytest.raises(ReviewError, match="exists already"):
         exported(root, data)
     assert filled.read_text().endswith("1,3,\n")
     with pytest.raises(ReviewError, match="key of another packet"):
@@ -195,8 +195,8 @@ def test_a_filled_sheet_becomes_readings(root, key, text):
     path = review.import_sheet(sheet(root, text), key, "dr-a")
     assert path == root / "results/clinic/reviews/dr-a.csv"
     assert path.read_text() == "ecg_id,critical_value\n10,3\n20,2\n30,1\n40,0\n"  # no comments
-    found = results.read_reviews("clinic")
-    assert found.to_dict("list") == {"reader": ["dr-a"] * 4, "ecg_id": [10, 20, 30, 40], "reading": [3, 2, 1, 0]}
+    readings = results.read_reviews("clinic")
+    assert readings.to_dict("list") == {"reader": ["dr-a"] * 4, "ecg_id": [10, 20, 30, 40], "reading": [3, 2, 1, 0]}
 
 
 def test_a_comment_in_another_encoding_does_no_harm(root, key):

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,51 +14,70 @@ from cardiov.analysis.metrics import SCORES
 from cardiov.errors import ParameterError
 from cardiov.experiments.runs import ensemble, read_runs, settings
 from cardiov.store import results
+from cardiov.store.files import ROOT
 from cardiov.training.config import TrainingConfig
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
-PARAMETERS = {
-    "rate": 100,
-    "recipe": {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "model": TINY},
-    "runs": {"best": {"seeds": [0, 1]}, "method-coral": {"seeds": [0], "objective": "coral"}},
+RECIPE = {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "model": TINY}
+DECLARED = {
+    "recipes": {"small": {"rate": 100, **RECIPE}},
+    "runs": {"best": {"recipe": "small", "seeds": [0, 1]}, "coral": {"recipe": "small", "seeds": [0], "objective": "coral", "rate": 125}},
 }
 
 
-def test_runs_are_the_recipe_with_what_differs():
-    runs = read_runs(PARAMETERS)
-    assert list(runs) == ["best-0", "best-1", "method-coral-0"]
-    assert runs["best-1"] == TrainingConfig(**PARAMETERS["recipe"], seed=1)
-    assert runs["method-coral-0"] == TrainingConfig(**PARAMETERS["recipe"], objective="coral")
+def written(folder, **changes):
+    """A file of runs, as `DECLARED` with what differs."""
+    path = folder / "runs.yaml"
+    path.write_text(json.dumps(DECLARED | changes))  # which is YAML as well
+    return path
+
+
+def test_runs_are_their_recipe_with_what_differs(tmp_path):
+    runs = read_runs(written(tmp_path))
+    assert list(runs) == ["best-0", "best-1", "coral-0"]
+    assert runs["best-1"] == (100, TrainingConfig(**RECIPE, seed=1))
+    assert runs["coral-0"] == (125, TrainingConfig(**RECIPE, objective="coral"))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rats": 1}, "rate, recipe, runs"),
-        ({"runs": {"best": {}}}, "seeds for each run"),
-        ({"runs": {"best": {"seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "the run best sets epochs, lr: "),
-        ({"runs": {"best": {"seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
+        ({"recipe": {}}, r"runs.yaml sets recipe: correct it to one of recipes, runs\."),
+        ({"runs": {"best": {"recipe": "small"}}}, "the run best of .*runs.yaml lacks seeds, or a recipe"),
+        ({"runs": {"best": {"recipe": "large", "seeds": [0]}}}, "lacks seeds, or a recipe of the same file"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "sets epochs, lr, seed: correct"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
+        ({"recipes": {"small": RECIPE}}, "the run best of .*runs.yaml lacks a rate"),
     ],
 )
-def test_what_is_missing_or_unknown_is_named(change, message):
+def test_what_is_missing_or_unknown_is_named(tmp_path, change, message):
     with pytest.raises(ParameterError, match=message):
-        read_runs(PARAMETERS | change)
+        read_runs(written(tmp_path, **change))
 
 
-def test_every_run_is_trained_once(tmp_path):
+@pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/params/*/runs.yaml")), ids=lambda path: path.parent.name)
+def test_every_data_set_declares_the_three_objectives_of_table_6_alike(path):
+    runs = read_runs(path)
+    ordinal = runs["ordinal-0"]
+    for objective in ("classification", "regression"):
+        assert runs[f"{objective}-0"] == ordinal._replace(config=replace(ordinal.config, objective=objective))
+
+
+def test_every_run_is_trained_once_and_its_files_are_named(tmp_path):
     write_data_set(tmp_path / "data")
-    (tmp_path / "experiments.yaml").write_text(json.dumps(PARAMETERS))  # which is YAML as well
-    command = [sys.executable, "-m", "cardiov", "study", tmp_path / "data", "part", "-f", tmp_path / "experiments.yaml"]
-    train = partial(subprocess.run, command, check=True, env=os.environ | {"CARDIOV_ROOT": str(tmp_path)})
-    train()
+    command = [sys.executable, "-m", "cardiov", "train", tmp_path / "data", "part", written(tmp_path).parent]
+    train = partial(subprocess.check_output, command, env=os.environ | {"CARDIOV_ROOT": str(tmp_path)}, text=True)
+    listed = train().splitlines()
     folder = tmp_path / "results" / "part" / "runs"
-    assert sorted(path.name for path in folder.iterdir()) == ["best-0", "best-1", "method-coral-0"]
+    assert sorted(path.name for path in folder.iterdir()) == ["best-0", "best-1", "coral-0"]
     for run in folder.iterdir():
         assert set(pd.read_csv(run / "predictions.csv")["split"]) == {"validation", "test"}
         assert json.loads((run / "provenance.json").read_text())["run"]["train_records"] == 2
-    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    train()
-    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    written_at = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
+    weights = {tmp_path / f"build/part/runs/{run}/weights.safetensors" for run in ("best-0", "best-1", "coral-0")}
+    assert {tmp_path / line for line in listed} == set(written_at) | weights
+    assert train().splitlines() == listed
+    assert written_at == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
 
 
 def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):

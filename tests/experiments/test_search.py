@@ -1,6 +1,5 @@
 """The search: what is sampled, that all of it is trained alike without the test split, and how spaces are compared."""
 
-import ast
 import json
 from dataclasses import replace
 
@@ -8,13 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
-from papermill import inspect_notebook
 from tiny_runs import make_data
 
 from cardiov.data.cache import Cache
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.experiments import search
+from cardiov.experiments.runs import read_runs
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import ROOT
 from cardiov.store.results import read_models
@@ -31,8 +29,7 @@ PARAMS = sorted((ROOT / "notebooks/params").iterdir())
 
 
 def settings_of(folder):
-    values = yaml.safe_load((ROOT / "notebooks/params" / folder / "search.yaml").read_text())
-    return search.Settings(**{name: value for name, value in values.items() if name != "resamples"})
+    return search.read_search(ROOT / "notebooks/params" / folder / "search.yaml")
 
 
 @pytest.mark.parametrize("space", search.SPACES)
@@ -175,9 +172,9 @@ def test_a_search_leaves_its_table_and_its_settings(data, searched, root, monkey
     monkeypatch.setattr(search, "read_metadata", lambda _: data[1])
     monkeypatch.setattr(search, "train_models", lambda *_: searched[0].copy())
     for read in (read_models, search.read_settings):
-        with pytest.raises(DataSetError, match="is missing: give notebook 10 a data folder"):
+        with pytest.raises(DataSetError, match="is missing: run "):
             read("demo")
-    search.search(SETTINGS, "folder", "demo")
+    search.search_networks(SETTINGS, "folder", "demo")
     assert search.read_settings("demo") == SETTINGS
     read = read_models("demo")
     assert list(read) == ["role", "space", "seed", *search.SEARCHED, "parameters", "multiply_adds", "error", "mae"]
@@ -192,13 +189,6 @@ def test_every_reference_obeys_its_budget(folder):
     assert search.within(search.count(settings.reference, int(10 * settings.rate)), settings)
 
 
-def test_the_notebooks_defaults_are_the_demos():
-    cell = inspect_notebook(ROOT / "notebooks/10_search.ipynb")
-    known = {name: ast.literal_eval(parameter["default"]) for name, parameter in cell.items()}
-    values = yaml.safe_load((ROOT / "notebooks/params/demo/search.yaml").read_text())
-    assert known == {"dataset": "demo", "data": "", **values}
-
-
 def test_the_demo_searches_around_the_network_that_it_trains():
-    training_file = yaml.safe_load((ROOT / "notebooks/params/demo/training.yaml").read_text())
-    assert settings_of("demo").reference == training_file["model"] and settings_of("demo").rate == training_file["rate"]
+    rate, config = read_runs(ROOT / "notebooks/params/demo/runs.yaml")["ordinal-0"]
+    assert settings_of("demo").reference == config.model and settings_of("demo").rate == rate

@@ -9,6 +9,7 @@ from cardiov.analysis.metrics import metrics
 from cardiov.analysis.probabilities import calibrated
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import shipping
+from cardiov.experiments.runs import weights_path
 from cardiov.model import PRETRAINED, CardioV, CardioVConfig
 from cardiov.store import results
 
@@ -36,7 +37,7 @@ def root(tmp_path, monkeypatch):
         config = {"objective": "ordinal", "label_rule": "most-likely", "crop": 5.0, "windows": 1}
         run = {"config": config, "rate": 100, "train_records": 1234}
         (folder / "provenance.json").write_text(json.dumps({"run": run}))
-        model.save_pretrained(tmp_path / "build" / "part" / "studies" / f"best-{seed}" / "weights.safetensors", run=run)
+        model.save_pretrained(weights_path("part", f"best-{seed}"), run=run)
     return tmp_path
 
 
@@ -48,15 +49,15 @@ def test_the_last_phases_loss_on_fold_9_chooses(root):
 
 def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     path = root / "shipped.safetensors"
-    shipping.ship("part", path)
+    assert shipping.ship("part", path) == [path, path.with_suffix(".md")]
     model = CardioV.from_pretrained(path)
     assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
     assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
     assert list(model.metadata["levels"]) == ["0.8", "0.9", "0.95"]
     card = path.with_suffix(".md").read_text()
     test = results.read_predictions("part", "best-1").query("split == 'test'")
-    found = metrics(calibrated(test, model.metadata["temperature"]))
-    assert f"| mean AUC | {found['auc_mean']:.3f} |" in card and f"| mean absolute error | {found['mae']:.3f} |" in card
+    values = metrics(calibrated(test, model.metadata["temperature"]))
+    assert f"| mean AUC | {values['auc_mean']:.3f} |" in card and f"| mean absolute error | {values['mae']:.3f} |" in card
     assert "1,234 records (folds 1 to 8)" in card and "40 records of 40 patients" in card
     assert "not a medical device" in card and "Wagner P" in card and "CC BY 4.0" in card
 
@@ -65,7 +66,7 @@ def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
     monkeypatch.setattr(shipping, "LARGEST", 100)
     with pytest.raises(ParameterError, match="more than 100 bytes: ship a narrower network"):
         shipping.ship("part", root / "shipped.safetensors")
-    (root / "build/part/studies/best-1/weights.safetensors").unlink()
+    weights_path("part", "best-1").unlink()
     with pytest.raises(CheckpointError, match="no readable safetensors"):
         shipping.ship("part", root / "shipped.safetensors")
     assert not list(root.glob("shipped*"))
@@ -75,10 +76,10 @@ def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
 def test_what_comes_with_the_package_is_small_and_described(path):
     assert path.stat().st_size <= 16e6
     model = CardioV.from_pretrained(path.stem)
-    about = model.metadata
-    assert about["chosen_run"] == shipping.chosen_run(path.stem)
+    metadata = model.metadata
+    assert metadata["chosen_run"] == shipping.chosen_run(path.stem)
     # all that the file says beside its weights comes from the committed predictions and histories
-    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: about[key] for key in shipping.describe(path.stem)}
+    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: metadata[key] for key in shipping.describe(path.stem)}
     assert path.with_suffix(".md").read_text(encoding="utf-8") == shipping.model_card(model)
     assert re.search(r"\d\.\d{3} to \d\.\d{3}", path.with_suffix(".md").read_text(encoding="utf-8"))
 

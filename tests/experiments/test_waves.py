@@ -24,7 +24,7 @@ def ludb(tmp_path_factory):
 
 
 def test_windows_worked_by_hand():
-    windows = {kind: found.tolist() for kind, found in wave_windows(WAVES).items()}
+    windows = {kind: ends.tolist() for kind, ends in wave_windows(WAVES).items()}
     assert windows == {
         "P": [[0.5, 0.6], [2.4, 2.5]],
         "QRS": [[0.7, 0.8], [1.4, 1.6], [2.6, 2.7]],
@@ -72,7 +72,7 @@ def test_beats_of_another_shape_are_ectopic():
     windows = _detected_windows(peaks, signal, 500)
     assert windows["ectopic beat"].tolist() == [pytest.approx([2.3, 2.8])]
     assert windows["QRS"].tolist() == [pytest.approx([peak - 0.05, peak + 0.05]) for peak in peaks]
-    assert {kind: len(found) for kind, found in _detected_windows(peaks[:0], signal, 500).items()} == {
+    assert {kind: len(ends) for kind, ends in _detected_windows(peaks[:0], signal, 500).items()} == {
         "QRS": 0, "ectopic beat": 0}  # fmt: skip
 
 
@@ -86,9 +86,8 @@ def masks(n=1000):
 
 def test_flat_heat_has_the_share_of_time_and_heat_inside_has_all():
     inside, span = masks()
-    share, coverage = heat_share(np.stack([np.ones(1000), 7 * inside, np.zeros(1000)]), inside, span)
-    assert coverage == 100 / 800
-    np.testing.assert_array_equal(share, [coverage, 1, np.nan])
+    shares = heat_share(np.stack([np.ones(1000), 7 * inside, np.zeros(1000)]), inside, span)
+    np.testing.assert_array_equal(shares, [100 / 800, 1, np.nan])
 
 
 def test_no_map_of_a_stage_exceeds_what_its_cells_allow():
@@ -97,8 +96,8 @@ def test_no_map_of_a_stage_exceeds_what_its_cells_allow():
     for stage in range(7):
         cells = -(-1000 // stride_of(stage))
         maps = generator.exponential(size=(50, cells)) ** 4
-        shares, coverage = heat_share(over_time(maps, 1000, stage), inside, span)
-        assert coverage <= shares.max() <= _best_share(inside, span, stage) <= 1
+        shares = heat_share(over_time(maps, 1000, stage), inside, span)
+        assert 100 / 800 <= shares.max() <= _best_share(inside, span, stage) <= 1
     assert _best_share(inside, span, 0) == pytest.approx(1)
     assert _best_share(inside, span, 6) < 0.25
 

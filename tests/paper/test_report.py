@@ -33,7 +33,9 @@ def page(root):
 
     def write(dataset):
         results.save_table(pd.DataFrame({"quantity": ["records"], "some": [1268]}), dataset, "table1")
-        results.save_table(pd.DataFrame({"name": ["<b>&"], "x": [0.123456]}), dataset, "another_table")
+        results.save_table(pd.DataFrame({"name": ["<b>&"], "x": [0.123456]}), dataset, "table2")
+        results.save_table(pd.DataFrame({"unknown": [1]}), dataset, "no_notebooks")
+        results.save_table(pd.DataFrame({"stage": [1]}), dataset, "table3_network")
         results.save_table(pd.DataFrame({"ecg_id": [1]}), dataset, "records")
         figure = Figure()
         figure.subplots().plot([1, 2])
@@ -66,14 +68,21 @@ def test_the_page_shows_tables_figures_and_what_made_them(page):
     shown = Page(text).text
     assert "1,268" in shown and "0.1235" in shown
     assert "<b>&" in shown and "<b>" not in text  # escaped
-    assert "Fig. 2. ROC curves" in shown and "Another table" in shown
+    assert "Fig. 2. ROC curves" in shown and "Table 2. Statements" in shown and "unknown" not in shown
     assert "abc123" in shown and "run config seed" in shown and "torch" in shown
     assert "ecg_id" not in shown and "ecg id" not in shown  # one row a record is not for a page
 
 
-def test_sections_follow_the_paper(page):
+def test_sections_follow_the_notebooks(page):
     text = page("demo")
-    assert text.index("Table 1.") < text.index("Fig. 2.") < text.index("Another table")
+    assert text.index("The data set (Tables 1 and 2)</h2>") < text.index("Table 1.") < text.index("Fig. 2.")
+    assert "Case study" not in text  # nothing of it is there
+
+
+def test_captions_say_what_is_simulated(page):
+    text = Page(page("demo")).text
+    assert "test split. Simulated data." in text and "Table 3. The network's stages.\n" in text
+    assert "Simulated data" not in Page(page("ptbxl-sample")).text
 
 
 def test_intervals_stand_beside_their_estimates_as_in_the_papers_tables(page):

@@ -33,24 +33,32 @@ def stress_table():
     return pd.DataFrame([*rows.values()], index=index, columns=["estimate", "low", "high"])
 
 
+def stress_points(axes):
+    points = np.concatenate([points.get_offsets() for points in axes.collections])
+    return points[points[:, 0].argsort()]
+
+
 def test_stress_panels_have_a_column_for_each_disturbance_and_a_row_for_each_metric():
     figure = stress_panels(stress_table(), {"mains": "mV amplitude", "lead swap": ""}, "simulated")
     mae, swaps, auc, _ = figure.axes
     assert [axes.get_title() for axes in figure.axes[:2]] == ["mains", "lead swap"]
     assert mae.get_ylabel() == "mean absolute error" and auc.get_ylabel() == "mean AUC"
     assert [axes.get_xlabel() for axes in figure.axes[2:]] == ["mV amplitude", "electrodes swapped"]
-    points = mae.collections[-1]
-    assert points.get_offsets()[:, 1].tolist() == pytest.approx([0.4, 0.5])
+    assert stress_points(mae)[:, 1].tolist() == pytest.approx([0.4, 0.5])
+    bars = [list(line.get_ydata()) for line in mae.lines if list(line.get_xdata()) in ([0, 0], [1, 1])]
+    assert bars == [[0.2, 0.8]] * 2
     assert [label.get_text() for label in auc.get_xticklabels()] == ["0.1", "1.0"]
-    assert swaps.collections[-1].get_offsets()[:, 1].tolist() == pytest.approx([0.6])
+    assert stress_points(swaps)[:, 1].tolist() == pytest.approx([0.6])
 
 
 def test_stress_panels_fill_the_points_whose_difference_excludes_zero():
     figure = stress_panels(stress_table(), {"mains": "mV amplitude"})
     for axes in figure.axes:
-        empty, filled = (to_hex(face).upper() for face in axes.collections[-1].get_facecolors())
-        assert (empty, filled) == ("#FFFFFF", LEVEL_COLOURS[0])
-    assert [text.get_text() for text in figure.legends[0].get_texts()][0] == "undisturbed"
+        filled, empty = axes.collections
+        assert filled.get_offsets()[:, 0].tolist() == [1] and empty.get_offsets()[:, 0].tolist() == [0]
+        assert [to_hex(points.get_facecolor()[0]).upper() for points in (filled, empty)] == [LEVEL_COLOURS[0], "#FFFFFF"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["undisturbed", "difference to undisturbed excludes 0", "difference includes 0"]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.plots.forests import comparison_forest, coverage_forest, label_forest, odds_forest, subgroup_forest
+from cardiov.plots.forests import comparison_forest, coverage_forest, odds_forest, subgroup_forest
 
 
 @pytest.fixture
@@ -39,21 +39,38 @@ def test_odds_forest_shows_what_has_no_end(odds):
     assert {"0.00 (0.00 to 4.50)", "∞ (1.20 to ∞)", "undefined (0.00 to ∞)"} <= texts
 
 
+def estimates(axes):
+    """What is drawn as a point, from the top down."""
+    points = [point for line in axes.lines if line.get_marker() != "None" for point in line.get_xydata()]
+    return [x for x, _ in sorted(points, key=lambda point: point[1]) if not np.isnan(x)]
+
+
+def intervals(axes):
+    """What is drawn as a level line, from the top down."""
+    lines = [line.get_xydata() for line in axes.lines if line.get_marker() == "None" and np.isfinite(line.get_xdata()).all()]
+    return [list(line[:, 0]) for line in sorted(lines, key=lambda line: line[0, 1]) if line[0, 1] == line[1, 1]]
+
+
+def dotted(axes):
+    return [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"]
+
+
 def subgroup_rows(groups, missing=None):
     statistics = ["mae", "accuracy", "f1_macro", "auc_mean", "auc_0", "auc_1", "auc_2", "auc_3"]
     index = pd.MultiIndex.from_product([groups, statistics], names=["subgroup", "statistic"])
     table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
     if missing:
         table.loc[missing] = np.nan
-    return table, pd.DataFrame({"records": 1200}, index=groups)
+    return table, pd.Series(1200, index=groups)
 
 
 def test_forest_draws_estimates_with_intervals_and_says_undefined():
     figure = subgroup_forest(*subgroup_rows(["all", "male", "female"], ("female", "auc_3")), "simulated")
     assert len(figure.axes) == 8 and figure.get_suptitle() == "simulated"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all (1,200)", "male (1,200)", "female (1,200)"]
-    lines = [line.get_xdata() for line in figure.axes[0].lines]
-    assert [list(line) for line in lines[:2]] == [[0.4, 0.7], [0.5]] and list(lines[-1]) == [0.5, 0.5]
+    assert estimates(figure.axes[0]) == [0.5] * 3 and intervals(figure.axes[0]) == [[0.4, 0.7]] * 3
+    assert dotted(figure.axes[0]) == [[0.5, 0.5]]  # of all records
+    assert estimates(figure.axes[7]) == [0.5] * 2
     assert figure.axes[0].yaxis_inverted() and all(axes.get_xlabel() for axes in figure.axes)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == [[]] * 7 + [["undefined"]]
@@ -61,17 +78,19 @@ def test_forest_draws_estimates_with_intervals_and_says_undefined():
     assert len(markers) == 3  # groups differ by more than colour
 
 
-def test_label_forest_draws_the_subsets_and_leaves_their_differences_to_the_table():
+def test_forest_draws_the_subsets_of_labels_and_leaves_their_differences_to_the_table():
     subsets = ["all", "a tie decides", "no tie", "a tie decides - no tie"]
     index = pd.MultiIndex.from_product([subsets, ["mae", "error_2_or_more", "accuracy", "kappa", "auc_mean"]],
                                        names=["subset", "statistic"])  # fmt: skip
     table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
     table.loc[("a tie decides", "auc_mean")] = np.nan
-    figure = label_forest(table, pd.Series([1200, 28, 174], subsets[:3]), "simulated")
+    table.loc[("no tie", "error_2_or_more")] = [0.2, 0.1, 0.3]
+    figure = subgroup_forest(table, pd.Series([1200, 28, 174], subsets[:3]), "simulated")
     assert len(figure.axes) == 4 and figure.get_suptitle() == "simulated"
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ticks == ["all (1,200)", "no tie (174)", "a tie decides (28)"]
-    assert [list(line.get_xdata()) for line in figure.axes[1].lines[:2]] == [[0.4, 0.7], [0.5]]
+    assert estimates(figure.axes[1]) == [0.5, 0.2, 0.5] and intervals(figure.axes[1]) == [[0.4, 0.7], [0.1, 0.3], [0.4, 0.7]]
+    assert figure.axes[1].get_xlabel() == "share of errors\nof 2 steps or more"
     assert [text.get_text() for text in figure.axes[3].texts] == ["undefined"]
     assert len({line.get_marker() for line in figure.axes[0].lines} - {"None"}) == 3
 
@@ -83,10 +102,9 @@ def test_coverage_forest_draws_shares_against_the_stated_one_and_sizes_against_a
     table.loc["critical value 3", ["estimate", "mean_size"]] = [0.6, 2.5]
     figure = coverage_forest(table, 0.9, "simulated")
     shares, sizes = figure.axes
-    dots = [[line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1] for axes in figure.axes]
-    assert dots == [[0.8] * 4 + [0.6] + [0.8] * 4, [1.5] * 4 + [2.5] + [1.5] * 4]
-    assert list(shares.lines[0].get_xdata()) == [0.7, 0.95]
-    assert [list(axes.lines[-1].get_xdata()) for axes in figure.axes] == [[0.9, 0.9], [1.5, 1.5]]  # dotted
+    assert [estimates(axes) for axes in figure.axes] == [[0.8] * 4 + [0.6] + [0.8] * 4, [1.5] * 4 + [2.5] + [1.5] * 4]
+    assert intervals(shares) == [[0.7, 0.95]] * 9 and intervals(sizes) == []
+    assert [dotted(axes) for axes in figure.axes] == [[[0.9, 0.9]], [[1.5, 1.5]]]
     assert [label.get_text() for label in shares.get_yticklabels()][4] == "critical value 3 (1,200)"
     assert shares.yaxis_inverted() and not shares.texts and not sizes.texts
 
@@ -99,7 +117,6 @@ def test_comparisons_are_drawn_in_order_with_a_line_at_no_difference():
     auc, mae = figure.axes
     assert [label.get_text() for label in auc.get_yticklabels()] == ["wider", "longer"]
     assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == list(names.values())
-    assert [line.get_xdata()[0] for line in auc.lines[1::2]][:2] == [0.2, 0.4]
-    assert any(list(line.get_xdata()) == [0, 0] for line in auc.lines)  # no difference
-    assert not any(list(line.get_xdata()) == [0, 0] for line in mae.lines)
+    assert estimates(auc) == [0.2, 0.4] and intervals(auc) == [[0.1, 0.3], [0.3, 0.5]] and estimates(mae) == [0.1]
+    assert dotted(auc) == [[0, 0]] and dotted(mae) == []  # no difference
     assert [text.get_text() for text in mae.texts] == ["undefined"]

@@ -43,9 +43,20 @@ def test_heat_strips_tell_cells_lowest_heat_and_intervals(marks):
     np.testing.assert_allclose(first[0], np.linspace(0, 1, 150))
     assert not second.any()  # flat
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert texts == ["800", "1300", "RR (ms)", "s1\n40 ms", "lowest\n0.25", "s2\n2,560 ms", "lowest\n0.50"]
+    assert texts == ["800", "1300", "RR (ms)", "stage 1\n40 ms", "lowest\n0.25", "stage 2\n2,560 ms", "lowest\n0.50"]
     (frame,) = figure.axes[1].patches
     assert (frame.get_x(), frame.get_width()) == pytest.approx((1.2, 0.5))
+
+
+def curves(axes):
+    """The line of each map, over two stages."""
+    return [line for line in axes.lines if len(line.get_xdata()) == 2 and 0.5 < np.diff(line.get_xdata()) < 1.5 and line.get_color() != "grey"]
+
+
+def bars(axes, curve):
+    """Low and high ends of the intervals of a curve, by stage."""
+    drawn = [line.get_ydata() for line in axes.lines if line.get_color() == curve.get_color() and len(line.get_ydata()) > 2]
+    return [end for y in drawn if np.isfinite(y).any() for end in (np.nanmin(y), np.nanmax(y))]
 
 
 def heat_table(maps, name):
@@ -58,10 +69,9 @@ def test_heat_enrichment_draws_a_panel_a_window_and_a_line_a_map():
     figure = heat_enrichment(heat_table(["best", "random", "trained"], "map"), "simulated")
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["QRS (7 records)", "T (7 records)"]
-    drawn = {bars.get_label(): bars.lines[0].get_ydata().tolist() for bars in panels[0].containers}
-    assert drawn == {"trained weights": [9, 10], "random weights": [5, 6]}
-    (bars,) = panels[0].containers[0].lines[2]
-    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[8.5, 10], [9.5, 11]])
+    bound, trained, random = curves(panels[0])
+    np.testing.assert_allclose([trained.get_ydata(), random.get_ydata(), bound.get_ydata()], [[9, 10], [5, 6], [1, 2]])
+    assert bars(panels[0], trained) == pytest.approx([8.5, 10, 9.5, 11]) and bars(panels[0], bound) == []
     texts = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert texts == ["most that the cells allow", "trained weights", "random weights"]
 
@@ -70,8 +80,10 @@ def test_heat_sanity_draws_correlations_and_the_cascade():
     correlations = heat_table(["energy", "random"], "compared").xs("QRS", level="window") / 10
     cascade = pd.DataFrame({"randomised": ["head", "s2"], "s1": [0.9, 0.1], "s2": [0.5, -0.2], "records": 32})
     figure = heat_sanity(correlations, cascade, 0.5, "simulated")
-    assert images(figure)[0].tolist() == [[0.9, 0.5], [0.1, -0.2]]
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["head", "… to s2"]
-    drawn = {bars.get_label(): bars.lines[0].get_ydata() for bars in figure.axes[0].containers}
-    assert drawn["random weights"] == pytest.approx([0.5, 0.6])
+    left, right = figure.axes
+    assert right.collections[0].get_array().tolist() == [[0.9, 0.5], [0.1, -0.2]]
+    assert [label.get_text() for label in right.get_yticklabels()] == ["head", "… to stage 2"]
+    random, _ = curves(left)
+    assert random.get_ydata() == pytest.approx([0.5, 0.6]) and bars(left, random) == pytest.approx([0.45, 0.6, 0.55, 0.7])
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["random weights", "the signal's own energy"]
     assert "tolerance of 0.5" in figure.axes[0].get_title()

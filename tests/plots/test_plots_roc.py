@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from cardiov.plots.roc import LEVEL_STYLES, confusion_matrix, label_distribution, roc_curves
+from cardiov.plots.roc import CURVES, confusion_matrix, label_distribution, roc_curves
 from cardiov.plots.style import LEVEL_COLOURS
 
 
@@ -21,32 +21,43 @@ def intervals():
     return pd.DataFrame.from_dict(rows, orient="index", columns=["estimate", "low", "high"])
 
 
-def test_levels_differ_by_colour_and_by_line_style():
-    assert len(set(LEVEL_COLOURS)) == len(set(LEVEL_STYLES)) == 4
+def curves(axes):
+    return [line for line in axes.lines if len(line.get_xdata()) == 3]
+
+
+def test_levels_differ_by_colour_and_by_line_style(points, intervals):
+    colours, dashes = zip(*CURVES.values(), strict=True)
+    assert colours[:4] == LEVEL_COLOURS and len(set(colours)) == 5 and len(set(dashes[:4])) == 4
+    drawn = curves(roc_curves(points, intervals).axes[0])
+    assert [line.is_dashed() for line in drawn] == [dash != "" for dash in dashes]
 
 
 def test_roc_curves_draw_the_given_points_and_tell_the_intervals(points, intervals):
     figure = roc_curves(points, intervals, "simulated")
     (axes,) = figure.axes
-    assert len(axes.lines) == 6  # four critical values, their mean, chance
-    for line in axes.lines[:5]:
+    drawn = curves(axes)
+    assert len(drawn) == 5  # four critical values and their mean
+    for line in drawn:
         assert line.get_xdata().tolist() == [0, 0.2, 1] and line.get_ydata().tolist() == [0, 0.9, 1]
-    assert tuple(to_hex(line.get_color()).upper() for line in axes.lines[:4]) == LEVEL_COLOURS
-    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert tuple(to_hex(line.get_color()).upper() for line in drawn[:4]) == LEVEL_COLOURS
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[3] == "3 high risk: AUC 0.850 (0.800 to 0.900)" and texts[4].startswith("mean of the four")
+    assert texts[5:] == ["chance: AUC 0.5"] and axes.get_legend() is None
     assert axes.get_xlabel() and axes.get_ylabel() and figure.get_suptitle() == "simulated"
 
 
 def test_colours_stay_with_their_critical_value_where_one_has_no_curve(points, intervals):
+    points.loc[points["curve"] == "2", "true_positive_rate"] = 0.5
     (axes,) = roc_curves(points[points["curve"] != "1"], intervals).axes
-    drawn = {line.get_label()[0]: to_hex(line.get_color()).upper() for line in axes.lines}
-    assert [drawn[k] for k in "023"] == [LEVEL_COLOURS[k] for k in (0, 2, 3)]
+    drawn = [to_hex(line.get_color()).upper() for line in curves(axes)]
+    assert drawn[:3] == [LEVEL_COLOURS[k] for k in (0, 2, 3)]
+    assert curves(axes)[1].get_ydata().tolist() == [0.5] * 3
 
 
 def test_confusion_matrix_shades_by_row_and_writes_counts():
     counts = pd.DataFrame([[8, 2, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1500]])
     (axes,) = confusion_matrix(counts).axes
-    shares = axes.images[0].get_array()
+    shares = axes.collections[0].get_array().reshape(4, 4)
     assert shares[0].tolist() == [0.8, 0.2, 0, 0] and shares[1].tolist() == [0, 0, 0, 0]  # no division by zero
     texts = [text.get_text() for text in axes.texts]
     assert texts[0] == "8\n80 %" and texts[1] == "2\n20 %" and texts[15] == "1,500\n100 %"

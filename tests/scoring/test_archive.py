@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from ecg_files import simulated_signal, write_record
 
@@ -60,7 +61,7 @@ def test_outcomes_come_in_order_and_a_bad_file_stops_nothing(files, processes, m
 
 def test_what_is_read_is_scored_before_it_fills_the_memory(files, monkeypatch):
     sizes, score_all = [], archive.score_all
-    monkeypatch.setattr(archive, "TOGETHER", 100_000)  # samples; a record has 60,000
+    monkeypatch.setattr(archive, "MAX_SAMPLES", 100_000)  # samples; a record has 60,000
     monkeypatch.setattr(archive, "score_all", lambda ecgs, model: (sizes.append(len(ecgs)), score_all(ecgs, model))[1])
     assert len(list(score_files(files))) == 5 and sizes == [2, 2]
 
@@ -138,6 +139,40 @@ class Full(io.TextIOWrapper):
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_parquet_holds_the_same_as_csv_and_goes_on_where_it_stopped(files, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason='pip install "cardiov[cluster]"')
+    output = tmp_path / "out.parquet"
+
+    def interrupted(*arguments):
+        yield from list(score_files(*arguments))[:4]  # one of which is damaged
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_scores(files, "parquet", output, scorer=interrupted)
+    assert not output.exists()
+    seen = reads(monkeypatch)
+    assert write_scores(files, "parquet", output) == 1 and seen == [files[2], files[4]]
+    write_scores(files, "csv", tmp_path / "whole.csv")
+    pd.testing.assert_frame_equal(pd.read_parquet(output), pd.read_csv(tmp_path / "whole.csv", keep_default_na=False),
+                                  check_dtype=False)  # fmt: skip
+
+
+def test_a_listing_names_further_files(files, tmp_path):
+    listing = tmp_path / "listing.txt"
+    listing.write_text("b.hea\n\n  s3://bucket/a.hea \na.hea\n", encoding="utf-8")
+    assert find_files(["a.hea"], listing) == ["a.hea", "b.hea", "s3://bucket/a.hea"]
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    ([], "there is no file to score"), (["--parquet", "x.hea"], "Parquet is not for the screen"),
+    (["--listing", "absent.txt"], "absent.txt cannot be read as a list of files"),
+])  # fmt: skip
+def test_wrong_arguments_are_one_sentence(arguments, sentence, capsys):
+    assert main(["score", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert sentence in message and message.count("\n") == 1
+
+
 @pytest.mark.parametrize("content", ["", "file,crit", '{"file'])
 def test_a_run_that_was_stopped_before_its_first_line_starts_again(files, tmp_path, content):
     form = "json" if content.startswith("{") else "csv"
@@ -175,7 +210,7 @@ def test_the_command_scores_all_it_can_and_says_what_it_could_not(files, capsys)
 
 def test_a_table_is_not_written_to_a_file(files, tmp_path, capsys):
     assert main(["score", "--output", str(tmp_path / "out"), *files]) == 1
-    assert "--json or --csv" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "--json, --csv or --parquet" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_reader_of_the_output_that_has_had_enough_is_no_error(files):

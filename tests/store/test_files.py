@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import matplotlib
 import pytest
 
-from cardiov.errors import StorageError
+from cardiov.errors import DataSetError, StorageError
 from cardiov.store import files
-from cardiov.store.files import check_writable, locked, replacing
+from cardiov.store.files import check_room, check_writable, locked, read_note, replacing, storing, write_note
 
 matplotlib.use("Agg")
 
@@ -32,6 +32,39 @@ def test_a_full_device_is_one_sentence(root):
     with pytest.raises(StorageError, match="no space left to write results/x.csv: free"):
         with replacing(root / "results/x.csv"):
             raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(root):
+    (root / "results/file").touch()
+    with pytest.raises(StorageError, match="file/x.csv cannot be written, for results/file is a file: give another folder"):
+        with replacing(root / "results/file/x.csv"):
+            pass
+
+
+def test_an_error_of_this_package_stays_as_it_is_on_a_full_device(root, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(DataSetError, match="a sentence"), storing(root / "x"):
+        raise DataSetError("a sentence.")
+
+
+def test_needed_room_is_shown_and_too_little_is_refused(root, monkeypatch, capsys):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2_000_000_000))
+    check_room(root / "results", 1_500_000_000, "the archive")
+    check_room(root / "results", 1_200_000, "the archive")
+    assert capsys.readouterr().err.splitlines() == [
+        "the archive needs about 1.50 GB in results, where 2.00 GB are free.",
+        "the archive needs about 1.2 MB in results, where 2.00 GB are free.",
+    ]
+    with pytest.raises(StorageError, match="needs about 2.50 GB in results, where 2.00 GB are free: free some space"):
+        check_room(root / "results", 2_500_000_000, "the archive")
+
+
+def test_a_damaged_note_is_empty(root):
+    write_note(root / "new/note.json", {"a": 1})
+    assert read_note(root / "new/note.json") == {"a": 1} and read_note(root / "none.json") == {}
+    for damaged in (b"", b"{", b"[]", b"1", b"\xff"):
+        (root / "new/note.json").write_bytes(damaged)
+        assert read_note(root / "new/note.json") == {}
 
 
 def test_a_folder_is_tried_before_the_work(root, monkeypatch):

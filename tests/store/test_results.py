@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, StorageError
@@ -36,9 +37,10 @@ def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
     for _ in range(2):
         figure = Figure()
         figure.subplots().plot([1, 2])
-        path = results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), "some", "line")
+        path = results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), "some", "line", caption="Kappa of 95 % − a line.")
         contents.append(path.read_bytes())
     assert contents[0] == contents[1] and b"matplotlib" not in contents[0].lower()
+    assert Image.open(path).info["Description"] == "Kappa of 95 % − a line."
     assert path == root / "figures/some/line.png"
     assert path.with_suffix(".csv").read_text() == "y\n1\n2\n"
 
@@ -116,5 +118,5 @@ def test_simulated_data_sets_are_known_by_name(name, expected):
 
 def test_names_of_runs_are_without_their_seeds(some_runs):
     assert results.run_names("some", "share-") == ["share-0.5", "share-0.5-plain", "share-0.55"]
-    with pytest.raises(DataSetError, match=r"has no run idea-\*: run `python -m cardiov study` first"):
+    with pytest.raises(DataSetError, match=r"has no run idea-\*: train it first, as `make paper` does"):
         results.run_names("some", "idea-")

@@ -1,61 +1,60 @@
-// Sends what the visitor chooses to Python (cardiov/app.py) and shows the answers; the HTML, escaped, comes from there.
+// Sends the visitor's choices to Python (cardiov/app/page.py) and shows the answers; their HTML is escaped there.
 
-const PATIENCE = 60000; // ms without an answer
+const ANSWER_TIMEOUT = 60000; // ms
 
 function render({ model, el }) {
   el.classList.add("cardiov");
   el.innerHTML = model.get("form");
   const part = (name) => el.querySelector(`[data-part=${name}]`);
   const show = (name, text) => { part(name).textContent = text; };
-  let request = 0; // number of the newest question; answers to older ones are out of date
-  let chosen = []; // files, to be read again when rate or unit change
-  let waiting;
+  let request = 0; // number of the latest question; answers to older ones are ignored
+  let chosen = []; // files, read again when rate or unit change
+  let timer;
 
-  function busy(said) {
+  function busy(status) {
     show("error", "");
-    show("status", said);
+    show("status", status);
     el.setAttribute("aria-busy", "true");
   }
 
-  function ask(question, said, buffers = []) {
-    request += 1;
-    busy(said);
-    clearTimeout(waiting);
-    waiting = setTimeout(() => fail("The program does not answer: reload the page, or start it again."), PATIENCE);
-    model.send({ ...question, request }, undefined, buffers);
-  }
-
-  function done(said) {
-    clearTimeout(waiting);
+  function done(status) {
+    clearTimeout(timer);
     el.removeAttribute("aria-busy");
-    show("status", said);
+    show("status", status);
   }
 
-  function fail(sentence) { // what an earlier ECG was given must not be taken for this one's
+  function fail(error) { // also removes the result of an earlier ECG, which would be misleading
     done("");
-    show("error", sentence);
+    show("error", error);
     part("result").hidden = true;
     part("result").innerHTML = "";
   }
 
-  function refuse(sentence) {
-    request += 1; // also of a question that is still open
-    fail(sentence);
+  function ask(question, status, buffers = []) {
+    request += 1;
+    busy(status);
+    clearTimeout(timer);
+    timer = setTimeout(() => fail("the program does not answer: reload the page, or start the program again."), ANSWER_TIMEOUT);
+    model.send({ ...question, request }, undefined, buffers);
+  }
+
+  function refuse(error) {
+    request += 1; // an open question is out of date, too
+    fail(error);
   }
 
   async function upload() {
     busy("Reading …");
     const size = chosen.reduce((sum, file) => sum + file.size, 0);
-    const most = model.get("files"), limit = model.get("limit");
     const mib = (bytes, digits) => `${(bytes / 2 ** 20).toFixed(digits)} MiB`;
-    if (chosen.length > most) {
-      return refuse(`${chosen.length} files are not one ECG: give the 1 to ${most} files of one.`);
+    if (chosen.length > model.get("max_files")) {
+      return refuse(`${chosen.length} files are not one ECG: give 1 to ${model.get("max_files")} files.`);
     }
-    if (size > limit) { // a message beyond the server's limit would cut the connection
-      return refuse(`The upload has ${mib(size, 1)}: give at most ${mib(limit, 0)}, or cut the record.`);
+    if (size > model.get("max_bytes")) { // a message beyond the server's limit would cut the connection
+      return refuse(`the upload has ${mib(size, 1)}: give at most ${mib(model.get("max_bytes"), 0)}, or cut the record.`);
     }
     if (!part("fs").checkValidity()) {
-      return refuse("The sampling rate is not a number of Hz: correct it or leave it out.");
+      return refuse("the sampling rate is not a number of Hz: correct it or leave it out.");
     }
     const fs = part("fs").value === "" ? null : part("fs").valueAsNumber;
     const question = { ask: "files", names: chosen.map((file) => file.name), fs, unit: part("unit").value || null };
@@ -64,18 +63,18 @@ function render({ model, el }) {
       part("sample").value = "";
       ask(question, `Scoring ${question.names.join(", ")} …`, buffers);
     } catch {
-      refuse("The browser cannot read this: give files, not a folder, and check that they are still there.");
+      refuse("the browser cannot read this: give files, not a folder, and check that they still exist.");
     }
   }
 
-  function take(files) {
+  function choose(files) {
     if (files.length === 0) return;
     chosen = [...files];
     upload();
   }
 
   part("files").addEventListener("change", ({ target }) => {
-    take(target.files);
+    choose(target.files);
     target.value = ""; // so that the same file can be chosen again
   });
   for (const name of ["fs", "unit"]) {
@@ -90,16 +89,16 @@ function render({ model, el }) {
     if (target.name === "cardiov-heat") ask({ ask: "heat", stage: Number(target.value) }, "Drawing …");
   });
 
-  // a file dropped beside the label would otherwise replace the page
-  const over = (event) => {
+  // the whole window takes files; dropped beside the label they would replace the page
+  const listening = new AbortController();
+  const options = { signal: listening.signal };
+  const mark = (event) => {
     event.preventDefault();
     el.querySelector(".drop").classList.toggle("over", event.type === "dragover");
   };
-  const drop = (event) => { over(event); take(event.dataTransfer.files); };
-  const leave = (event) => { if (!event.relatedTarget) over(event); };
-  window.addEventListener("dragover", over);
-  window.addEventListener("dragleave", leave);
-  window.addEventListener("drop", drop);
+  window.addEventListener("dragover", mark, options);
+  window.addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(event); }, options);
+  window.addEventListener("drop", (event) => { mark(event); choose(event.dataTransfer.files); }, options);
 
   const answer = (message) => {
     if (message.request !== request) return;
@@ -112,14 +111,12 @@ function render({ model, el }) {
     }
     part("result").innerHTML = message.html;
     part("result").hidden = false;
-    done(message.said);
+    done(message.announcement);
   };
   model.on("msg:custom", answer);
   return () => {
     model.off("msg:custom", answer);
-    window.removeEventListener("dragover", over);
-    window.removeEventListener("dragleave", leave);
-    window.removeEventListener("drop", drop);
+    listening.abort();
   };
 }
 

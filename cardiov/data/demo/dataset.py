@@ -1,9 +1,9 @@
-"""The demo data set: simulated ECGs, written as WFDB in PTB-XL's layout, with the true wave positions kept.
+"""The demo data set: simulated ECGs in PTB-XL's layout, annotated with the true positions of the waves.
 
-One cardiac dipole moves in three dimensions (`cardiov.data.demo.heart`), in a rhythm (`cardiov.data.demo.rhythm`). It
-is projected on the leads by the Dower matrix (Dower et al. 1980, Clin Cardiol 3:87); noise is added at the nine
-electrodes, so Einthoven's and Goldberger's relations hold in every record. A sum of bells is the idea of McSharry et
-al. 2003 (IEEE Trans Biomed Eng 50:289) and, for the dipole, of Sameni et al. 2007.
+A cardiac dipole moves in three dimensions (`heart`) in a rhythm (`rhythm`). The Dower matrix (Dower et al. 1980, Clin Cardiol
+3:87) projects it on the leads. Noise is added at the nine electrodes, so Einthoven's and Goldberger's relations hold in every
+record. Waves are sums of bells as in McSharry et al. 2003 (IEEE Trans Biomed Eng 50:289), for the dipole as in Sameni et al.
+2007.
 """
 
 import os
@@ -26,10 +26,10 @@ from cardiov.data.demo.recorder import UNITS_PER_MV, annotations_of, noise_of, t
 from cardiov.data.demo.rhythm import RHYTHMS, atrial_activity, premature
 from cardiov.ecg.electrodes import LEADS_OF_ELECTRODES
 from cardiov.ecg.leads import ECG, LEADS
-from cardiov.errors import DataSetError, ParameterError, StorageError
-from cardiov.store.files import locked
+from cardiov.errors import DataSetError, ParameterError
+from cardiov.store.files import locked, storing
 
-MARKER = "SIMULATED.txt"  # only a folder that has it is ever replaced
+MARKER = "SIMULATED.txt"  # only a folder with this file is replaced
 
 
 # fmt: off
@@ -56,7 +56,7 @@ def _simulate(patient, codes, severity, seed, rng):
 
 
 def example(statements, seed=0) -> ECG:
-    """One simulated ECG of 10 s at 500 Hz that has the given findings, marked; the same on every call.
+    """Simulate one ECG of 10 s at 500 Hz with the given findings at full severity, the same on every call.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def example(statements, seed=0) -> ECG:
     Returns
     -------
     ECG
-        Its record's name says that it is simulated.
+        ``meta["record"]`` says that it is simulated.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def example(statements, seed=0) -> ECG:
 
 
 def _metadata(patient, codes, scp_codes, notes, axis, rng):
-    """One row of ptbxl_database.csv in PTB-XL's columns, order and conventions, as often filled in as there."""
+    """One row of ptbxl_database.csv with PTB-XL's columns, order, conventions and shares of missing values."""
     maybe = lambda share, value: value if rng.random() < share else None  # noqa: E731
     whole = lambda mean, spread: float(round(rng.normal(mean, spread)))  # noqa: E731
     name = f"{patient.ecg_id // 1000 * 1000:05d}/{patient.ecg_id:05d}"
@@ -112,7 +112,7 @@ def _metadata(patient, codes, scp_codes, notes, axis, rng):
 
 
 def _write_wfdb(path, signal, annotations, rhythm):
-    """Header and signal as PTB-XL has them (wfdb.wrsamp writes the same bytes, far slower), annotations beside them."""
+    """Write header and signal as in PTB-XL (wfdb.wrsamp writes the same bytes, far slower), and the annotations."""
     lines = [f"{path.name} {len(signal)} {FS} {signal.shape[1]}"]
     for lead, samples in zip(LEADS, signal, strict=True):
         checksum = samples.sum(dtype=np.int64) % 65536
@@ -126,7 +126,7 @@ def _write_wfdb(path, signal, annotations, rhythm):
 
 
 def _record(patient, folder, seed):
-    """Simulate and write one record; returns its row of metadata."""
+    """Simulate and write one record; return its row of metadata."""
     rng = np.random.default_rng([seed, 2, patient.ecg_id])
     codes = findings_of(patient, rng)
     severity = {s: float(np.clip(patient.severity + rng.normal(0, 0.1), *SEVERITY)) for s in codes}
@@ -163,44 +163,43 @@ def make_demo(folder, patients=1000, seed=0, workers=None):
     """Write simulated ECGs of 10 s at 500 Hz in PTB-XL's layout, the same on every run.
 
     Writes ``ptbxl_database.csv``, ``scp_statements.csv`` and, under ``records500``, each record's WFDB header, signal
-    (format 16, 1 µV a unit) and annotations (``.atr``). These hold the true waves that lie wholly within the record,
-    each as ``(``, its peak, ``)``: ``p`` for the P wave, WFDB's beat type for the QRS complex, ``t`` for the T wave;
-    ``num`` is 0, 1 and 2 for these and tells overlapping waves apart; ``+`` at the first sample names the rhythm. The
-    column ``filename_lr`` is filled as in PTB-XL, but 100 Hz records are not written.
+    (format 16, 1 µV per unit) and annotations (``.atr``). The annotations are the true waves that lie wholly within the
+    record, each as ``(``, its peak, ``)``. The peak's symbol is ``p`` for the P wave, WFDB's beat type for the QRS complex
+    and ``t`` for the T wave; ``num`` is 0, 1 and 2 for these, because waves may overlap. ``+`` at the first sample names the
+    rhythm. 100 Hz records are not written, though ``filename_lr`` is filled.
 
     Parameters
     ----------
-    folder : path
-        Where to write; an earlier demo set there is replaced once the new one is complete.
+    folder : str or Path
+        An earlier demo set there is replaced when the new one is complete.
     patients : int
-        Number of patients, 120 or more; about 1.25 records each.
+        120 or more, with about 1.25 records each.
     seed : int
-        All is drawn from it; the number of workers makes no difference.
+        The same seed gives the same files for any number of workers.
     workers : int, optional
-        Processes; by default one for each core.
+        Processes; by default one per core.
 
     Raises
     ------
-    ParameterError, DataSetError, StorageError
-        If patients are too few for every case to occur, or `folder` holds anything but a demo set or cannot be written.
+    ParameterError
+        If patients are too few for every case to occur.
+    DataSetError
+        If the folder holds something other than a demo set.
+    StorageError
+        If the folder cannot be written.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not (folder / MARKER).exists() and (folder.is_file() or any(folder.iterdir())):
-        raise DataSetError(f"{folder} holds something else than demo data and is left alone: give another folder.")
-    try:
-        with locked(folder):
-            _replace(folder, lambda new: _write_all(new, patients, seed, workers))
-    except OSError as error:
-        raise StorageError(
-            f"the demo data cannot be written to {folder} ({error.strerror}): mend that or give another folder."
-        ) from error
+        raise DataSetError(f"{folder} holds something other than demo data: give another folder.")
+    with storing(folder), locked(folder):
+        _replace(folder, lambda new: _write_all(new, patients, seed, workers))
 
 
 def _replace(folder, write):
     """Write a folder beside its place, then move it there."""
     prefix = f".{folder.name}-"
-    for left in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(left)  # by a process that was killed
+    for leftover in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(leftover)  # of a process that was killed
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
         new = Path(temporary, "new")
         write(new)

@@ -1,7 +1,7 @@
-"""The simulated heart: waves of one cardiac dipole, bent by each statement and by each patient.
+"""The simulated heart: waves of one cardiac dipole, which differ by statement and by patient.
 
 The dipole moves in three dimensions: left, down and back, in mV. Every wave (P, septum, free wall, ..., T) is a bell of
-its own direction (`TIMING`, `LOOPS`); a statement bends these directions by its severity (`CHANGES`).
+its own direction (`TIMING`, `LOOPS`). A statement changes these directions in proportion to its severity (`CHANGES`).
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ DOWER = np.array([  # left, down, back; III and the augmented leads follow from 
     [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230],    # V4 V5 V6
 ])
 EDGE = 2.2  # standard deviations from a bell's centre to where a reader sees it end
-TIMING = {  # wave: counted from, centre, standard deviations before and after it (ms)
+TIMING = {  # wave: anchor, centre after it, standard deviations before and after it (ms)
     "right atrium": ("P", 36, 16, 17), "left atrium": ("P", 70, 17, 18),
     "spike": ("QRS", -6, 1.5, 1.5), "delta": ("QRS", 2, 20, 16), "septum": ("QRS", 13, 5.5, 6),
     "apex": ("QRS", 26, 7, 8), "wall": ("QRS", 40, 8, 8), "base": ("QRS", 55, 8, 9), "end": ("QRS", 69, 8, 8),
@@ -130,7 +130,7 @@ def _anatomy(patient, seed):
     return size * field @ turn.as_matrix(), gain, shift, pr, qtc
 
 
-def _bent_loops(codes, severity, gain, shift):
+def _changed_loops(codes, severity, gain, shift):
     """All loops of one record: LOOPS, changed by the statements, then by the patient's own gains and shifts."""
     loops = {name: {wave: np.array(dipole) for wave, dipole in loop.items()} for name, loop in LOOPS.items()}
     for statement in codes:
@@ -146,7 +146,7 @@ def heart_of(patient, codes, severity, seed, rng):
     """The heart of one record."""
     projection, gain, shift, pr, qtc = _anatomy(patient, seed)
     projection = projection @ Rotation.from_euler("zyx", rng.normal(0, 3, 3), degrees=True).as_matrix()  # posture
-    loops = _bent_loops(codes, severity, gain, shift)
+    loops = _changed_loops(codes, severity, gain, shift)
     if "LVOLT" in codes:  # below 0.5 mV in every limb lead
         projection = projection * rng.uniform(0.25, 0.36) / np.abs(projection[:2] @ loops["narrow"]["wall"]).max()
     pr = rng.uniform(*first_of(PR, codes)) if set(PR) & set(codes) else np.clip(pr, 0.125, 0.19)
@@ -162,7 +162,7 @@ def _extent(loop, anchor):
 
 
 def _ventricles(beat, heart, rr):
-    """Waves and marks of one QRS complex and T wave, as `waves_of` gives them."""
+    """Waves and marks of one QRS complex and T wave, as `waves_of` returns them."""
     loop = heart.loops[beat.loop]
     start, end = (heart.qrs * moment / 1000 for moment in _extent(loop, "QRS"))
     qt = heart.qtc * rr ** (1 / 3) + 0.7 * (end - start - 0.09)  # Fridericia; a wide QRS delays the T wave
@@ -175,7 +175,7 @@ def _ventricles(beat, heart, rr):
 
 
 def _atria(beat, heart):
-    """The same of the P wave."""
+    """Waves and marks of one P wave, as `waves_of` returns them."""
     loop, onset = heart.loops[beat.atria], beat.onset - beat.pr
     start, end = (moment / 1000 for moment in _extent(loop, "P"))
     mark = (onset, onset + (end - start) / 2, onset + end - start, "p", 0)
@@ -192,8 +192,11 @@ def _bells(loop, zero, stretch):
 
 
 def waves_of(beats, heart):
-    """All beats' waves (centre, standard deviations before and after in s; dipole in mV) and marks (onset, peak, end in
-    s, symbol, number)."""
+    """Waves and marks of all beats.
+
+    A wave is (centre, standard deviations before and after it in s, dipole's three components in mV), a mark (onset, peak
+    and end in s, symbol, number).
+    """
     onsets = np.array([beat.onset for beat in beats if beat.loop])
     mean = np.diff(onsets).mean()
     previous = dict(zip(onsets[1:], np.diff(onsets), strict=True))

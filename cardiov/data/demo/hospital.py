@@ -8,15 +8,15 @@ from cardiov.data.demo.heart import first_of
 from cardiov.errors import ParameterError
 
 STATEMENTS = mapping.statements()
-# How hard the data are: change these and the reader's task changes with them.
+# How hard the reader's task is.
 SEVERITY = (0.35, 1.0)  # a statement's findings, from borderline to marked
 LABEL_NOISE = 0.08  # share of records with a statement misread or missed, where it can be
 
 
 # fmt: off
 
-FEWEST = 120  # patients, so that every case occurs
-CASES = {  # the simulated hospital: cases a 1,000 patients; the statements stand as scp_codes has them
+MIN_PATIENTS = 120  # so that every case occurs
+CASES = {  # cases per 1,000 patients; the statements are in the order of scp_codes
     "NORM SR": 305, "NORM SARRH": 28, "NORM SBRAD": 24, "NORM STACH": 12, "NORM PAC SR": 12, "NORM PVC SR": 12,
     "NORM LVOLT SR": 6, "NORM INVT SR": 3,
     "NDT SR": 32, "NDT STACH": 8, "ISC_ SR": 24, "ISC_ AFIB": 6, "LAFB SR": 22, "IRBBB SR": 26, "CRBBB SR": 22,
@@ -29,7 +29,7 @@ CASES = {  # the simulated hospital: cases a 1,000 patients; the statements stan
     "ILMI SR": 14, "ASMI ABQRS SR": 34, "ASMI LAFB SR": 8, "ASMI ISC_ SR": 8, "LVH ASMI SR": 6, "CRBBB ASMI SR": 5,
     "PVC IMI SR": 6, "AMI SR": 22, "AMI STACH": 6, "ALMI SR": 12, "LNGQT SR": 14, "WPW SR": 14, "3AVB": 12,
 }
-PASSING = {"PAC", "PVC", "BIGU", "TRIGU", "PSVT", "SVTAC", "STACH", "INJAS", "STD_"}  # may be gone in a later record
+TRANSIENT = {"PAC", "PVC", "BIGU", "TRIGU", "PSVT", "SVTAC", "STACH", "INJAS", "STD_"}  # may be absent from a later record
 GRADED = {"IMI", "ILMI", "ASMI", "AMI", "ALMI", "LVH", "RVH", "INJAS", "ISC_"}  # likelihood follows severity
 CERTAIN = {"PVC", "PACE", "AFLT"}  # statements of form or rhythm that nevertheless have a likelihood of 100
 MISREAD = {  # statement -> what a reader may write instead; never a rate or an interval that is not there
@@ -43,7 +43,7 @@ AGES = {"NORM": (49, 17), "SARRH": (34, 13), "WPW": (38, 14), "IRBBB": (50, 17),
 
 
 def scp_codes_of(codes, severity, rng):
-    """What the reader writes, statement -> likelihood, with PTB-XL's habits and human errors."""
+    """The reader's {statement: likelihood}, with PTB-XL's habits and human errors."""
     read, doubtful = list(codes), [k for k, s in enumerate(codes) if s in MISREAD]
     if doubtful and rng.random() < LABEL_NOISE:
         wrong = rng.choice(doubtful)
@@ -63,16 +63,16 @@ def scp_codes_of(codes, severity, rng):
 def findings_of(patient, rng):
     """The statements that are true of this record."""
     codes = patient.case.split()
-    if patient.again and rng.random() < 0.4:
-        codes = [s for s in codes if s not in PASSING]
+    if patient.earlier_records and rng.random() < 0.4:
+        codes = [s for s in codes if s not in TRANSIENT]
         codes += [] if {"SR", "AFIB"} & set(codes) else ["SR"]
     return ["NORM", "SR"] if codes in (["SR"], ["ABQRS", "SR"]) else codes
 
 
 def _patients(count, rng):
-    """Case, severity, age, sex and fold of every patient; the folds share every case out."""
-    if count < FEWEST:
-        raise ParameterError(f"{count} patients cannot show all {len(CASES)} demo cases: ask for {FEWEST} or more.")
+    """Case, severity, age, sex and fold of every patient; the folds have equal shares of every case."""
+    if count < MIN_PATIENTS:
+        raise ParameterError(f"{count} patients cannot show all {len(CASES)} demo cases: ask for {MIN_PATIENTS} or more.")
     weights = np.array([*CASES.values()])
     quota = np.maximum(1, weights * count // weights.sum())
     quota[0] += count - quota.sum()
@@ -87,12 +87,12 @@ def _patients(count, rng):
 
 
 def visits_of(patients, seed):
-    """One row for each record: its patient, when, and `again`, how many of the patient's came before."""
+    """One row per record: patient, date and `earlier_records`, the number of the patient's records before it."""
     rng = np.random.default_rng([seed, 0])
     table = _patients(patients, rng)
     table = table.loc[np.repeat(table.index, rng.choice([1, 2, 3, 4], p=[0.82, 0.13, 0.03, 0.02], size=patients))]
-    table["again"] = table.groupby("patient_id").cumcount()
-    later = pd.to_timedelta(table["again"] * rng.integers(20 * 86400, 500 * 86400, len(table)), unit="s")
+    table["earlier_records"] = table.groupby("patient_id").cumcount()
+    later = pd.to_timedelta(table["earlier_records"] * rng.integers(20 * 86400, 500 * 86400, len(table)), unit="s")
     table = table.assign(date=table["date"] + later, age=table["age"] + later.dt.days // 365)
     table = table.sort_values(["date", "patient_id"])
     return table.assign(ecg_id=np.arange(len(table)) + 1)

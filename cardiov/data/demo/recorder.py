@@ -38,7 +38,7 @@ def _loose(size, rng):
     return gaussian_filter1d(rng.normal(0, size, 7)[np.searchsorted(steps, TIME)], 2)
 
 
-NOISES = {  # column: share of records, PTB-XL's way of writing where, source, size (mV)
+NOISES = {  # column: share of records, PTB-XL's notation of the place, source, size (mV)
     "baseline_drift": (0.08, " , {}", _drift, (0.12, 0.3)),
     "static_noise": (0.14, " , {},  ", _static, (0.02, 0.04)),
     "burst_noise": (0.03, "{}", _burst, (0.2, 0.4)),
@@ -49,7 +49,7 @@ PLACES |= {"alles": range(9), "I-AVF": range(3), "I-AVR": [0], "II,III,AVF": [2]
 
 
 def noise_of(rng):
-    """Noise at the electrodes, (9, n) in mV, and the metadata's columns that tell of it."""
+    """Noise at the electrodes, (9, n) in mV, and the metadata's columns that report it."""
     quiet = QUIET * rng.lognormal(0, 0.4)
     noise = np.array([_muscle(quiet, rng) + _drift(0.03, rng) for _ in ELECTRODES])
     notes = dict.fromkeys(NOISES)
@@ -70,10 +70,10 @@ def twelve_leads(leads):
 
 def annotations_of(marks, potentials):
     """WFDB annotations (sample, symbol, number) of the waves that lie wholly within the record, in order of time."""
-    found = []
+    annotations = []
     for onset, peak, end, symbol, number in marks:
         a, b = round(onset * FS), round(end * FS)
         if 0 <= a < b < len(TIME):
             strongest = a + int(np.square(potentials[:, a:b]).sum(axis=0).argmax())
-            found += [(a, "(", number), (round(peak * FS) if peak else strongest, symbol, number), (b, ")", number)]
-    return sorted(found)
+            annotations += [(a, "(", number), (round(peak * FS) if peak else strongest, symbol, number), (b, ")", number)]
+    return sorted(annotations)

@@ -1,6 +1,6 @@
 """When the simulated heart beats: sinus rhythm, arrhythmias, blocks and premature beats.
 
-Each function of a rhythm gives the beats from before the record's start to after its end.
+Each rhythm's function returns the beats from before the record's start to after its end.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from cardiov.data.demo.heart import FS, SECONDS, TIME, Beat, first_of
 
 # fmt: off
 
-RATES = {  # ventricular rate, beats a minute: lowest, most frequent, highest
+RATES = {  # ventricular rate, beats per minute: lowest, most frequent, highest
     "SBRAD": (42, 53, 57), "STACH": (103, 110, 135), "SARRH": (61, 70, 84), "AFIB": (62, 88, 135),
     "SVTAC": (145, 165, 195), "2AVB": (68, 78, 92), "3AVB": (31, 38, 45), "PACE": (60, 68, 74),
     "BIGU": (63, 75, 85), "TRIGU": (63, 75, 85), "SR": (61, 72, 96),
@@ -19,7 +19,7 @@ RATES = {  # ventricular rate, beats a minute: lowest, most frequent, highest
 
 
 def _times(rate, irregularity, heart, rng):
-    """Onsets (s); `irregularity` is the share of the RR interval that breathing takes and gives."""
+    """Onsets (s); `irregularity` is the share by which breathing changes the RR interval."""
     frequency, phase = heart.breath
     times = [-rng.uniform(1, 2)]
     while times[-1] < SECONDS + 1:
@@ -47,7 +47,7 @@ def _fibrillation(codes, heart, rng):
 
 
 def _flutter_period(heart):
-    return 0.18 + 0.3 * (heart.pr - 0.125)  # s, the patient's own: 300 to 330 a minute
+    return 0.18 + 0.3 * (heart.pr - 0.125)  # s, the patient's own: 300 to 330 per minute
 
 
 def _flutter(codes, heart, rng):

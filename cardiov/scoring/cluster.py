@@ -1,0 +1,163 @@
+"""Score files on a Ray cluster, for archives that are too large for one machine.
+
+Ray Data hands chunks of file names to workers and returns their scores. The scores of a chunk arrive together or not at all,
+and one process writes them (`cardiov.scoring.archive.write_scores`). So when a worker is killed, another scores its chunk,
+and nothing is lost or written twice.
+
+Every machine needs the package, and sees files and weights under the same path: on a shared disk, or files in an object
+store. If the cluster has GPUs, only machines with GPUs score.
+"""
+
+import logging
+import os
+import pickle
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from socket import create_connection
+
+import torch
+
+from cardiov.errors import CardioVError, ParameterError, WorkerError
+from cardiov.scoring.archive import CHUNK, score_chunk
+from cardiov.scoring.record import Score, load_model
+
+CHUNKS_PER_WORKER = 8  # at least, so that all workers end at about the same time
+MAX_CHUNKS = 10_000  # Ray keeps account of each; a chunk of a million files has 100
+WORKERS_PER_GPU = 4  # a core takes longer to read and filter a record than a GPU to score it
+PATIENCE = 30  # s, until the cluster's head answers
+TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
+
+
+def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[tuple[str, Score | CardioVError]]:
+    """Score files on a cluster; they come in the order in which they are done.
+
+    Parameters
+    ----------
+    files, model, fs, unit
+        As in `cardiov.scoring.archive.score_files`.
+    processes : int, optional
+        Workers; by default one per core, or four per GPU if the cluster has GPUs.
+    address : str
+        Of the cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine.
+
+    Raises
+    ------
+    ParameterError
+        If Ray is not installed, or no cluster answers at the address.
+    CheckpointError
+        If the weights cannot be used.
+    WorkerError
+        If the cluster is lost.
+    """
+    load_model(model)  # before a cluster starts
+    waiting = dict.fromkeys(files)
+    if not waiting:
+        return
+    with _connected(address, processes) as ray:
+        for file, outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, fs, unit)):
+            if file in waiting:  # Ray may repeat a chunk
+                del waiting[file]
+                yield file, outcome
+    for file in waiting:
+        yield file, WorkerError(f"{file} was not scored, because {TRIES} workers that had it and its neighbours were "
+                                "killed: run the command again, which takes fewer files at a time.")  # fmt: skip
+
+
+@contextmanager
+def _connected(address, processes):
+    """Ray, connected to a cluster."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray sends statistics to its makers
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters is raised, too
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ParameterError('--cluster needs Ray, which is not installed: pip install "cardiov[cluster]".') from error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    local = {"num_cpus": processes, "include_dashboard": False} if address == "local" else {}
+    try:
+        if not local:
+            host, _, port = address.rpartition(":")
+            create_connection((host, int(port)), PATIENCE).close()  # Ray itself tries for minutes
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except Exception as error:  # Ray raises it bare if a node starts too slowly
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise ParameterError(
+            f"no Ray cluster answers at {address} ({reason}): give host:port of one that 'ray start --head' has started, or "
+            "'local'; under heavy load, try again."
+        ) from error
+    with redirect_stdout(sys.stderr):  # Ray prints that a worker was lost, some of it at its end
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _outcomes(ray, files, processes, settings):
+    """Files and outcomes, chunk by chunk."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    workers, resources = _workers(ray.cluster_resources(), processes)
+    tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()
+    scored = ray.data.from_items(files, override_num_blocks=_chunk_count(len(files), workers)).map_batches(
+        _Worker, fn_constructor_args=(tries, *settings), batch_size=None, batch_format="numpy",
+        compute=ray.data.ActorPoolStrategy(size=workers), **resources,
+    )  # fmt: skip
+    try:
+        for row in scored.iter_rows():
+            outcomes = pickle.loads(row["outcomes"])
+            if isinstance(outcomes, CardioVError):
+                raise outcomes
+            yield from outcomes
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise WorkerError(
+            f"the cluster was lost, or a worker failed ({reason}): run the command again, with --output it goes on where it "
+            "stopped."
+        ) from error
+
+
+def _workers(resources, processes):
+    """Number of workers, and what each takes of the cluster's resources."""
+    cores, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    limit = min(cores, WORKERS_PER_GPU * gpus) if gpus else cores
+    return max(1, min(processes or limit, limit)), {"num_cpus": 1, "num_gpus": 1 / WORKERS_PER_GPU if gpus else 0}
+
+
+def _chunk_count(files, workers):
+    return min(max(CHUNKS_PER_WORKER * workers, -(-files // CHUNK)), MAX_CHUNKS, files)
+
+
+class _Worker:
+    """Scores chunks of files in a process of its own, on its share of a GPU if the cluster has GPUs."""
+
+    def __init__(self, tries, folder, model, fs, unit):
+        torch.set_num_threads(1)
+        with suppress(OSError):  # a machine that sees an object store only
+            os.chdir(folder)
+        if torch.cuda.is_available():
+            torch.backends.cudnn.allow_tf32 = False  # single precision, as on a CPU
+            load_model(model).to("cuda")
+        self.tries, self.settings = tries, (model, fs, unit)
+
+    def __call__(self, chunk):
+        """One row: the outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""
+        import ray
+
+        files = chunk["item"].tolist()
+        try:
+            outcomes = score_chunk(files, *self.settings) if ray.get(self.tries.begin.remote(files[0])) <= TRIES else []
+        except CardioVError as error:
+            outcomes = error
+        return {"outcomes": [pickle.dumps(outcomes)]}
+
+
+class _Tries:
+    """Counts how often each chunk was begun, in a process that outlives the workers."""
+
+    def __init__(self):
+        self.counts = Counter()
+
+    def begin(self, chunk):
+        self.counts[chunk] += 1
+        return self.counts[chunk]
