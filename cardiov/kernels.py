@@ -114,10 +114,7 @@ def _weight_gradient(x, slopes, shape, stride, before):
 def _by_group(x, width, length, before=0, spare=0):
     """(B, C, 1, n) -> (C / width, B length + spare, width), each record padded with zeros to `length` samples."""
     batch, channels, _, n = x.shape
-    laid = x.new_empty(channels // width, batch * length + spare, width)
-    laid[:, batch * length :] = 0
+    laid = x.new_zeros(channels // width, batch * length + spare, width)
     records = laid[:, : batch * length].view(-1, batch, length, width)
-    records[:, :, :before] = 0
     records[:, :, before : before + n] = x[:, :, 0].unflatten(1, (-1, width)).permute(1, 0, 3, 2)
-    records[:, :, before + n :] = 0
     return laid

@@ -27,17 +27,7 @@ ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[2
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write; its folder is made where it is missing.
-
-    Yields
-    ------
-    Path
-        A temporary name in the same folder, moved to ``path`` when the block ends without an error.
+    """A temporary name to write, in the folder of `path`; it is moved there when the block ends without an error.
 
     Raises
     ------
@@ -102,7 +92,7 @@ def _amount(size):
 
 
 def check_writable(*folders: Path) -> None:
-    """Make folders, and find out that nothing can be written there before hours are spent on it.
+    """Make folders, and try to write there, before hours are spent.
 
     Raises
     ------

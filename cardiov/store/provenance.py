@@ -23,10 +23,9 @@ def git(*arguments: str) -> str | None:
 
 
 def copy_committed(folder: Path) -> None:
-    """Copy results and figures as git has them staged (outside git: as they are), beside a link to the data.
+    """Make a folder that can stand in for the repository (``CARDIOV_ROOT``): committed results, figures, and a link to the data.
 
-    A folder made so can stand in for the repository (``CARDIOV_ROOT``): its results belong to the notebooks' stored
-    outputs, whatever a run on this machine has made since, and what is written there is lost with it.
+    Results and figures are as git has them staged, whatever a run on this machine has made since; outside git as they are.
     """
     names = git("ls-files", "--", "results", "figures")
     if names:
@@ -53,7 +52,7 @@ def _package_versions() -> dict[str, str]:
 
 
 def provenance() -> dict:
-    """What made a result: code version, packages, interpreter, processor and time.
+    """What made a result.
 
     Returns
     -------

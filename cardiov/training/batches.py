@@ -15,36 +15,23 @@ READERS = 2  # threads for a GPU, and pieces that they read ahead
 
 
 def signals_of(cache, pieces: Iterable[np.ndarray], device: torch.device) -> Iterator[torch.Tensor]:
-    """Signals of each piece of rows, (B, 12, n) in mV; a GPU gets the next ones while it computes."""
-    if device.type == "cuda":
-        stored = _beside(cache, pieces, device)
-    else:
-        stored = (torch.from_numpy(cache.stored(rows)).to(device) for rows in pieces)
-    for x in stored:
-        yield x.float().mul_(1e-3)  # on the device, so that half the bytes go there
+    """Signals of each piece of rows, (B, 12, n) in mV; the next ones are read while a GPU computes."""
+
+    def read(rows):
+        x = torch.from_numpy(cache.stored(rows))
+        return x.pin_memory() if device.type == "cuda" else x
+
+    for x in _ahead(read, pieces) if device.type == "cuda" else map(read, pieces):
+        # in mV on the device, so that half the bytes go there
+        yield x.to(device, non_blocking=True).float().mul_(1e-3)
 
 
-def _beside(cache, pieces, device):
-    """Stored signals of each piece, read and copied beside the GPU's computations."""
-    copying, computing = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-
-    def fetch(rows):
-        with torch.cuda.stream(copying):
-            x = torch.from_numpy(cache.stored(rows)).pin_memory().to(device, non_blocking=True)
-            return x, copying.record_event()
-
-    for x, copied in _ahead(fetch, pieces):
-        computing.wait_event(copied)
-        x.record_stream(computing)  # keeps its memory until the computations that use it are done
-        yield x
-
-
-def _ahead(fetch, items):
-    """Results of `fetch` for each item, in order; threads work a few items ahead."""
+def _ahead(read, items):
+    """Results of `read` for each item, in order; threads work a few items ahead."""
     coming = deque()
     with ThreadPoolExecutor(READERS) as readers:
         for item in items:
-            coming.append(readers.submit(fetch, item))
+            coming.append(readers.submit(read, item))
             if len(coming) > READERS:
                 yield coming.popleft().result()
         while coming:
@@ -52,7 +39,7 @@ def _ahead(fetch, items):
 
 
 def in_pieces(rows, size, processes=1):
-    """Rows cut into as few even pieces of at most `size` as give each process as many."""
+    """Rows cut evenly into as few pieces of at most `size` as possible, equally many for each process."""
     return np.array_split(rows, processes * -(-len(rows) // (size * processes)))
 
 

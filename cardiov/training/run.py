@@ -39,10 +39,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
         Signals, (N, 12, n).
     metadata : pandas.DataFrame
         Rows of `cardiov.data.ptbxl.read_metadata`, in the order of the cache.
-    weights_dir : path
-        Folder for weights.safetensors, and for the checkpoint while training.
-    run_dir : path
-        Folder for predictions.csv (validation, test), history.csv and provenance.json.
+    weights_dir, run_dir : path
+        Folders for the weights and, while training, the checkpoint; and for predictions, history and provenance.
 
     Returns
     -------

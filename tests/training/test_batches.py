@@ -11,10 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.training import batches
-from cardiov.training.batches import READERS, _ahead, _beside, signals_of
+from cardiov.training.batches import READERS, _ahead, in_pieces, signals_of
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +26,14 @@ def test_signals_are_those_of_the_cache(cache):
     found = list(signals_of(cache, iter(pieces), CPU))
     for x, rows in zip(found, pieces, strict=True):
         assert x.dtype == torch.float32 and np.array_equal(x.numpy(), cache.read(rows))
+
+
+def test_a_batch_is_cut_evenly_for_every_process():
+    assert [len(piece) for piece in in_pieces(np.arange(256), 32)] == [32] * 8
+    assert [len(piece) for piece in in_pieces(np.arange(256), 32, processes=8)] == [32] * 8
+    assert [len(piece) for piece in in_pieces(np.arange(256), 32, processes=3)] == [29] * 4 + [28] * 5
+    assert [len(piece) for piece in in_pieces(np.arange(16), 32, processes=3)] == [6, 5, 5]
+    assert np.array_equal(np.concatenate(in_pieces(np.arange(100, 150), 7, processes=4)), np.arange(100, 150))
 
 
 def test_items_come_in_order_and_a_few_ahead():
@@ -93,31 +100,3 @@ def test_a_compiled_network_computes_the_same():
         found.append([logits, *(parameter.grad for parameter in model.parameters()), *model.buffers(), model.eval()(x[:3])])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
-
-
-class Stream:
-    """A stand-in for a GPU's stream, that notes what it was asked."""
-
-    def __init__(self, device=None):
-        self.asked = []
-
-    def record_event(self):
-        self.asked.append("recorded")
-        return len(self.asked)
-
-    def wait_event(self, event):
-        self.asked.append(("waited", event))
-
-
-def test_a_gpu_waits_for_each_copy_and_only_for_it(cache, monkeypatch):
-    copying, computing, kept = Stream(), Stream(), []
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copying)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computing)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: mock.MagicMock())
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: x)
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda x, stream: kept.append(stream))
-    monkeypatch.setattr(batches, "READERS", 1)  # copies are then in order
-    pieces = np.array_split(np.arange(96), 6)
-    for done, (x, rows) in enumerate(zip(_beside(cache, pieces, CPU), pieces, strict=True), 1):
-        assert np.array_equal(x.numpy(), cache.stored(rows))
-        assert computing.asked == [("waited", event) for event in range(1, done + 1)] and kept == [computing] * done

@@ -1,16 +1,18 @@
 """What decides a run: the paper's defaults, choices, and when stored runs count as the same."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_runs import CONFIG
+from tiny_runs import BEYOND, CONFIG
 
 from cardiov.errors import ParameterError
 from cardiov.store.files import ROOT
 from cardiov.training.batches import training_rows
-from cardiov.training.config import TrainingConfig, same_run
+from cardiov.training.config import VERSION, TrainingConfig, same_run
+from cardiov.training.trainer import Trainer
 
 
 def test_defaults_are_the_papers_settings():
@@ -45,3 +47,17 @@ def test_stored_runs_count_as_version_1():
         plain = {name: value for name, value in run.items() if name not in ("code", "version")}
         assert same_run(run, plain | {"version": 1}) and not same_run(run, plain | {"version": 2})
         assert not same_run(run, plain | {"version": 1, "rate": run["rate"] + 1})
+
+
+def test_a_field_that_a_stored_run_lacks_has_its_default():
+    stored = {"config": asdict(CONFIG), "data": "1", "rate": 100, "version": VERSION}
+    del stored["config"]["sync_batch_norm"]
+    for config, same in ((CONFIG, True), (replace(CONFIG, sync_batch_norm=True), False), (replace(CONFIG, seed=1), False)):
+        assert same_run(stored, stored | {"config": asdict(config)}) == same
+
+
+def test_stored_weights_of_the_statements_keep_their_name(data):
+    cache, metadata = data
+    for config, same in ((CONFIG, True), (replace(CONFIG, sync_batch_norm=True), False)):
+        of_run = SimpleNamespace(config=replace(config, **BEYOND), cache=cache, metadata=metadata)
+        assert (Trainer._statements_key(of_run, 0) == "a0869aa1764adfeb") == same  # as before that field
