@@ -31,29 +31,22 @@ SMALL_ARCHIVE = 64  # files that one process scores before others would have sta
 MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv"}  # but not these, of the data sets
-COLUMNS = {  # of CSV and Parquet
-    "file": "string", "critical_value": "int64", "p0": "double", "p1": "double", "p2": "double", "p3": "double",
-    "set_low": "int64", "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string",
-    "warnings": "string", "model": "string",
-}  # fmt: skip
+COLUMNS = {"file": "string", "critical_value": "int64", **dict.fromkeys(("p0", "p1", "p2", "p3"), "double"), "set_low": "int64",
+           "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string", "warnings": "string",
+           "model": "string"}  # fmt: skip
 
 
 def find_files(paths, listing=None) -> list[str]:
-    """Files as they are given, and all ECGs below a folder, by name; each once.
+    """Files, all ECGs below folders, by name, and the files that a listing names line by line; each once.
 
-    Parameters
-    ----------
-    paths : sequence of str or path
-        Files, folders, and addresses of either in an object store, such as ``s3://bucket/ecgs``.
-    listing : path, optional
-        Text file with one further file per line.
+    Files and folders may be addresses in an object store, such as ``s3://bucket/ecgs``.
 
     Raises
     ------
     SignalError
         If a folder holds no file of a known kind.
     ParameterError
-        If the listing cannot be read, or there is no file at all.
+        If the listing cannot be read, or there is no file.
     """
     files = [file for path in paths for file in _files_at(path)] + (_listed(listing) if listing else [])
     if not files:
@@ -91,16 +84,10 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
     files : sequence of str
     model : str or path, optional
         Name or file of the weights.
-    fs, unit : float and str, optional
+    fs, unit : optional
         As in `cardiov.read_ecg`.
     processes : int, optional
         By default one per core, or one for few files.
-
-    Yields
-    ------
-    file : str
-    outcome : Score or CardioVError
-        The error says why the file could not be scored.
 
     Raises
     ------
@@ -119,7 +106,9 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
 
 
 def _score_on_cores(chunks, task, processes):
-    context = get_context("fork" if sys.platform == "linux" else "spawn")  # forked, they need not load torch again
+    # forked processes need not load torch again, but pyarrow's object stores do not survive a fork
+    forked = sys.platform == "linux" and not any(map(is_address, chain.from_iterable(chunks)))
+    context = get_context("fork" if forked else "spawn")
     with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
         try:
             yield from chain.from_iterable(pool.map(task, chunks))
@@ -152,9 +141,6 @@ def _read(file, fs, unit):
         return error
 
 
-# What is written of a score
-
-
 def _values(file, score):
     low, high = score.prediction_set or ("", "")
     windows = ";".join(f"{window.start:g}={window.critical_value}" for window in score.windows)
@@ -168,11 +154,6 @@ def csv_line(*values) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
-
-
-def json_line(file, score) -> str:
-    """A score as a line of JSON."""
-    return json.dumps({"file": file, **score.as_dict()}) + "\n"
 
 
 def table_lines(file, score) -> str:
@@ -189,7 +170,7 @@ def table_lines(file, score) -> str:
 
 FORMS = {  # form -> head of the output, and the text of one file
     "table": (f"{NOT_A_DEVICE}\ncritical value    0 no   1 low  2 med. 3 high   file\n", table_lines),
-    "json": ("", json_line),
+    "json": ("", lambda file, score: json.dumps({"file": file, **score.as_dict()}) + "\n"),
     "csv": (csv_line(*COLUMNS), lambda file, score: csv_line(*_values(file, score))),
 }
 
@@ -205,20 +186,18 @@ def write_scores(files, form="table", output=None, model=None, scorer=score_file
         A key of `FORMS`, or "parquet": a CSV file, and at the end a Parquet file beside it.
     output : path, optional
         By default the standard output. Files that it already holds are not scored again.
-    model, scorer, settings
-        Weights, `score_files` or the like, and what else it takes.
+    scorer : callable
+        `score_files` or the like, which gets model and settings.
 
     Returns
     -------
     int
-        Number of files that could not be scored.
+        Number of files that failed.
 
     Raises
     ------
     ParameterError
         If the output holds anything but results of this form and these weights, or Parquet is not installed.
-    StorageError
-        If the output cannot be written.
     """
     if form == "parquet":
         pyarrow, table = import_pyarrow("Parquet"), Path(output).with_suffix(".csv")

@@ -33,9 +33,6 @@ MAX_TEMPERATURE = 20  # and the lowest is 1/20
 Probabilities = Callable[[torch.Tensor], torch.Tensor]
 
 
-# Temperature scaling
-
-
 def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean of -log p of the labels, in nats; probabilities (N, 4) are floored at 1e-6, labels have the shape (N,)."""
     of_label = np.asarray(probabilities)[np.arange(len(labels)), labels]
@@ -53,7 +50,6 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
         Logits of validation records.
     labels : integer array, shape (N,)
     probabilities : callable
-        From logits to class probabilities.
 
     Raises
     ------
@@ -70,9 +66,6 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
 
     end = math.log(MAX_TEMPERATURE)
     return math.exp(minimize_scalar(loss, bounds=(-end, end), method="bounded").x)
-
-
-# Prediction sets
 
 
 def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray]:

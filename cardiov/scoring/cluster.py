@@ -22,25 +22,23 @@ import torch
 from cardiov.errors import CardioVError, ParameterError, WorkerError
 from cardiov.scoring.archive import CHUNK, score_chunk
 from cardiov.scoring.record import Score, load_model
+from cardiov.scoring.remote import first_line
 
-CHUNKS_PER_WORKER = 8  # at least, so that all workers end at about the same time
-MAX_CHUNKS = 10_000  # Ray keeps account of each; a chunk of a million files has 100
+MIN_CHUNKS, MAX_CHUNKS = 16, 10_000  # few files are shared out too; Ray keeps account of each chunk
 WORKERS_PER_GPU = 4  # a core takes longer to read and filter a record than a GPU to score it
 PATIENCE = 30  # s, until the cluster's head answers
 TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files on a cluster; they come in the order in which they are done.
+    """`cardiov.scoring.archive.score_files` on a cluster; files come in the order in which they are done.
 
     Parameters
     ----------
-    files, model, fs, unit
-        As in `cardiov.scoring.archive.score_files`.
     processes : int, optional
-        Workers; by default one per core, or four per GPU if the cluster has GPUs.
+        By default one per core, or four per GPU if the cluster has GPUs.
     address : str
-        Of the cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine.
+        The cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine.
 
     Raises
     ------
@@ -82,10 +80,9 @@ def _connected(address, processes):
             create_connection((host, int(port)), PATIENCE).close()  # Ray itself tries for minutes
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # Ray raises it bare if a node starts too slowly
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ParameterError(
-            f"no Ray cluster answers at {address} ({reason}): give host:port of one that 'ray start --head' has started, or "
-            "'local'; under heavy load, try again."
+            f"no Ray cluster answers at {address} ({first_line(error)}): give host:port of one that 'ray start --head' has "
+            "started, or 'local'; under heavy load, try again."
         ) from error
     with redirect_stdout(sys.stderr):  # Ray prints that a worker was lost, some of it at its end
         try:
@@ -99,7 +96,7 @@ def _outcomes(ray, files, processes, settings):
     ray.data.DataContext.get_current().enable_progress_bars = False
     workers, resources = _workers(ray.cluster_resources(), processes)
     tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()
-    scored = ray.data.from_items(files, override_num_blocks=_chunk_count(len(files), workers)).map_batches(
+    scored = ray.data.from_items(files, override_num_blocks=_chunk_count(len(files))).map_batches(
         _Worker, fn_constructor_args=(tries, *settings), batch_size=None, batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(size=workers), **resources,
     )  # fmt: skip
@@ -110,10 +107,9 @@ def _outcomes(ray, files, processes, settings):
                 raise outcomes
             yield from outcomes
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise WorkerError(
-            f"the cluster was lost, or a worker failed ({reason}): run the command again, with --output it goes on where it "
-            "stopped."
+            f"the cluster was lost, or a worker failed ({first_line(error)}): run the command again, with --output it goes on "
+            "where it stopped."
         ) from error
 
 
@@ -124,8 +120,8 @@ def _workers(resources, processes):
     return max(1, min(processes or limit, limit)), {"num_cpus": 1, "num_gpus": 1 / WORKERS_PER_GPU if gpus else 0}
 
 
-def _chunk_count(files, workers):
-    return min(max(CHUNKS_PER_WORKER * workers, -(-files // CHUNK)), MAX_CHUNKS, files)
+def _chunk_count(files):
+    return min(max(MIN_CHUNKS, -(-files // CHUNK)), MAX_CHUNKS, files)
 
 
 class _Worker:
@@ -141,7 +137,7 @@ class _Worker:
         self.tries, self.settings = tries, (model, fs, unit)
 
     def __call__(self, chunk):
-        """One row: the outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""
+        """One row: outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""
         import ray
 
         files = chunk["item"].tolist()

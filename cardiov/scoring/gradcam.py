@@ -23,12 +23,7 @@ from cardiov.ordinal import THRESHOLDS, class_probabilities, decode, ordinal_tar
 
 
 class OrdinalTarget:
-    """Evidence for critical value k: the sum of t_j z_j over the logits, with t_j = +1 where Table 4 has 1, else -1.
-
-    Parameters
-    ----------
-    critical_value : int, optional
-        By default the predicted one.
+    """Evidence for critical value k, by default the predicted one: the sum of t_j z_j, t_j = +1 where Table 4 has 1, else -1.
 
     Examples
     --------
@@ -87,7 +82,7 @@ def heat_maps(model, signals, critical_value=None) -> np.ndarray:
     signals : array, shape (12, n) or (B, 12, n)
         Prepared by `cardiov.ecg.filters.prepare_signal`, in mV.
     critical_value : int or sequence of B int, optional
-        As in `OrdinalTarget`.
+        By default the predicted one.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from cardiov.ecg.quality import quality_warnings
 from cardiov.errors import CheckpointError, SignalError
 from cardiov.model import CardioV
 from cardiov.objectives import OBJECTIVES, objective_of
-from cardiov.ordinal import THRESHOLDS, monotone_probabilities
+from cardiov.ordinal import monotone_probabilities
 from cardiov.scoring.calibration import prediction_sets
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
@@ -51,21 +51,15 @@ class Score:
     critical_value : int
         The most probable one, 0 (no risk) to 3 (high risk); `meaning` says it in words.
     probabilities : ndarray, shape (4,)
-        Of the critical values, after temperature scaling.
+        After temperature scaling.
     prediction_set : tuple of two int, or None
         Lowest and highest critical value of a range that holds the label of 90 % of records like the training's. None for
         several windows, or weights without its level.
-    warnings : tuple of str
-        Doubts about the signal.
     windows : tuple of Window
         All stretches, in order of time. `window` is the index of the reported one: it has the highest critical value, and
         among equals the highest expected value.
-    seconds, fs : float
-        Length in s and sampling rate in Hz of the record.
-    model : str
-        Name of the weights.
-    rate : float
-        Sampling rate in Hz of the network's input.
+    fs, rate : float
+        Sampling rates in Hz of the record and of the network's input.
     heat : ndarray of float32, shape (7, n), or None
         `cardiov.scoring.gradcam.heat_maps` of the reported window, at `rate`.
     """
@@ -123,8 +117,6 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
         An ECG, or what `cardiov.read_ecg` takes.
     model : CardioV, str or path, optional
         A network, or the name or file of its weights; by default the one that comes with the package.
-    heat : bool
-        Whether to compute heat maps too.
 
     Raises
     ------
@@ -150,7 +142,9 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
     for ecg, spans in zip(ecgs, cuts, strict=True):
         score = _score(ecg, [_window(ecg, span, next(probabilities)) for span in spans], model)
         if heat:
-            score = replace(score, heat=_heat(model, _prepared(ecg, spans[score.window], rate), score.critical_value))
+            from cardiov.scoring.gradcam import heat_maps  # takes a second to import
+
+            score = replace(score, heat=heat_maps(model, _prepared(ecg, spans[score.window], rate), score.critical_value))
         scores.append(score)
     return scores
 
@@ -229,7 +223,7 @@ def _window(ecg, span, probabilities):
 
 
 def _score(ecg, windows, model):
-    gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, _expected(windows[i])))
+    gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, np.dot(windows[i].probabilities, mapping.CLASSES)))
     reported = windows[gravest]
     return Score(
         record=str(ecg.meta.get("record", "")), critical_value=reported.critical_value,
@@ -239,22 +233,12 @@ def _score(ecg, windows, model):
     )  # fmt: skip
 
 
-def _expected(window):
-    return float(np.dot(window.probabilities, range(THRESHOLDS + 1)))
-
-
 def _set(model, windows):
     level = model.metadata.get("levels", {}).get(str(COVERAGE))
     if level is None or len(windows) > 1:
         return None
     low, high = prediction_sets([windows[0].probabilities], level)
     return int(low[0]), int(high[0])
-
-
-def _heat(model, window, critical_value):
-    from cardiov.scoring.gradcam import heat_maps  # takes a second to import
-
-    return heat_maps(model, window, critical_value)
 
 
 def model_name(model) -> str:

@@ -1,6 +1,5 @@
 """ECGs in an object store, by addresses such as ``s3://bucket/ecgs/1.hea``: listed, and copied to be read."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -15,46 +14,39 @@ def is_address(path) -> bool:
 
 
 def list_address(address) -> list[str]:
-    """Addresses of all files below a folder, by name; of a file, its own.
-
-    Raises
-    ------
-    SignalError
-        If the store does not answer.
-    ParameterError
-        If pyarrow is not installed, or the kind of address is unknown.
-    """
-    fs, filesystem, path = _resolve(address)
+    """Addresses of all files below a folder, by name; of a file, its own. Errors as `read_address`."""
+    arrow, store, path = _resolve(address)
     with _fetching(address):
-        if filesystem.get_file_info(path).type != fs.FileType.Directory:
+        if store.get_file_info(path).type != arrow.FileType.Directory:
             return [address]
-        below = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+        below = store.get_file_info(arrow.FileSelector(path, recursive=True))
     base = urlsplit(address)
     names = sorted(info.path[len(path.rstrip("/")) :] for info in below if info.is_file)
     return [base._replace(path=base.path.rstrip("/") + quote(name)).geturl() for name in names]
 
 
 def read_address(address, fs=None, unit=None) -> ECG:
-    """Read an ECG from an object store; parameters and errors as `cardiov.read_ecg`."""
-    with _copied(address) as copy:
-        try:
-            return read_ecg(copy, fs=fs, unit=unit)
-        except SignalError as error:
-            raise SignalError(f"{address}: {str(error).replace(f'{copy.parent}/', '')}") from error
+    """`cardiov.read_ecg` of a temporary copy of a file in an object store, and of the signal files that a WFDB header names.
 
-
-@contextmanager
-def _copied(address) -> Iterator[Path]:
-    """A temporary copy of an ECG's file, and of the signal files that a WFDB header names."""
-    fs, filesystem, path = _resolve(address)
+    Raises
+    ------
+    SignalError
+        If a file cannot be fetched or read.
+    ParameterError
+        If pyarrow is not installed, or the kind of address is unknown.
+    """
+    arrow, store, path = _resolve(address)
     source = PurePosixPath(path)
     with TemporaryDirectory() as folder:
         copy = Path(folder, source.name)
         with _fetching(address):
-            fs.copy_files(path, str(copy), source_filesystem=filesystem)
+            arrow.copy_files(path, str(copy), source_filesystem=store)
             for name in _signal_files(copy) if copy.suffix == ".hea" else ():
-                fs.copy_files(str(source.with_name(name)), str(copy.with_name(name)), source_filesystem=filesystem)
-        yield copy
+                arrow.copy_files(str(source.with_name(name)), str(copy.with_name(name)), source_filesystem=store)
+        try:
+            return read_ecg(copy, fs=fs, unit=unit)
+        except SignalError as error:
+            raise SignalError(f"{address}: {str(error).replace(f'{folder}/', '')}") from error
 
 
 def _signal_files(header):
@@ -68,15 +60,18 @@ def _fetching(address):
     try:
         yield
     except OSError as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise SignalError(f"{address} cannot be fetched ({reason}): check the address and your access to it.") from error
+        raise SignalError(f"{address} cannot be fetched ({first_line(error)}): check the address and your access to it.") from error
+
+
+def first_line(error) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _resolve(address):
     """pyarrow.fs, the file system of an address, and the path in it."""
-    fs = import_pyarrow(address).fs
+    arrow = import_pyarrow(address).fs
     try:
-        return fs, *fs.FileSystem.from_uri(address)
+        return arrow, *arrow.FileSystem.from_uri(address)
     except (ValueError, OSError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise ParameterError(f"{address} is no known kind of address ({error}): give s3://, gs://, abfs://, hdfs:// or file://.") from error
 

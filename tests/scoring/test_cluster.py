@@ -68,7 +68,7 @@ def test_every_core_has_a_worker_or_every_gpu_four(resources, processes, workers
 
 @pytest.mark.parametrize("files, count", [(1, 1), (60, 16), (10_000, 313), (1_000_000, 10_000)])
 def test_chunks_are_neither_too_large_nor_too_many(files, count):
-    assert cluster._chunk_count(files, 2) == count
+    assert cluster._chunk_count(files) == count
 
 
 # On a cluster
@@ -242,7 +242,7 @@ def test_a_file_that_kills_every_worker_is_given_up_with_its_chunk_only(nodes, f
     for _ in range(cluster.TRIES):
         pipe.kill(pipe.reader(job), job)
     _, error = job.communicate(timeout=240)
-    size = -(-FILES // cluster._chunk_count(FILES, 2))
+    size = -(-FILES // cluster._chunk_count(FILES))
     assert job.returncode == 1 and f"{size + 1} of 60 files could not be scored" in error and "Traceback" not in error
     assert error.count("4 workers that had it") == size and f"{folder / PIPE} was not scored" in error
     assert len(pd.read_csv(output)) == FILES - 1 - size

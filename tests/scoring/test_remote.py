@@ -9,7 +9,8 @@ from cardiov.__main__ import main
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import ParameterError, SignalError
 from cardiov.scoring import remote
-from cardiov.scoring.archive import find_files
+from cardiov.scoring.archive import find_files, score_files
+from cardiov.scoring.record import score
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_a_folder_is_listed_and_read_as_on_a_disk(folder, end):
         assert find_files([address]) == [address]
         if "r2" not in name:
             assert (remote.read_address(address).signal == read_ecg(folder / name).signal).all()
+
+
+def test_several_processes_score_addresses(folder):
+    addresses = find_files([f"file://{folder}"])
+    outcomes = dict(score_files(addresses, processes=2))
+    assert [*outcomes] == addresses and isinstance(outcomes[addresses[1]], SignalError)
+    assert outcomes[addresses[2]].probabilities == pytest.approx(score(folder / "r0").probabilities, abs=1e-6)
 
 
 def test_what_cannot_be_read_is_named_by_its_address(folder):
