@@ -72,24 +72,10 @@ def read_runs(path) -> dict[str, Run]:
 def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
     """Train every run that is not finished: one per core, one after another on a GPU, or all processes of torchrun on each.
 
-    A run computes on one thread, so its numbers do not depend on the number of cores.
-
-    Parameters
-    ----------
-    runs : mapping of str to Run
-        Of `read_runs`.
-    data : path
-        Folder in PTB-XL's layout.
-    dataset : str
-
-    Returns
-    -------
-    list of Path
-        Files of all runs.
+    A run computes on one thread, so its numbers do not depend on the number of cores. Returns the files of all runs.
     """
     caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
-    metadata = read_metadata(data)
-    jobs = []
+    metadata, jobs = read_metadata(data), []
     for name, run in runs.items():
         cache = caches[run.rate]
         folders = weights_path(dataset, name).parent, run_dir(dataset, name)
@@ -137,13 +123,7 @@ def weights_path(dataset: str, run: str) -> Path:
 
 
 def settings(dataset: str, run: str) -> dict:
-    """Configuration of a stored run without its seed, the network's fields beside the others.
-
-    Raises
-    ------
-    DataSetError
-        If there is no such run.
-    """
+    """Configuration of a stored run without its seed, the network's fields beside the others."""
     config = read_provenance(dataset, run)["run"]["config"]
     return {name: value for name, value in (config | config.pop("model")).items() if name != "seed"}
 
@@ -151,15 +131,10 @@ def settings(dataset: str, run: str) -> dict:
 def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd.DataFrame:
     """Predictions of an ensemble: the networks' outputs averaged, then decoded.
 
-    Parameters
-    ----------
-    runs : mapping of int to DataFrame
-        Predictions of the same records in the same order, from `cardiov.store.results.read_seeds`.
-    objective : str
-        Of `cardiov.objectives.OBJECTIVES`.
+    The runs are predictions of the same records in the same order, as `cardiov.store.results.read_seeds` gives them.
     """
     first, *_ = runs.values()
-    columns = list(first.filter(regex=r"^output_\d+$"))
+    columns = list(first.filter(like="output_"))
     outputs = torch.tensor(sum(run[columns].to_numpy() for run in runs.values()) / len(runs))  # (N, outputs)
     scores, predicted = decode_outputs(outputs, objective)
     combined = first.assign(predicted=predicted.numpy())

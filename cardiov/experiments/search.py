@@ -29,7 +29,7 @@ from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.store.files import check_writable, replacing
+from cardiov.store.files import check_writable, write_note
 from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
 from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
@@ -101,23 +101,15 @@ def within(counts, settings):
 
 
 def sample(space, settings, samples):
-    """Draw different networks within the budget from one of `SPACES`, for inputs of so many samples.
+    """Draw different networks (fields of CardioVConfig) within the budget from one of `SPACES`, for inputs of so many samples.
 
-    Returns
-    -------
-    list of dict
-        Fields of CardioVConfig. They depend on the settings, not on the machine.
-
-    Raises
-    ------
-    ParameterError
-        If the space is unknown, or `TRIES` draws in a row miss the budget.
+    They depend on the settings, not on the machine. A `ParameterError` if `TRIES` draws in a row miss the budget.
     """
     if space not in SPACES:
         raise ParameterError(f"there is no design space {space!r}: choose among {', '.join(SPACES)}.")
     rng = np.random.default_rng([settings.seed, list(SPACES).index(space)])
     models = []
-    while len(models) < settings.models:
+    for _ in range(settings.models):
         models.append(_sample_one(rng, space, settings, samples, models))
     return models
 
@@ -150,13 +142,7 @@ def _draw(rng, space, settings):
 
 
 def read_search(path) -> Settings:
-    """The settings of a search, from a YAML file with the fields of `Settings`.
-
-    Raises
-    ------
-    ParameterError
-        If a field is missing or unknown.
-    """
+    """The settings of a search, from a YAML file with the fields of `Settings`; a `ParameterError` if one is missing or unknown."""
     settings = read_parameters(path, {field.name for field in fields(Settings)})
     try:
         return Settings(**settings)
@@ -167,33 +153,14 @@ def read_search(path) -> Settings:
 def search_networks(settings, data, dataset):
     """Sample, train and validate all networks of a search, or finish an interrupted one.
 
-    Parameters
-    ----------
-    settings : Settings
-    data : Path
-        Folder in PTB-XL's layout.
-    dataset : str
-
-    Returns
-    -------
-    list of Path
-        ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
-
-    Raises
-    ------
-    ParameterError
-        If the budget cannot be met.
-    DataSetError
-        If the validation split lacks a critical value, so that the mean AUC is undefined.
+    Returns the files, ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
     """
     check_writable(search_provenance_path(dataset).parent)
     cache = cache_at(data, build_dir(dataset), settings.rate)
     metadata = read_metadata(data).loc[cache.ecg_ids]
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
-    settings_and_origin = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
-    with replacing(search_provenance_path(dataset)) as temporary:
-        temporary.write_text(json.dumps(settings_and_origin, indent=2) + "\n", encoding="utf-8")
+    write_note(search_provenance_path(dataset), {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()})
     return [save_table(models, dataset, "search"), search_provenance_path(dataset)]
 
 
@@ -206,22 +173,24 @@ def train_models(settings, cache, metadata, folder):
         One row per network: ``role`` ("sampled" or "reference"), ``space``, ``seed``, the configuration (`SEARCHED`),
         ``parameters``, ``multiply_adds``, ``error`` (1 - mean AUC on the validation split), ``mae`` on that split and
         ``seconds`` of training.
+
+    Raises
+    ------
+    DataSetError
+        If the validation split lacks a critical value, so that the mean AUC is undefined.
     """
     # fit predicts what is called "test"; held out under another name, its signals are never read
     metadata = metadata.assign(split=metadata["split"].replace("test", "held out"))
     _check_validation(metadata)
-    candidates = _candidates(settings, cache.shape[2])
-    rows = []
-    for candidate in tqdm(candidates, desc="networks"):
-        counts = count(candidate["model"], cache.shape[2])
-        outcome = _train(settings, candidate, cache, metadata, Path(folder))
-        rows.append(_row(candidate) | counts | outcome)
+    samples, rows = cache.shape[2], []
+    for candidate in tqdm(_candidates(settings, samples), desc="networks"):
+        scores = _train(settings, candidate, cache, metadata, Path(folder))
+        rows.append(_row(candidate) | count(candidate["model"], samples) | scores)
     return pd.DataFrame(rows)
 
 
 def _check_validation(metadata):
-    present = set(metadata.loc[metadata["split"] == "validation", "critical_value"])
-    if absent := sorted(set(CLASSES) - present):
+    if absent := sorted(set(CLASSES) - set(metadata.query("split == 'validation'")["critical_value"])):
         raise DataSetError(
             f"the validation split (fold 9) has no record of critical value {', '.join(map(str, absent))}, so the mean "
             "AUC of a network is undefined: search on a larger data set."
@@ -263,12 +232,6 @@ def _train(settings, candidate, cache, metadata, folder):
 
 
 def read_settings(dataset):
-    """The settings of a stored search.
-
-    Raises
-    ------
-    DataSetError
-        If there is none.
-    """
+    """The settings of a stored search."""
     path = existing(search_provenance_path(dataset), NO_SEARCH)
     return Settings(**json.loads(path.read_text(encoding="utf-8"))["run"]["config"])
