@@ -1,8 +1,4 @@
-"""A data set in PTB-XL's layout: metadata, labels and folds.
-
-The layout is PTB-XL's (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): ``ptbxl_database.csv``, ``scp_statements.csv`` and the
-WFDB records that the column ``filename_hr`` names.
-"""
+"""A data set in PTB-XL's layout (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): metadata, labels and folds."""
 
 import ast
 import logging
@@ -83,8 +79,7 @@ def read_metadata(folder) -> pd.DataFrame:
     DataFrame
         Indexed by ``ecg_id``: the columns of ``ptbxl_database.csv``, with these changed or added.
 
-        - ``scp_codes``: a dict in the file's order.
-        - ``sex``: "male" or "female" (0 and 1 in the file).
+        - ``scp_codes``: a dict in the file's order. ``sex``: "male" or "female" (0 and 1 in the file).
         - ``age``: years; 90 instead of the 300 by which version 1.0.3 hides higher ages. ``age_90_or_over``.
         - ``fold``: 1 to 10. ``split``: "train" (1-8), "validation" (9) or "test" (10).
         - ``superclasses``: diagnostic superclasses of all statements at any likelihood, sorted and joined by ";", as in
@@ -94,10 +89,8 @@ def read_metadata(folder) -> pd.DataFrame:
 
     Raises
     ------
-    DataSetError
-        If the folder or a column is missing or a value is invalid.
-    StatementError
-        If a record has no statement or an unknown one.
+    DataSetError, StatementError
+        If the folder or a column is missing or a value is invalid; if a record has no statement or an unknown one.
     """
     frame = read_table(folder)
     where = Path(folder) / TABLE
@@ -137,8 +130,7 @@ def _refuse(column, bad, where):
 
 def _parse_statements(text, ecg_id, where):
     try:
-        codes = ast.literal_eval(text)
-        return {str(name): float(likelihood) for name, likelihood in codes.items()}
+        return {str(name): float(likelihood) for name, likelihood in ast.literal_eval(text).items()}
     except (ValueError, SyntaxError, AttributeError, TypeError) as error:
         raise DataSetError(
             f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and "
