@@ -1,7 +1,4 @@
-"""Cases: the graver errors, what was annotated of their signals, and what disturbances and statements do to errors.
-
-``cases`` is a table from `case_table`.
-"""
+"""Cases: the graver errors, what was annotated of their signals, and what disturbances and statements do to errors."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +31,7 @@ def case_table(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame
 
 
 def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
-    """The wrongly predicted records that stand for those of Figs. 3 and 4, by rule.
+    """The wrongly predicted records (of a `case_table`) that stand for those of Figs. 3 and 4, by rule.
 
     Always the gravest error of its kind: annotated baseline drift (``fig3_drift``); annotated static or burst noise,
     but no drift (``fig3_noise``); no annotation, an error of 2 or more and, among the statements, IMI (``fig4_left``)
@@ -66,10 +63,9 @@ def case_title(case: pd.Series) -> str:
 
 
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
-    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records.
+    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records of a `case_table`.
 
-    Exact conditional intervals and Fisher's test (Fisher 1935). Records count as independent, so with several records per
-    patient the intervals are somewhat too narrow.
+    Exact conditional intervals and Fisher's test (Fisher 1935), which count records as independent.
 
     Returns
     -------
@@ -105,8 +101,8 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
     Returns
     -------
     DataFrame
-        Indexed by ``disturbance``, ``strength`` and ``statistic`` ("mae", "auc_mean", "mae_difference" and
-        "auc_mean_difference", disturbed - undisturbed), with ``estimate``, ``low`` and ``high``.
+        Indexed by ``disturbance``, ``strength`` and ``statistic`` ("mae", "auc_mean", and the "..._difference" of each,
+        disturbed - undisturbed), with ``estimate``, ``low`` and ``high``.
 
     Raises
     ------
@@ -132,10 +128,9 @@ def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``statement``, those of most records first: its own ``critical_value``; the number of ``records``
-        with it; their ``mean_error``, predicted - labelled; how many are ``under_called``, predicted below the
-        statement's own critical value, whatever else they have; and their share as ``estimate`` with its exact 95 %
-        interval ``low`` to ``high`` (Clopper & Pearson 1934).
+        Indexed by ``statement``, those of most records first: its own ``critical_value``; the ``records`` with it; their
+        ``mean_error``, predicted - labelled; how many are ``under_called``, predicted below the statement's own critical
+        value; and their share as ``estimate`` with its exact 95 % interval ``low`` to ``high`` (Clopper & Pearson 1934).
     """
     stated = predictions.assign(statement=predictions["statements"].str.split(";")).explode("statement")
     stated["own"] = stated["statement"].map(mapping.statements()["critical_value"])
@@ -143,6 +138,5 @@ def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
     table = stated[stated["own"] > 0].groupby("statement").agg(
         critical_value=("own", "first"), records=("own", "size"), mean_error=("error", "mean"), under_called=("below", "sum"),
     )  # fmt: skip
-    shares = [exact_share(*counts) for counts in zip(table["under_called"], table["records"], strict=True)]
-    table[["estimate", "low", "high"]] = shares
+    table[["estimate", "low", "high"]] = [exact_share(*counts) for counts in table[["under_called", "records"]].to_numpy()]
     return table.sort_values("records", ascending=False, kind="stable")

@@ -1,7 +1,4 @@
-"""What the stored heat maps show: heat against chance, and trained against random weights.
-
-Tables are those of `cardiov.store.results.read_heat`; intervals draw patients as `cardiov.analysis.resampling.bootstrap` does.
-"""
+"""What the stored heat maps (`cardiov.store.results.read_heat`) show: heat against chance, trained against random weights."""
 
 import numpy as np
 import pandas as pd
@@ -12,12 +9,8 @@ from cardiov.analysis.resampling import drawn_counts, intervals
 def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How much more heat windows hold than chance: mean share over mean coverage, of records whose map is not empty.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most
-        that the stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and
-        ``records``.
+    Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most that the
+    stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and ``records``.
     """
     maps = ["trained", "contrast", "random", "energy", "best"]
     long = shares.melt(["ecg_id", "patient_id", "window", "stage", "coverage"], maps, "map", "share")

@@ -1,10 +1,10 @@
 """Confidence intervals of statistics of predictions, by the bootstrap over patients and training seeds.
 
-Predictions are tables as in `cardiov.analysis.metrics`; ``runs`` are such tables of the same records, by training seed.
-``statistic`` is a function from a table to a Series of numbers, ``resamples`` the number of draws, ``seed`` that of the
-draws. The functions named ``bootstrap...`` return a DataFrame indexed by ``statistic``, with ``estimate`` and the 95 %
-percentile interval ``low`` to ``high``. Draws in which a statistic is NaN, such as the AUC of a class that was not
-drawn, are left out. Runs of different records or labels, or no record at all, are a ParameterError.
+``predictions`` are as in `cardiov.analysis.metrics`; ``runs`` are such tables of the same records, by training seed;
+``statistic`` is a function from a table to a Series of numbers. The functions named ``bootstrap...`` return a DataFrame
+indexed by ``statistic``, with ``estimate`` and the 95 % percentile interval ``low`` to ``high`` over ``resamples`` draws.
+Draws in which a statistic is NaN, such as the AUC of a class that was not drawn, are left out. Runs of different records
+or labels, or no record at all, are a ParameterError.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,18 +47,16 @@ def bootstrap_seeds_difference(
 ) -> pd.DataFrame:
     """Intervals of first - second, means over training seeds on the same records.
 
-    Paired by patients. Runs, not necessarily as many, are drawn for each side alone: that two recipes share the number
-    of a seed makes no pair of them.
+    Paired by patients; runs, not necessarily as many, are drawn for each side alone, as equal seeds make no pair of recipes.
     """
-    first_draws, second_draws = seed_draws([first, second], statistic, resamples, seed)
-    return intervals(first_draws - second_draws)
+    return intervals(np.subtract(*seed_draws([first, second], statistic, resamples, seed)))
 
 
 def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> list[pd.DataFrame]:
     """The draws behind `bootstrap_seeds`: for each recipe, the mean of each statistic (column) over its runs.
 
-    The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn.
-    Row for row the patients are the same for all recipes; the runs are drawn for each recipe alone.
+    The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn: the
+    same patients for all recipes, but runs for each recipe alone.
     """
     aligned = _aligned([run for recipe in recipes for run in recipe.values()])
     counts = drawn_counts(aligned[0]["patient_id"], resamples, seed)
@@ -68,30 +66,14 @@ def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resample
 
 
 def bootstrap_subsets(
-    runs: Runs,
-    subsets: pd.DataFrame,
-    differences: Mapping[str, tuple[str, str]],
-    statistic: Statistic = metrics,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`bootstrap_seeds` on subsets of the records, and the differences first - second between subsets.
+    runs: Runs, subsets: pd.DataFrame, differences: Mapping[str, tuple[str, str]],
+    statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """`bootstrap_seeds` on subsets of the records, and the differences first - second between subsets, on the same draws.
 
-    All subsets are evaluated on the same draws, so that a patient with records in two of them counts in both.
-
-    Parameters
-    ----------
-    subsets : DataFrame of bool
-        Indexed by ``ecg_id``, a column per subset.
-    differences : mapping of str to tuple of two str
-        The two subsets of each difference.
-    statistic : callable
-        `metrics` or `subgroup_metrics`.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``subset`` (subsets, then differences) and ``statistic``; NaN where a subset has no such records.
+    ``subsets`` are bool, indexed by ``ecg_id``, a column per subset; ``differences`` names two subsets for each difference;
+    ``statistic`` is `metrics` or `subgroup_metrics`. The result has ``subset`` (subsets, then differences) and ``statistic``
+    as index, and NaN where a subset has no such records.
     """
     runs = _aligned([*runs.values()])
     counts = drawn_counts(runs[0]["patient_id"], resamples, seed)
