@@ -12,12 +12,7 @@ THRESHOLDS = 3  # above no, above low, above medium risk
 
 
 def ordinal_targets(y):
-    """Answers to the three threshold questions (Table 4): (B, 3), where column k is 1 where y > k, so 2 becomes (1, 1, 0).
-
-    Parameters
-    ----------
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
+    """Answers to the threshold questions (Table 4) of critical values (B,): (B, 3), where column k is 1 where y > k.
 
     Raises
     ------

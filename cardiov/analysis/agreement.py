@@ -75,15 +75,10 @@ def misread(truth: np.ndarray, accuracy: float, errors: str, rng: np.random.Gene
 def selection(shares, reader_accuracies, n: int = 100_000, seed: int = 0) -> pd.DataFrame:
     """How much agreement rereading only the wrong predictions yields, by simulation.
 
-    Label, model and reader each read true critical values, of given shares (4,), with accuracies of their own,
-    independently of each other; n is the number of records.
-
-    Returns
-    -------
-    DataFrame
-        A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy``. Agreements are shares: of label
-        and model (``label_model``), of the reader with either on all records (``label_all``, ``model_all``) and on those
-        where the prediction is not the label, as in the paper (``label_wrong``, ``model_wrong``).
+    Label, model and reader each read n true critical values, of given shares (4,), independently, with accuracies of their own.
+    A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy`` gives shares of agreement: of label and
+    model (``label_model``), of the reader with either on all records (``label_all``, ``model_all``) and on those where the
+    prediction is not the label, as in the paper (``label_wrong``, ``model_wrong``).
     """
     rows = []
     for errors, (scenario, accuracies) in product(("adjacent", "any"), SCENARIOS.items()):

@@ -18,8 +18,7 @@ def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd
     index, names = ["ecg_id", "patient_id"], ["map", "window", "stage"]
     share, coverage = (long.pivot(index=index, columns=names, values=value) for value in ("share", "coverage"))
     counts = drawn_counts(share.index.get_level_values("patient_id"), resamples, seed)
-    table = intervals(_means(share, counts) / _means(coverage, counts), names)
-    return table.assign(records=share.notna().sum()).sort_index()
+    return intervals(_means(share, counts) / _means(coverage, counts), names).assign(records=share.notna().sum()).sort_index()
 
 
 def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -27,8 +26,7 @@ def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> 
     compared = ["random", "another_record", "energy"]
     wide = sanity.pivot(index=["ecg_id", "patient_id"], columns="stage", values=compared)
     counts = drawn_counts(wide.index.get_level_values("patient_id"), resamples, seed)
-    table = intervals(_means(wide, counts), ["compared", "stage"])
-    return table.assign(records=wide.notna().sum()).sort_index()
+    return intervals(_means(wide, counts), ["compared", "stage"]).assign(records=wide.notna().sum()).sort_index()
 
 
 def _means(values, counts):

@@ -97,8 +97,7 @@ def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: boo
     without it in 95 if it does not exist, but in as few as 49 if it does.
     """
     a, b, c = np.array(fit_power_law(draws.columns, ERRORS[statistic](draws), floor))[..., None]  # (1 + R, 1) each
-    laws = a + b * np.asarray(n, dtype=float) ** -c  # (1 + R, len(n))
-    return intervals(pd.DataFrame(ERRORS[statistic](laws), columns=n), ["records"])
+    return intervals(pd.DataFrame(ERRORS[statistic](a + b * np.asarray(n, dtype=float) ** -c), columns=n), ["records"])
 
 
 def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame], whole: int) -> pd.DataFrame:

@@ -138,8 +138,7 @@ def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Records by critical value (rows) and prediction (columns), (4, 4)."""
     counts = confusion_matrix(predictions["critical_value"], predictions["predicted"], labels=list(CLASSES))
-    table = pd.DataFrame(counts, index=CLASSES, columns=CLASSES)
-    return table.rename_axis(index="critical_value", columns="predicted")
+    return pd.DataFrame(counts, index=CLASSES, columns=CLASSES).rename_axis(index="critical_value", columns="predicted")
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -162,8 +161,7 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
 def holm(p: pd.Series) -> pd.Series:
     """p-values adjusted for their number, so that one false finding in all is as rare as p says (Holm 1979); NaN stays."""
     ordered = p.dropna().sort_values()
-    adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
-    return adjusted.reindex(p.index)
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def exact_share(count: int, total: int) -> list[float]:

@@ -37,12 +37,9 @@ def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     """How often what is called so likely comes true (Murphy & Winkler 1977).
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``question`` ("most probable value": is it the label? "above 0" to "above 2": is the label above k?) and
-        ``bin``, of those that have records: its probabilities ``from`` and ``to``; ``records``; ``predicted``, the mean
-        probability; ``observed``, the share that came true, and its interval ``low`` to ``high``.
+    Indexed by ``question`` ("most probable value": is it the label? "above 0" to "above 2": is the label above k?) and
+    ``bin``, of those that have records: its probabilities ``from`` and ``to``; ``records``; ``predicted``, the mean
+    probability; ``observed``, the share that came true, and its interval ``low`` to ``high``.
     """
     p, label = predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy()
     questions = {"most probable value": (p.max(axis=1), p.argmax(axis=1) == label)}
@@ -91,5 +88,4 @@ def coverage_table(people: pd.DataFrame, low: np.ndarray, high: np.ndarray) -> p
         name: [*exact_share(held[inside].sum(), inside.sum()), size[inside].mean(), int(inside.sum())]
         for name, inside in groups.items() if inside.any()
     }  # fmt: skip
-    columns = ["estimate", "low", "high", "mean_size", "records"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["estimate", "low", "high", "mean_size", "records"]).rename_axis("group")

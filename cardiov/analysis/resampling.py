@@ -35,9 +35,8 @@ def bootstrap_difference(
 def bootstrap_seeds(runs: Runs, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Intervals over patients and training seeds, of the mean over the seeds.
 
-    Each draw takes patients, the same for all runs, and, independently, as many runs as there are, with replacement:
-    the bootstrap of two crossed factors (Owen 2007, The pigeonhole bootstrap). The seeds' part of the variance is too
-    small by the factor (S - 1) / S for S seeds.
+    Each draw takes patients, the same for all runs, and, independently, as many runs as there are: the bootstrap of two crossed
+    factors (Owen 2007, The pigeonhole bootstrap). The seeds' part of the variance is too small by (S - 1) / S for S seeds.
     """
     return intervals(seed_draws([runs], statistic, resamples, seed)[0])
 
@@ -97,8 +96,7 @@ def drawn_counts(patient_id, resamples: int, seed: int) -> np.ndarray:
 def intervals(draws: pd.DataFrame, names: Sequence[str] = ("statistic",)) -> pd.DataFrame:
     """Estimate (first row) and 95 % percentile interval (other rows) of each column, indexed by the columns' names."""
     ends = draws.iloc[1:].quantile([0.025, 0.975])  # skips NaN
-    table = pd.DataFrame({"estimate": draws.iloc[0], "low": ends.loc[0.025], "high": ends.loc[0.975]})
-    return table.rename_axis(list(names))
+    return pd.DataFrame({"estimate": draws.iloc[0], "low": ends.loc[0.025], "high": ends.loc[0.975]}).rename_axis(list(names))
 
 
 def _aligned(runs):
@@ -121,8 +119,7 @@ def _drawn_runs(runs, resamples, rng):
 def _seed_means(runs, statistic, counts, shares):
     """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `counts` (1 + R, N)."""
     tables = [_weighted(statistic, run, counts) for run in runs]
-    means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
-    return pd.DataFrame(means, columns=tables[0].columns)
+    return pd.DataFrame(np.einsum("rs,srk->rk", shares, np.stack(tables)), columns=tables[0].columns)
 
 
 def _weighted(statistic, predictions, counts):

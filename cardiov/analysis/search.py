@@ -17,8 +17,7 @@ def error_distribution(errors, at) -> pd.DataFrame:
     The columns are ``error``, the ``share`` of networks with an error below it, and its interval ``low`` to ``high``.
     """
     errors = np.asarray(errors)
-    rows = [[e, *exact_share((errors < e).sum(), len(errors))] for e in at]
-    return pd.DataFrame(rows, columns=["error", "share", "low", "high"])
+    return pd.DataFrame([[e, *exact_share((errors < e).sum(), len(errors))] for e in at], columns=["error", "share", "low", "high"])
 
 
 def error_distributions(models: pd.DataFrame) -> pd.DataFrame:

@@ -43,8 +43,7 @@ def subgroup_counts(people: pd.DataFrame) -> pd.DataFrame:
 
     The last are those that version 1.0.3 of PTB-XL stores with the age 300; they are in the older group.
     """
-    classes = {f"class_{k}": people["critical_value"] == k for k in CLASSES}
-    sums = pd.DataFrame(classes | {"age_90_or_over": people["age_90_or_over"]})
+    sums = pd.DataFrame({f"class_{k}": people["critical_value"] == k for k in CLASSES} | {"age_90_or_over": people["age_90_or_over"]})
     counts = {
         name: pd.Series({"records": inside.sum(), "patients": people["patient_id"][inside].nunique(), **sums[inside].sum()})
         for name, inside in subgroups(people).items()
@@ -72,18 +71,14 @@ def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutatio
     The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3). Patients
     with records in both groups, or of unknown age, keep theirs: their records are not exchangeable with others'.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``, with ``estimate``, ``low``, ``high``;
-        ``p``, two-sided; ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the absolute difference
-        beyond which the interval excludes any; ``detectable``, what a 5 % test on as many patients finds with a
-        probability of 80 % (by the normal approximation, from the interval's width).
+    Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``: ``estimate``, ``low``, ``high``; ``p``, two-sided;
+    ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the absolute difference beyond which the interval
+    excludes any; ``detectable``, what a 5 % test on as many patients finds with a probability of 80 % (by the normal
+    approximation, from the interval's width).
     """
     groups = subgroups(people).astype(int)
     sides = {name: (groups[first] - groups[second]).to_numpy() for name, (first, second) in COMPARISONS.items()}  # (N,), 0 in neither
-    tested = {name: _tested(people, side, resamples, permutations, seed) for name, side in sides.items()}
-    table = pd.concat(tested, names=["difference"])
+    table = pd.concat({name: _tested(people, side, resamples, permutations, seed) for name, side in sides.items()}, names=["difference"])
     table["p_holm"] = holm(table["p"])
     table["excluded_beyond"] = table[["low", "high"]].abs().max(axis=1, skipna=False)
     in_widths = (norm.ppf(0.975) + norm.ppf(POWER)) / (2 * norm.ppf(0.975))
@@ -98,14 +93,12 @@ def _tested(people, side, resamples, permutations, seed):
 
     draws = differences(drawn_counts(people["patient_id"], resamples, seed), side)
     permuted = differences(1, _permuted_sides(side, people["patient_id"], permutations, seed))
-    return intervals(draws).assign(p=_p_value(draws.iloc[0], permuted))
-
-
-def _p_value(observed, permuted):
-    """Two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010)."""
+    observed = draws.iloc[0]
     as_far = (permuted.abs() >= observed.abs() - 1e-12).sum()
-    # a draw in which a class is absent from one side has no value to compare
-    return ((1 + as_far) / (1 + permuted.notna().sum())).where(observed.notna())
+    # two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010), and a draw in which a class is
+    # absent from one side has no value to compare
+    p = (1 + as_far) / (1 + permuted.notna().sum())
+    return intervals(draws).assign(p=p.where(observed.notna()))
 
 
 def _permuted_sides(side, patient_id, permutations, seed):

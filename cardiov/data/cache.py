@@ -77,18 +77,9 @@ def _is_current(folder, key):
 def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     """Convert a data set's signals, once, into an on-disk cache.
 
-    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears when it
-    is complete, and is reused until the record list, a signal file (size or time) or a setting changes. The data folder
-    is only read.
-
-    Parameters
-    ----------
-    folder, cache_dir : str or Path
-        The data set in PTB-XL's layout, and the cache's own folder, which holds nothing else.
-    rate : float
-        Sampling rate of the prepared signals, in Hz.
-    workers : int, optional
-        Threads; by default one per core.
+    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears when it is
+    complete, and is reused until the record list, a signal file (size or time) or a setting changes. ``folder`` is in PTB-XL's
+    layout and only read; ``cache_dir`` holds nothing else; ``rate`` is in Hz; ``workers`` are threads, by default one per core.
 
     Raises
     ------
@@ -134,10 +125,8 @@ def _inputs_key(records, rate):
         except OSError:
             absent.append(base)
     if absent:
-        raise DataSetError(
-            f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file, the first "
-            f"being {', '.join(map(str, absent[:3]))}: unpack or download them."
-        )
+        cause = f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file"
+        raise DataSetError(f"{cause}, the first being {', '.join(map(str, absent[:3]))}: unpack or download them.")
     return key.hexdigest()
 
 
@@ -214,10 +203,8 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
         for row, base in enumerate(bases, start):
             signal, digest, warnings = _prepare_record(base, rate)
             if signal.shape != shape:
-                raise DataSetError(
-                    f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s: "
-                    "leave it out of the metadata or cut it to that length."
-                )
+                cause = f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s"
+                raise DataSetError(f"{cause}: leave it out of the metadata or cut it to that length.")
             quantised, clipped = to_microvolts(signal)
             if clipped:
                 warnings = (*warnings, f"clipped samples: {clipped}")

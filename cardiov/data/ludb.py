@@ -1,8 +1,7 @@
 """LUDB as an external check: real ECGs of another country, two decades later, and of other cardiologists than PTB-XL's.
 
-LUDB's records have diagnoses in words, not SCP-ECG statements. ``ludb_statements.csv`` beside this file maps each of the 83
-to the nearest of PTB-XL's 71 statements and gives the basis. The statements' critical values label the records. LUDB gives no
-likelihoods, so a record's label is the highest risk of its statements and not, as in the paper, that of the most likely one.
+``ludb_statements.csv`` beside this file maps each of LUDB's 83 diagnoses to the nearest of PTB-XL's 71 statements. LUDB gives
+no likelihoods, so a record's label is the highest risk of its statements and not, as in the paper, that of the most likely one.
 This alone raises labels above those that the network was taught.
 """
 
@@ -43,12 +42,7 @@ def diagnosis_statements() -> pd.DataFrame:
 def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
     """Each record's ``statements``, each once, joined by ";", and ``critical_value``, their highest.
 
-    Parameters
-    ----------
-    diagnoses : Series of str
-        A record's diagnoses, joined by ";".
-    statements : Series of str
-        By diagnosis, as the column of `diagnosis_statements`; "" leaves a diagnosis out.
+    ``diagnoses`` are a record's, joined by ";"; ``statements`` is that column of `diagnosis_statements`.
 
     Raises
     ------
@@ -59,10 +53,8 @@ def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
     for record, text in diagnoses.items():
         names = [diagnosis for diagnosis in text.split(";") if diagnosis]
         if unknown := [diagnosis for diagnosis in names if diagnosis not in statements.index]:
-            raise DataSetError(
-                f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv lacks: give the published "
-                f"LUDB {VERSION}, or add the diagnosis there."
-            )
+            cause = f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv lacks"
+            raise DataSetError(f"{cause}: give the published LUDB {VERSION}, or add the diagnosis there.")
         codes = dict.fromkeys(filter(None, statements[names]), 0.0)  # each once, of unknown likelihood
         try:
             rows.append((";".join(codes), mapping.critical_value(codes, rule="highest-risk")))

@@ -84,8 +84,8 @@ def read_metadata(folder) -> pd.DataFrame:
         - ``fold``: 1 to 10. ``split``: "train" (1-8), "validation" (9) or "test" (10).
         - ``superclasses``: diagnostic superclasses of all statements at any likelihood, sorted and joined by ";", as in
           the example of PTB-XL's authors. They give the counts of Table 1.
-        - ``critical_value``: by the rule "most-likely"; ``tie``: whether only the order of the statements decides it.
-        - ``critical_value_highest_risk``.
+        - ``critical_value``: by the rule "most-likely"; ``tie``: whether only the order of the statements decides it;
+          ``critical_value_highest_risk``: by the other rule.
 
     Raises
     ------
@@ -122,20 +122,16 @@ def _refuse(column, bad, where):
     if bad.any():
         row = column.index[bad][0]
         named = f"record {row}" if column.index.name == "ecg_id" else f"row {row + 1}"
-        raise DataSetError(
-            f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all): restore the "
-            "data set's own file."
-        )
+        cause = f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all)"
+        raise DataSetError(f"{cause}: restore the data set's own file.")
 
 
 def _parse_statements(text, ecg_id, where):
     try:
         return {str(name): float(likelihood) for name, likelihood in ast.literal_eval(text).items()}
     except (ValueError, SyntaxError, AttributeError, TypeError) as error:
-        raise DataSetError(
-            f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and "
-            "likelihoods: restore the data set's own file."
-        ) from error
+        cause = f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and likelihoods"
+        raise DataSetError(f"{cause}: restore the data set's own file.") from error
 
 
 def _labels(scp_codes):

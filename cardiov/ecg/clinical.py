@@ -31,8 +31,7 @@ def read_edf(file):
         if caught:  # the file is shorter than declared, or signals have no calibration
             raise ValueError(caught[0].message)
         meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
-    units = [signal.physical_dimension for signal in signals]
-    return Recording([signal.label for signal in signals], samples, units, fs, file.where, meta)
+    return Recording([signal.label for signal in signals], samples, [signal.physical_dimension for signal in signals], fs, file.where, meta)
 
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"

@@ -17,8 +17,7 @@ def _gain(n, fs):
     band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] else (BAND[0], "highpass")  # nothing lies above the upper edge
     sos = scipy.signal.butter(ORDER, band, kind, fs=fs, output="sos")
     frequencies = np.arange(1, n + 1) * fs / (2 * n)
-    response = scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]
-    return (np.abs(response) ** 2).astype(np.float32)
+    return (np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2).astype(np.float32)
 
 
 def bandpass(signal, fs) -> np.ndarray:

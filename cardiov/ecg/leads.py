@@ -120,9 +120,7 @@ def check_signal(signal, fs, where) -> tuple[str, ...]:
     extent = np.ptp(signal, axis=-1)  # (12,)
     flat, large = extent < FLAT, extent > IMPLAUSIBLE_LEAD
     if flat.all() or np.median(extent) > IMPLAUSIBLE_RECORD:
-        raise SignalError(
-            f"{where} has a median lead amplitude of {np.median(extent):.3g} mV peak to peak, which no ECG has: check "
-            "the units and the gain in its header."
-        )
+        cause = f"{where} has a median lead amplitude of {np.median(extent):.3g} mV peak to peak, which no ECG has"
+        raise SignalError(f"{cause}: check the units and the gain in its header.")
     flags = {"flat lead": flat, "implausible amplitude": large}
     return tuple(f"{name}: {', '.join(np.array(LEADS)[bad])}" for name, bad in flags.items() if bad.any())

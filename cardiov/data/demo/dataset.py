@@ -30,12 +30,8 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.store.files import locked, storing
 
 MARKER = "SIMULATED.txt"  # only a folder with this file is replaced
-
-
-# fmt: off
-
 RHYTHM_NOTES = {"AFIB": "(AFIB", "AFLT": "(AFL", "SVTAC": "(SVTA", "PACE": "(P", "2AVB": "(BII", "WPW": "(PREX",
-                "BIGU": "(B", "TRIGU": "(T", "SBRAD": "(SBR", "": "(N"}  # as in the MIT-BIH database
+                "BIGU": "(B", "TRIGU": "(T", "SBRAD": "(SBR", "": "(N"}  # fmt: skip  # as in the MIT-BIH database
 
 
 def _simulate(patient, codes, severity, seed, rng):
@@ -66,8 +62,7 @@ def example(statements, seed=0) -> ECG:
     codes, rng = statements.split(), np.random.default_rng([seed, 3])
     patient = SimpleNamespace(patient_id=seed, sex=seed % 2, age=round(first_of(AGES, codes)[0]))
     signal, *_ = _simulate(patient, codes, dict.fromkeys(codes, SEVERITY[1]), seed, rng)
-    sex = ("male", "female")[patient.sex]
-    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": sex, "comments": []}
+    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": ("male", "female")[patient.sex], "comments": []}
     return ECG((signal / UNITS_PER_MV).astype(np.float32), float(FS), meta)
 
 
@@ -142,22 +137,14 @@ def _write_all(folder, patients, seed, workers):
 
 
 def make_demo(folder, patients=1000, seed=0, workers=None):
-    """Write simulated ECGs of 10 s at 500 Hz in PTB-XL's layout, the same on every run.
+    """Write simulated ECGs of 10 s at 500 Hz in PTB-XL's layout, the same on every run and for any number of processes.
 
     Each record has a WFDB header, signal (format 16, 1 µV per unit) and annotations (``.atr``) under ``records500``; there
     are no 100 Hz records, though ``filename_lr`` is filled. The annotations are the true waves that lie wholly within the
     record, each as ``(``, its peak, ``)``. The peak's symbol is ``p`` for the P wave, WFDB's beat type for the QRS complex
     and ``t`` for the T wave; ``num`` is 0, 1 and 2 for these, because waves may overlap. ``+`` at the first sample names the
-    rhythm.
-
-    Parameters
-    ----------
-    folder : str or Path
-        An earlier demo set there is replaced when the new one is complete.
-    patients : int
-        120 or more, so that every case occurs, with about 1.25 records each.
-    seed, workers : int
-        The same seed gives the same files for any number of processes; by default there is one per core.
+    rhythm. An earlier demo set in the folder is replaced when the new one is complete. ``workers`` are processes, by default
+    one per core; a patient has about 1.25 records.
 
     Raises
     ------
