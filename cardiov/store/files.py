@@ -1,8 +1,4 @@
-"""Files that are whole or not there at all, and what stands in the way of writing them.
-
-Every file is written to a temporary neighbour first and moved into place when it is whole, so an interrupted run never
-leaves a half-written table that is taken for a good one.
-"""
+"""Files that are whole or not there at all, and what stands in the way of writing them."""
 
 import errno
 import json
@@ -27,7 +23,9 @@ ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[2
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write, in the folder of `path`; it is moved there when the block ends without an error.
+    """A temporary name to write, in the folder of `path`, where it is moved when the block ends without an error.
+
+    So an interrupted run never leaves half a file that is taken for a whole one.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Where results lie, and how tables, figures and single numbers are saved and read.
 
-Each `read_...`, `run_names`, `run_seeds` and `existing` raises a DataSetError if the result is missing; it says what makes it.
+A function that reads a missing result raises a DataSetError, which says what makes the result.
 """
 
 import json
@@ -128,13 +128,7 @@ def read_predictions(dataset: str, run: str) -> pd.DataFrame:
 
 
 def read_provenance(dataset: str, run: str) -> dict:
-    """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training.
-
-    Raises
-    ------
-    DataSetError
-        If the run has left none.
-    """
+    """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training."""
     path = run_dir(dataset, run) / "provenance.json"
     return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
 
@@ -177,26 +171,15 @@ def existing(path: Path, remedy: str) -> Path:
 
 
 def read_external(dataset: str) -> pd.DataFrame:
-    """The predictions of LUDB's records by a network that was trained on a data set.
-
-    Raises
-    ------
-    DataSetError
-        If LUDB has not been predicted.
-    """
+    """The predictions of LUDB's records by a network that was trained on a data set."""
     return pd.read_csv(existing(results_dir(dataset) / "external_ludb.csv", "predict LUDB's records first"))
 
 
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
 
-def read_heat(dataset, run) -> dict:
-    """The tables that `write_heat` left, by name; those that this data set cannot give are missing.
 
-    Raises
-    ------
-    DataSetError
-        If it has not run.
-    """
+def read_heat(dataset, run) -> dict:
+    """The tables that `write_heat` left, by name; those that this data set cannot give are missing."""
     folder = run_dir(dataset, run)
     tables = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
     if "heat_sanity" not in tables:
@@ -204,7 +187,7 @@ def read_heat(dataset, run) -> dict:
     return tables
 
 
-NO_SEARCH = "run `python -m cardiov search` first"  # the remedy where no search is stored
+NO_SEARCH = "run `python -m cardiov search` first"  # the remedy if no search is stored
 
 
 def read_models(dataset):
@@ -217,13 +200,7 @@ def search_provenance_path(dataset):
 
 
 def read_reviews(dataset: str) -> pd.DataFrame:
-    """All readings that were imported.
-
-    Returns
-    -------
-    DataFrame
-        ``reader``, ``ecg_id`` and ``reading`` (0 to 3); empty where no sheet has been imported.
-    """
+    """All imported readings, or none: ``reader``, ``ecg_id`` and ``reading`` (0 to 3)."""
     files = sorted((results_dir(dataset) / "reviews").glob("*.csv"))
     tables = [pd.read_csv(path).assign(reader=path.stem) for path in files]
     columns = ["reader", "ecg_id", "critical_value"]
@@ -232,12 +209,6 @@ def read_reviews(dataset: str) -> pd.DataFrame:
 
 
 def read_stressed(dataset: str, run: str) -> pd.DataFrame:
-    """The stressed predictions of a run such as ``"ordinal-0"``, strengths as text.
-
-    Raises
-    ------
-    DataSetError
-        If the stress test has not run.
-    """
+    """The stressed predictions of a run such as ``"ordinal-0"``, strengths as text."""
     path = run_dir(dataset, run) / "stress.csv"
     return pd.read_csv(existing(path, "run `python -m cardiov stress` first"), dtype={"strength": str}, keep_default_na=False)
