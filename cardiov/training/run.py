@@ -28,9 +28,7 @@ from cardiov.training.trainer import Trainer
 
 @exchanging()
 def fit(config, cache, metadata, weights_dir, run_dir):
-    """Train one network, or finish an interrupted training; a finished run of the same identity is not repeated.
-
-    Under torchrun every process calls it.
+    """Train one network or finish an interrupted training, in all processes of torchrun; a finished run is not repeated.
 
     Parameters
     ----------
