@@ -1,4 +1,4 @@
-"""Run a notebook by papermill, so that its result appears only when the whole of it has run."""
+"""Run a notebook by papermill, so that its result appears only when all cells have run."""
 
 import shutil
 import sys
@@ -15,10 +15,9 @@ from cardiov.store.files import ROOT, replacing, shown
 
 
 def run_notebook(source, target, parameters: dict) -> Path:
-    """Execute a notebook; what its cells print is shown on stderr as it comes.
+    """Execute a notebook and show on stderr what its cells print.
 
-    The executed notebook carries no times, no interpreter version and no progress bars, so that equal results are
-    equal files.
+    The target holds no times, versions or progress bars, so that equal results are equal files.
 
     Parameters
     ----------
@@ -27,17 +26,12 @@ def run_notebook(source, target, parameters: dict) -> Path:
     parameters : dict
         New values for names that the cell tagged ``parameters`` sets.
 
-    Returns
-    -------
-    Path
-        The target.
-
     Raises
     ------
     ParameterError
         If a parameter is not in that cell.
     NotebookError
-        If the notebook is missing or a cell fails; what has run is kept as ``<target>.failed.ipynb``.
+        If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
     _check_parameters(source, parameters)
@@ -60,11 +54,8 @@ def _check_parameters(source, parameters):
         known = papermill.inspect_notebook(source)
     except (OSError, ValueError) as error:
         raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise ParameterError(
-            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
-        )
+    if unknown := sorted(set(parameters) - set(known)):
+        raise ParameterError(f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}.")
 
 
 def _execute(source, executed, parameters):
@@ -76,14 +67,12 @@ def _execute(source, executed, parameters):
         reason = f"{error.ename}: {error.evalue}".strip().rstrip(".")
         raise NotebookError(f"{shown(source)} stopped in cell [{error.exec_count}] with {reason}.") from error
     except DeadKernelError as error:
-        raise NotebookError(
-            f"{shown(source)} stopped because its kernel died: it was killed, or memory ran out; run it again with "
-            "more memory free."
-        ) from error
+        reason = "it was killed, or memory ran out; run it again with more memory free"
+        raise NotebookError(f"{shown(source)} stopped because its kernel died: {reason}.") from error
 
 
 def _cleaned(notebook):
-    """The notebook without what differs from run to run: times, versions, progress on stderr and widgets."""
+    """The notebook without what differs between equal runs: times, versions, progress on stderr and widgets."""
     for name in ("papermill", "widgets"):
         notebook.metadata.pop(name, None)
     notebook.metadata.get("language_info", {}).pop("version", None)
