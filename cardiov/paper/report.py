@@ -10,7 +10,7 @@ from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import with_interval
-from cardiov.store.files import ROOT, replacing
+from cardiov.store.files import ROOT, write_text
 from cardiov.store.provenance import provenance
 from cardiov.store.results import figures_dir, read_scalars, results_dir, simulated
 from cardiov.store.templates import templates
@@ -33,48 +33,24 @@ README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of result
 
 
 def write_report(dataset: str):
-    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    DataSetError
-        If there is no table of the data set.
-    """
+    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path."""
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
-        dataset=dataset,
-        simulated=simulated(dataset),
-        source=VERSIONS["1.0.3"],
-        made=provenance(),
-        runs=_runs(dataset),
+        dataset=dataset, simulated=simulated(dataset), source=VERSIONS["1.0.3"], made=provenance(), runs=_runs(dataset),
         sections=_sections(dataset),
-    )
-    path = results_dir(dataset) / "report.html"
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    )  # fmt: skip
+    return write_text(results_dir(dataset) / "report.html", page)
 
 
 def _runs(dataset):
     """What made each run: columns, and a row of texts for each entry of their provenance."""
     files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
-    runs = {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
+    contents = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    runs = {name: pd.json_normalize(content, sep=" ").iloc[0].to_dict() for name, content in contents.items()}
     names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
     rows = [[name.replace("_", " "), *(run.get(name, "") for run in runs.values())] for name in names]
     return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
-
-
-def _flat(content):
-    """Nested entries side by side, as a page shows them."""
-    flat = {}
-    for name, value in content.items():
-        flat |= {f"{name} {key}": text for key, text in _flat(value).items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _sections(dataset):
@@ -83,13 +59,10 @@ def _sections(dataset):
     folders = {"table": results_dir(dataset), "figure": figures_dir(dataset)}
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
-        of_data = section.reads_data and simulated(dataset)
-        sections.append((section.heading, [_item(path, _labelled(caption, of_data)) for path, caption in files]))
+        label = " Simulated data." if section.reads_data and simulated(dataset) else ""
+        items = [_item(path, caption if caption.startswith(ORIGINS) else caption + label) for path, caption in files]
+        sections.append((section.heading, items))
     return [(heading, items) for heading, items in sections if any(items)]
-
-
-def _labelled(caption, simulated_data):
-    return f"{caption} Simulated data." if simulated_data and not caption.startswith(ORIGINS) else caption
 
 
 def _headline(dataset):
@@ -107,20 +80,16 @@ def _headline_rows(table):
 
 
 def _item(path, caption):
+    """A figure with its image, or a table with its columns, rows and which columns hold numbers."""
     item = {"name": path.stem, "caption": caption}
-    if path.suffix == ".csv":
-        return item | _table(path)
-    return item | {"image": base64.b64encode(path.read_bytes()).decode()}
-
-
-def _table(path):
-    """Columns, rows and which columns hold numbers; floats to four places."""
+    if path.suffix == ".png":
+        return item | {"image": base64.b64encode(path.read_bytes()).decode()}
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
         frame = _as_printed(frame)
     if "statistic" in frame:
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
-    return _cells(frame)
+    return item | _cells(frame)
 
 
 def _cells(frame):
@@ -197,5 +166,4 @@ def update_readme() -> None:
     _, _, after = rest.partition(README_MARKS[1])
     new = f"{before}{README_MARKS[0]}\n{readme_table()}\n{README_MARKS[1]}{after}"
     if new != text:
-        with replacing(path) as temporary:
-            temporary.write_text(new, encoding="utf-8")
+        write_text(path, new)
