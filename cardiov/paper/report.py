@@ -46,11 +46,18 @@ def write_report(dataset: str):
 def _runs(dataset):
     """What made each run: columns, and a row of texts for each entry of their provenance."""
     files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
-    contents = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
-    runs = {name: pd.json_normalize(content, sep=" ").iloc[0].to_dict() for name, content in contents.items()}
+    runs = {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
     names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
     rows = [[name.replace("_", " "), *(run.get(name, "") for run in runs.values())] for name in names]
     return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
+
+
+def _flat(content, prefix=""):
+    """Nested entries side by side, as a page shows them."""
+    flat = {}
+    for name, value in content.items():
+        flat |= _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _sections(dataset):
