@@ -7,7 +7,6 @@ import io
 import json
 import re
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -44,40 +43,32 @@ def _within(value, reference, rule):
 
 
 def compare_with_published(dataset: str) -> pd.DataFrame:
-    """Every published figure beside the reproduced one.
+    """Every published figure beside the reproduced one, with its 95 % interval, if any, tolerance, verdict and reason.
 
-    Returns
-    -------
-    DataFrame
-        ``where``, ``quantity``, ``published``, ``reproduced`` (with its 95 % interval where there is one),
-        ``tolerance``, ``verdict`` ("pass", "fail", "not comparable on this data", "not available")
-        and ``reason``.
-
-    Raises
-    ------
-    DataSetError
-        If the data set's notebook 01, which counts its records, has not run.
+    The verdict is "pass", "fail", "not comparable on this data" or "not available". A `DataSetError` if the data set's
+    notebook 01, which counts its records, has not run.
     """
     scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
         raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
     published = pd.read_csv(ROOT / "results" / "published.csv", dtype=str, keep_default_na=False)
     tolerances = {(rule["table"], rule["column"]): rule for rule in _tolerances("published")}
-    rows = [_judged(figure, scalars, tolerances, dataset) for figure in published.to_dict("records")]
-    return pd.DataFrame(rows)
+    limits = _limits(dataset, scalars)
+    return pd.DataFrame([_judged(figure, scalars, tolerances, limits) for figure in published.to_dict("records")])
 
 
-def _judged(figure, scalars, tolerances, dataset):
+def _judged(figure, scalars, tolerances, limits):
     rule = tolerances.get((figure["where"], figure["quantity"]))
-    verdict, reason = _verdict(figure, scalars, rule, _limits(dataset, scalars))
+    verdict, reason = _verdict(figure, scalars, rule, limits)
+    reproduced, other = (with_interval(figure[name], scalars) for name in ("scalar", "than"))
     return {
         "where": figure["where"],
         "quantity": figure["quantity"],
-        "published": " ".join(filter(None, [figure["published"], figure["unit"]])),
-        "reproduced": _reproduced(figure, scalars),
+        "published": f"{figure['published']} {figure['unit']}".strip(),
+        "reproduced": f"{reproduced} against {other}" if reproduced and other else reproduced,
         "tolerance": _shown_tolerance(rule) if figure["relation"] == "=" and rule else "",
         "verdict": verdict,
-        "reason": " ".join(filter(None, [reason, figure["note"]])),
+        "reason": f"{reason} {figure['note']}".strip(),
     }
 
 
@@ -85,11 +76,12 @@ def _limits(dataset, scalars):
     """Why this data set cannot stand for what a figure needs, by that need; nothing where it can."""
     if simulated(dataset):
         return dict.fromkeys(("PTB-XL", "ECGs", "readings"), "The data are simulated.")
-    share = scalars["01_dataset.records"] / RECORDS
-    limits = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
-    limits = {} if share > WHOLE else limits
-    read = "07_agreement.reader_label" in scalars
-    return limits if read else limits | {"readings": "No cardiologist's readings have been imported."}
+    share, limits = scalars["01_dataset.records"] / RECORDS, {}
+    if share <= WHOLE:
+        limits = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
+    if "07_agreement.reader_label" not in scalars:
+        limits["readings"] = "No cardiologist's readings have been imported."
+    return limits
 
 
 def _verdict(figure, scalars, rule, limits):
@@ -102,22 +94,11 @@ def _verdict(figure, scalars, rule, limits):
     # a claim about an order is against another scalar or a plain number
     value, other = (scalars.get(figure[name], figure[name]) for name in ("scalar", "than"))
     try:
-        passed = _holds(figure, float(value), other, rule)
+        value, equal = float(value), figure["relation"] == "="
+        passed = _within(value, figure["published"], rule) if equal else RELATIONS[figure["relation"]](value, float(other))
     except (TypeError, ValueError):
         return "not comparable on this data", "The data do not give this figure."
     return ("pass" if passed else "fail"), ""
-
-
-def _holds(figure, value, other, rule):
-    if figure["relation"] == "=":
-        return _within(value, figure["published"], rule)
-    return RELATIONS[figure["relation"]](value, float(other))
-
-
-def _reproduced(figure, scalars):
-    text = with_interval(figure["scalar"], scalars)
-    other = with_interval(figure["than"], scalars)
-    return f"{text} against {other}" if text and other else text
 
 
 def with_interval(key: str, scalars: dict) -> str:
@@ -142,57 +123,46 @@ def _shown_tolerance(rule):
 
 
 def compare_with_committed(dataset: str) -> pd.DataFrame | None:
-    """Cells of the data set's tables and scalars that differ from those of the last commit.
+    """Cells of the data set's tables and scalars that differ from those of the last commit; None where nothing is committed.
 
     Predictions, histories, provenance and figures are left out: they differ between processors, and the tables that
     are made of them are compared. So are readers' reviews, which are no result but go into one.
-
-    Returns
-    -------
-    DataFrame or None
-        ``table``, ``row``, ``column``, ``committed``, ``regenerated`` and ``within`` (the tolerance), one row a
-        differing cell; None where nothing is committed.
     """
     listed = git("ls-tree", "-r", "--name-only", "HEAD", f"results/{dataset}/") or ""
     names = [name for name in listed.split() if re.fullmatch(r"(?!.*/(runs|reviews)/).*\.(csv|json)", name)]
     if not names:
         return None
     rules = _tolerances("committed")
-    found = [cell for name in names for cell in _differing_cells(dataset, name, rules)]
-    return pd.DataFrame(found, columns=["table", "row", "column", "committed", "regenerated", "within"])
+    cells = [cell for name in names for cell in _differing_cells(name, name.removeprefix(f"results/{dataset}/"), rules)]
+    return pd.DataFrame(cells, columns=["table", "row", "column", "committed", "regenerated", "within"])
 
 
-def _differing_cells(dataset, name, rules):
-    table = str(PurePosixPath(name).relative_to(f"results/{dataset}"))
-    path = ROOT / name
-    if not path.exists():
-        return [_cell(table, "", "", "a table", "missing", False)]
-    suffix = path.suffix
-    old, new = _read(git("show", f"HEAD:{name}"), suffix), _read(path.read_text(encoding="utf-8"), suffix)
+def _differing_cells(name, table, rules):
+    """(table, row, column, committed, regenerated, within the tolerance) of each cell that differs."""
+    if not (ROOT / name).exists():
+        return [(table, "", "", "a table", "missing", False)]
+    old, new = _read(git("show", f"HEAD:{name}"), table), _read((ROOT / name).read_text(encoding="utf-8"), table)
     if list(old) != list(new):
-        return [_cell(table, "", "columns", _list(old, new), _list(new, old), False)]
+        return [(table, "", "columns", _list(old, new), _list(new, old), False)]
     if len(old) != len(new):
-        return [_cell(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
-    differing = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
-    return [_compared(table, old, new, row, column, rules) for row, column in differing]
+        return [(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
+    cells = []
+    for i, j in zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True):
+        row, column, committed, regenerated = old.iloc[i], old.columns[j], old.iat[i, j], new.iat[i, j]
+        within = _within(regenerated, committed, _rule(rules, table, " ".join(row), column))
+        cells.append((table, row.iloc[0] if table.endswith(".csv") else "", column, committed, regenerated, within))
+    return cells
 
 
-def _read(text, suffix):
+def _read(text, name):
     """A table of strings, so that equal means equal as written; scalars are a table of one row."""
-    if suffix == ".json":
+    if name.endswith(".json"):
         return pd.DataFrame([{key: str(value) for key, value in json.loads(text).items()}])
     return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
 
 
 def _list(these, others):
     return ", ".join(column for column in these if column not in set(others)) or "another order"
-
-
-def _compared(table, old, new, row, column, rules):
-    name, committed, regenerated = old.columns[column], old.iat[row, column], new.iat[row, column]
-    rule = _rule(rules, table, " ".join(old.iloc[row]), name)
-    label = old.iat[row, 0] if table.endswith(".csv") else ""
-    return _cell(table, label, name, committed, regenerated, _within(regenerated, committed, rule))
 
 
 def _rule(rules, table, row, column):
@@ -202,19 +172,8 @@ def _rule(rules, table, row, column):
     return next(fitting, {"absolute": 0, "relative": 0})
 
 
-def _cell(table, row, column, committed, regenerated, within):
-    return {"table": table, "row": row, "column": column, "committed": committed, "regenerated": regenerated,
-            "within": within}  # fmt: skip
-
-
 def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
-    """The outcome of `compare_with_committed` in one sentence.
-
-    Raises
-    ------
-    ComparisonError
-        If a cell is outside its tolerance.
-    """
+    """The outcome of `compare_with_committed` in one sentence; a `ComparisonError` if a cell is outside its tolerance."""
     if cells is None:
         return f"results/{dataset} is not committed, so there is nothing to compare with."
     outside = cells[~cells["within"].astype(bool)]
