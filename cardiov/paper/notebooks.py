@@ -17,14 +17,7 @@ from cardiov.store.files import ROOT, replacing, shown
 def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
     """Execute a notebook; its output is shown on stderr as it comes. Equal results are equal files.
 
-    Parameters
-    ----------
-    source, target : path
-        May be the same file.
-    parameters : dict
-        Values for names that the cell tagged ``parameters`` sets.
-    shared : dict, optional
-        Values for all notebooks; this one takes those that it has a name for.
+    Of the values that are shared by all notebooks, it takes those that its cell tagged ``parameters`` has a name for.
 
     Raises
     ------
@@ -36,9 +29,7 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
     source, target = Path(source), Path(target)
     known = _known_parameters(source)
     if unknown := sorted(set(parameters) - set(known)):
-        raise ParameterError(
-            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
-        )
+        raise ParameterError(f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}.")
     parameters = {name: value for name, value in (shared or {}).items() if name in known} | parameters
     failed = target.with_suffix(".failed.ipynb")
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
