@@ -32,33 +32,15 @@ README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
 
 
-<<<<<<< HEAD
-def write_report(dataset: str) -> Path:
-    """Write ``results/<dataset>/report.html``, which has its images inside and loads nothing.
-
-    Raises
-    ------
-    DataSetError
-        If the data set has no tables.
-    """
-=======
 def write_report(dataset: str):
     """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path."""
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
         dataset=dataset, simulated=simulated(dataset), source=VERSIONS["1.0.3"], made=provenance(), runs=_runs(dataset),
         sections=_sections(dataset),
     )  # fmt: skip
-<<<<<<< HEAD
-    path = results_dir(dataset) / "report.html"
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-=======
     return write_text(results_dir(dataset) / "report.html", page)
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
 
 
 def _runs(dataset):
@@ -71,30 +53,14 @@ def _runs(dataset):
     return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
 
 
-<<<<<<< HEAD
-=======
-def _flat(content, prefix=""):
-    """Nested entries side by side, as a page shows them."""
-    flat = {}
-    for name, value in content.items():
-        flat |= _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else {prefix + name: value}
-    return flat
-
-
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
 def _sections(dataset):
     """(heading, items) of each notebook that has left something."""
     sections = [("At a glance", [_headline(dataset)])]
     folders = {"table": results_dir(dataset), "figure": figures_dir(dataset)}
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
-<<<<<<< HEAD
         origin = " Simulated data." if section.reads_data and simulated(dataset) else ""
         items = [_item(path, caption if caption.startswith(ORIGINS) else caption + origin) for path, caption in files]
-=======
-        label = " Simulated data." if section.reads_data and simulated(dataset) else ""
-        items = [_item(path, caption if caption.startswith(ORIGINS) else caption + label) for path, caption in files]
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
         sections.append((section.heading, items))
     return [(heading, items) for heading, items in sections if any(items)]
 
@@ -114,31 +80,18 @@ def _headline_rows(table):
 
 
 def _item(path, caption):
-<<<<<<< HEAD
-    content = _table(path) if path.suffix == ".csv" else {"image": base64.b64encode(path.read_bytes()).decode()}
-    return {"name": path.stem, "caption": caption, **content}
-
-
-def _table(path):
-    """Columns, rows and which columns hold numbers; floats to four places, in words what has a name for the program."""
-=======
     """A figure with its image, or a table with its columns, rows and which columns hold numbers."""
     item = {"name": path.stem, "caption": caption}
     if path.suffix == ".png":
         return item | {"image": base64.b64encode(path.read_bytes()).decode()}
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
         frame = _as_printed(frame)
     if "statistic" in frame:
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
-<<<<<<< HEAD
     if "idea" in frame:
         frame["idea"] = frame["idea"].map(recipe_title)
-    return _cells(frame)
-=======
     return item | _cells(frame)
->>>>>>> 2070059028784dc058970c4826e6c44ab92982d4
 
 
 def _cells(frame):
