@@ -23,6 +23,7 @@ LOOKS_ONLY := $(findstring n,$(firstword -$(MAKEFLAGS)))  # make -n
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+export OMP_WAIT_POLICY := PASSIVE  # threads that spin while they wait take the cores of others
 PY := $(VENV)/bin/python
 READY := $(VENV)/.cardiov-ready
 

@@ -75,7 +75,7 @@ def _forest(axes, rows, names, reference=None, **labels):
     if reference is not None:
         axes.axvline(reference, **REFERENCE)
     axes.set_yticks(range(len(rows)), names)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=10 // axes.get_gridspec().ncols)
     axes.set(ylabel="", **labels)
 
 

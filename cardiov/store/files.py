@@ -1,8 +1,4 @@
-"""Files that are whole or not there at all, and what stands in the way of writing them.
-
-Every file is written to a temporary neighbour first and moved into place when it is whole, so an interrupted run never
-leaves a half-written table that is taken for a good one.
-"""
+"""Files that are whole or not there at all, and what stands in the way of writing them."""
 
 import errno
 import json

@@ -1,6 +1,6 @@
 """Where results lie, and how tables, figures and single numbers are saved and read.
 
-Each `read_...`, `run_names`, `run_seeds` and `existing` raises a DataSetError if the result is missing; it says what makes it.
+A function that reads a missing result raises a DataSetError, which says what makes the result.
 """
 
 import json
@@ -182,7 +182,7 @@ def read_heat(dataset, run) -> dict:
     return {name: pd.read_csv(path) for name in HEAT_TABLES if (path := folder / f"{name}.csv").exists()}
 
 
-NO_SEARCH = "run `python -m cardiov search` first"  # the remedy where no search is stored
+NO_SEARCH = "run `python -m cardiov search` first"  # the remedy if no search is stored
 
 
 def read_models(dataset: str) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def search_provenance_path(dataset):
 
 
 def read_reviews(dataset: str) -> pd.DataFrame:
-    """All readings that were imported: ``reader``, ``ecg_id`` and ``reading`` (0 to 3), without rows if there are none."""
+    """All imported readings, or none: ``reader``, ``ecg_id`` and ``reading`` (0 to 3)."""
     files = sorted((results_dir(dataset) / "reviews").glob("*.csv"))
     tables = [pd.read_csv(path).assign(reader=path.stem) for path in files]
     columns = ["reader", "ecg_id", "critical_value"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -91,7 +92,7 @@ class Trainer:
             self.history.append({**row, "seconds": round(time.time() - began, 1)})
             self._save(number, epoch, phase.state, best)
             losses = f"train {train_loss:.4f}, validation {loss:.4f}"
-            self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {losses}")
+            self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {losses}", file=sys.stderr)
         phase.model.load_state_dict(best["state"])
         self.body = {name: value for name, value in _copy(phase.model.state_dict()).items() if not name.startswith("head.")}
         return phase.model

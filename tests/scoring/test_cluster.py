@@ -82,11 +82,19 @@ def nodes():
         pytest.skip("finds the workers in /proc")
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    nodes = started(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}))
     for _ in range(2):
-        nodes.add_node(num_cpus=1)
+        started(lambda: nodes.add_node(num_cpus=1))
     yield nodes
     nodes.shutdown()
+
+
+def started(start):
+    """A node, whose start Ray gives up after 30 s, which a busy machine may need."""
+    for _ in range(4):
+        with suppress(Exception):
+            return start()
+    return start()
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +216,7 @@ def test_a_lost_machine_loses_nothing_and_doubles_nothing(nodes, folder, alone, 
     try:
         check(job, tmp_path / "scores.csv", alone)
     finally:
-        nodes.add_node(num_cpus=1)
+        started(lambda: nodes.add_node(num_cpus=1))
 
 
 def raylet(node):
