@@ -30,7 +30,13 @@ class Section(NamedTuple):
 
 
 def read_sections(folder: Path) -> list[Section]:
-    """The notebooks of a folder that save tables or figures, sorted by name; a `NotebookError` if there are none."""
+    """The notebooks of a folder that save tables or figures, by name.
+
+    Raises
+    ------
+    NotebookError
+        If there are none, or if a name or caption is neither a literal nor an f-string.
+    """
     sections = [section for path in sorted(folder.glob("*.ipynb")) if (section := _read_section(path)).saved]
     if not sections:
         raise NotebookError(f"{folder} holds no notebook that saves a table or figure: run this from the repository.")

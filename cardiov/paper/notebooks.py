@@ -27,7 +27,10 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
         If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
-    known = _known_parameters(source)
+    try:
+        known = papermill.inspect_notebook(source)
+    except (OSError, ValueError) as error:
+        raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
     if unknown := sorted(set(parameters) - set(known)):
         raise ParameterError(f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}.")
     parameters = {name: value for name, value in (shared or {}).items() if name in known} | parameters
@@ -43,13 +46,6 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
             raise NotebookError(f"{str(error).rstrip('.')} (what has run is kept in {shown(failed)}).") from error
         temporary.write_text(nbformat.writes(_cleaned(nbformat.read(executed, as_version=4))) + "\n", encoding="utf-8")
     return target
-
-
-def _known_parameters(source):
-    try:
-        return papermill.inspect_notebook(source)
-    except (OSError, ValueError) as error:
-        raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
 
 
 def _execute(source, executed, parameters):
