@@ -25,13 +25,11 @@ from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import data_title
 from cardiov.store.files import write_text
 from cardiov.store.results import read_predictions, save_table, simulated, write_table
+from cardiov.store.templates import templates
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
 ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them names no one and no day
 LISTED_CASES = 20  # at most, in an error
-
-
-# Going out
 
 
 def shuffled_cases(ecg_ids, seed: int = 0) -> pd.DataFrame:
@@ -114,25 +112,8 @@ def _write_pages(files, path, artificial):
 def _instructions(dataset, count):
     names = statements().reset_index().groupby("critical_value")["statement"].agg(", ".join)
     levels = "\n".join(fill(f"{k}  {LEVELS[k]}: {name}", 100, subsequent_indent="   ") for k, name in names.items())
-    return f"""Rereading of {count} ECGs ({data_title(dataset)})
-
-{PAGES} has one ECG per page: 25 mm/s, 10 mm/mV, three rows of four leads and a strip of lead II.
-{SHEET} has one row per case. For each case
-
-- find the statement that in your judgement fits the ECG best,
-- write the critical value of that statement, 0, 1, 2 or 3, into the column critical_value,
-- leave no case out, and change neither the case numbers nor the names of the columns.
-
-The column comment is yours. Cases are in random order. Please do not look the ECGs up elsewhere, and do not discuss
-them with others before the sheet is returned.
-
-The critical values of the SCP-ECG statements (Wei et al. 2022, Table 2):
-
-{levels}
-"""
-
-
-# Coming in
+    values = {"count": count, "title": data_title(dataset), "pages": PAGES, "sheet": SHEET, "levels": levels}
+    return templates(Path(__file__).parent).get_template("instructions.txt").render(values) + "\n"
 
 
 def import_sheet(sheet, key, reader: str) -> Path:

@@ -78,9 +78,6 @@ class Settings:
             )
 
 
-# Sampling
-
-
 def count(model, samples):
     """``parameters`` and ``multiply_adds`` of a network (fields of CardioVConfig) on so many samples, without its weights."""
     with torch.device("meta"):
@@ -105,25 +102,18 @@ def sample(space, settings, samples):
 
     They depend on the settings, not on the machine. A `ParameterError` if `TRIES` draws in a row miss the budget.
     """
-    if space not in SPACES:
-        raise ParameterError(f"there is no design space {space!r}: choose among {', '.join(SPACES)}.")
-    rng = np.random.default_rng([settings.seed, list(SPACES).index(space)])
-    models = []
-    for _ in range(settings.models):
-        models.append(_sample_one(rng, space, settings, samples, models))
+    rng, models = np.random.default_rng([settings.seed, list(SPACES).index(space)]), []
+    for i in range(settings.models):
+        draws = (_draw(rng, space, settings) | {"squeeze_excitation": i % 2 == 0} for _ in range(TRIES))
+        model = next((draw for draw in draws if draw not in models and within(count(draw, samples), settings)), None)
+        if model is None:
+            raise ParameterError(
+                f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} parameters "
+                f"and {LOWEST_SHARE * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
+                f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
+            )
+        models.append(model)
     return models
-
-
-def _sample_one(rng, space, settings, samples, earlier):
-    for _ in range(TRIES):
-        model = _draw(rng, space, settings) | {"squeeze_excitation": len(earlier) % 2 == 0}
-        if model not in earlier and within(count(model, samples), settings):
-            return model
-    raise ParameterError(
-        f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} "
-        f"parameters and {LOWEST_SHARE * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
-        f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
-    )
 
 
 def _draw(rng, space, settings):
@@ -136,9 +126,6 @@ def _draw(rng, space, settings):
     drawn = {"depths": depths.tolist(), "widths": (group * groups).tolist(), "group_width": group}
     fixed = {name: value for name, value in settings.reference.items() if name not in SEARCHED}
     return fixed | drawn | {"kernel": int(rng.choice(settings.kernels))}
-
-
-# Training
 
 
 def read_search(path) -> Settings:
@@ -183,9 +170,11 @@ def train_models(settings, cache, metadata, folder):
     metadata = metadata.assign(split=metadata["split"].replace("test", "held out"))
     _check_validation(metadata)
     samples, rows = cache.shape[2], []
-    for candidate in tqdm(_candidates(settings, samples), desc="networks"):
-        scores = _train(settings, candidate, cache, metadata, Path(folder))
-        rows.append(_row(candidate) | count(candidate["model"], samples) | scores)
+    for role, space, seed, model in tqdm(_candidates(settings, samples), desc="networks"):
+        config = asdict(CardioVConfig(**model))
+        row = {"role": role, "space": space, "seed": seed, **{name: config[name] for name in SEARCHED}}
+        row |= {name: " ".join(map(str, config[name])) for name in ("depths", "widths")}  # such as "2 2 2 3 3 4 4"
+        rows.append(row | count(model, samples) | _train(settings, seed, model, cache, metadata, Path(folder)))
     return pd.DataFrame(rows)
 
 
@@ -198,30 +187,22 @@ def _check_validation(metadata):
 
 
 def _candidates(settings, samples):
-    """All networks to train: the reference with each of its seeds, then those sampled from each space."""
-    reference, seeds = dict(settings.reference), range(settings.seed, settings.seed + settings.reference_seeds)
-    space = "growing" if grows(reference) else "any"
-    candidates = [{"role": "reference", "space": space, "seed": seed, "model": reference} for seed in seeds]
-    for space in SPACES:
-        sampled = {"role": "sampled", "space": space, "seed": settings.seed}
-        candidates += [{**sampled, "model": model} for model in sample(space, settings, samples)]
-    return candidates
+    """(role, space, seed, model) of the reference with each of its seeds, then of the networks sampled from each space."""
+    space = "growing" if grows(settings.reference) else "any"
+    seeds = range(settings.seed, settings.seed + settings.reference_seeds)
+    sampled = [(space, model) for space in SPACES for model in sample(space, settings, samples)]
+    return [
+        *(("reference", space, seed, settings.reference) for seed in seeds),
+        *(("sampled", space, settings.seed, model) for space, model in sampled),
+    ]
 
 
-def _row(candidate):
-    """What identifies a network in the table: stages joined by spaces, as in "2 2 2 3 3 4 4"."""
-    config = asdict(CardioVConfig(**candidate["model"]))
-    identity = {name: candidate[name] for name in ("role", "space", "seed")}
-    stages = {name: " ".join(map(str, config[name])) for name in ("depths", "widths")}
-    return identity | {name: config[name] for name in SEARCHED} | stages
-
-
-def _train(settings, candidate, cache, metadata, folder):
+def _train(settings, seed, model, cache, metadata, folder):
     """Train one network, unless it is trained already; its error, MAE and seconds."""
     shared = ("batch_size", "micro_batch", "learning_rate", "weight_decay", "precision")
     config = TrainingConfig(
-        **{name: getattr(settings, name) for name in shared}, seed=candidate["seed"], model=candidate["model"],
-        pretrain_epochs=0, finetune_epochs=settings.epochs, schedule="one-cycle",
+        **{name: getattr(settings, name) for name in shared}, seed=seed, model=model, pretrain_epochs=0,
+        finetune_epochs=settings.epochs, schedule="one-cycle",
     )  # fmt: skip
     folder = folder / hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     with redirect_stdout(sys.stderr):  # progress is no result of a notebook

@@ -18,9 +18,6 @@ from cardiov.errors import CardioVError, StorageError
 ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[2]).resolve()
 
 
-# Writing
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write, moved to `path` when the block ends without an error; errors as in `storing`."""

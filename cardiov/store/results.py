@@ -48,9 +48,6 @@ def simulated(dataset: str) -> bool:
     return "demo" in dataset.lower()
 
 
-# Writing
-
-
 def write_table(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> Path:
     """Write a table as CSV, whole or not at all; the index is written unless it only counts the rows."""
     with replacing(path) as temporary:
