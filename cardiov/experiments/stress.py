@@ -101,7 +101,7 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
+def stressed_predictions(model, data, rate, precision="32-true", objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
     Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
@@ -125,7 +125,7 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0, objecti
     tables = []
     for ecg_id, name in tqdm(files.items(), total=len(files), unit=" records", desc="disturbing ECGs"):
         ecg = read_ecg(Path(data) / name)
-        batch = torch.from_numpy(_conditions(ecg, rate, [seed, ecg_id])).to(fabric.device)  # (conditions, 12, n)
+        batch = torch.from_numpy(_conditions(ecg, rate, [0, ecg_id])).to(fabric.device)  # (conditions, 12, n)
         with torch.inference_mode(), fabric.autocast():
             outputs = model(batch).float().cpu()
         scores, predicted = decode_outputs(outputs, objective)
