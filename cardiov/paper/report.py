@@ -32,14 +32,8 @@ README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
 
 
-def write_report(dataset: str) -> Path:
-    """Write ``results/<dataset>/report.html``, which has its images inside and loads nothing.
-
-    Raises
-    ------
-    DataSetError
-        If the data set has no tables.
-    """
+def write_report(dataset: str):
+    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path."""
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
@@ -86,12 +80,10 @@ def _headline_rows(table):
 
 
 def _item(path, caption):
-    content = _table(path) if path.suffix == ".csv" else {"image": base64.b64encode(path.read_bytes()).decode()}
-    return {"name": path.stem, "caption": caption, **content}
-
-
-def _table(path):
-    """Columns, rows and which columns hold numbers; floats to four places, in words what has a name for the program."""
+    """A figure with its image, or a table with its columns, rows and which columns hold numbers."""
+    item = {"name": path.stem, "caption": caption}
+    if path.suffix == ".png":
+        return item | {"image": base64.b64encode(path.read_bytes()).decode()}
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
         frame = _as_printed(frame)
@@ -99,7 +91,7 @@ def _table(path):
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
     if "idea" in frame:
         frame["idea"] = frame["idea"].map(recipe_title)
-    return _cells(frame)
+    return item | _cells(frame)
 
 
 def _cells(frame):
