@@ -46,13 +46,7 @@ class Run(NamedTuple):
 
 
 def read_runs(path) -> dict[str, Run]:
-    """The runs of a file, by name and seed, such as "best-0", in the file's order.
-
-    Raises
-    ------
-    ParameterError
-        If something is missing or unknown.
-    """
+    """The runs of a file, by name and seed, such as "best-0"; a `ParameterError` if something is missing or unknown."""
     declared = {"recipes": {}, "runs": {}} | read_parameters(path, {"recipes", "runs"})
     known = {field.name for field in fields(TrainingConfig)} - {"seed"}
     runs = {}

@@ -104,18 +104,14 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
 def stressed_predictions(model, data, rate, precision="32-true", objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
+    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`). A
+    `DataSetError` if there is no test record.
 
     Returns
     -------
     DataFrame
         A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
         ``p3`` and ``predicted``, as in a run's predictions.
-
-    Raises
-    ------
-    DataSetError
-        If there is no test record.
     """
     files = read_metadata(data).query("split == 'test'")["filename_hr"]
     if files.empty:
