@@ -18,16 +18,13 @@ from cardiov.training.predict import predict as predict_records
 def predict(model, folder, rate) -> pd.DataFrame:
     """Predict LUDB's records as the network's own run predicts its test records, at its sampling rate in Hz.
 
+    A `CheckpointError` if the weights do not say what they were trained for.
+
     Returns
     -------
     DataFrame
         As `cardiov.training.predict.predict`, ``split`` "external" and ``patient_id`` the record's number, since each
         record is of another person; and ``age``, ``sex``, ``diagnoses`` and ``statements``.
-
-    Raises
-    ------
-    CheckpointError
-        If the weights do not say what they were trained for.
     """
     objective_of(model)  # else the outputs mean nothing
     config = TrainingConfig(**model.metadata["run"]["config"])

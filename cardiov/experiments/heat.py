@@ -44,11 +44,10 @@ MAP_RATE = 50  # of the examples' maps as they are stored
 
 def _energy(x):
     """The signals' own energy (B, 12, n) as if it were a map, in each stage's cells: (B, stages, n), from 0 to 1."""
-    energy = np.square(x).sum(axis=1)  # (B, n)
-    maps = []
-    for stage in range(7):
-        padded = np.pad(energy, ((0, 0), (0, -energy.shape[1] % stride_of(stage))))
-        maps.append(over_time(padded.reshape(len(x), -1, stride_of(stage)).mean(axis=-1), x.shape[-1], stage))
+    energy, maps = np.square(x).sum(axis=1), []  # (B, n)
+    for stage, stride in enumerate(map(stride_of, range(7))):
+        cells = np.pad(energy, ((0, 0), (0, -energy.shape[1] % stride))).reshape(len(x), -1, stride).mean(axis=-1)
+        maps.append(over_time(cells, x.shape[-1], stage))
     heat = np.stack(maps, axis=1)
     return heat / np.maximum(heat.max(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
@@ -195,8 +194,7 @@ def _predicted(model, x):
 def _sanity_rows(ecg_ids, heats, rate):
     """Rank correlation of the trained maps (B, stages, n) with others; "another record" is half a batch away."""
     trained = heats["trained"]
-    others = {"random": heats["random"], "energy": heats["energy"]}
-    others["another_record"] = np.roll(trained, len(ecg_ids) // 2, axis=0)
+    others = {"random": heats["random"], "energy": heats["energy"], "another_record": np.roll(trained, len(ecg_ids) // 2, axis=0)}
     columns = {name: rank_correlation(trained, other) for name, other in others.items()}  # (B, stages)
     if len(ecg_ids) == 1:  # there is no other record
         columns["another_record"][:] = np.nan

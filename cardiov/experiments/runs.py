@@ -13,10 +13,10 @@ Each run leaves predictions, history and provenance in ``results/<data set>/runs
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -46,13 +46,7 @@ class Run(NamedTuple):
 
 
 def read_runs(path) -> dict[str, Run]:
-    """The runs of a file, by name and seed, such as "best-0", in the file's order.
-
-    Raises
-    ------
-    ParameterError
-        If something is missing or unknown.
-    """
+    """The runs of a file, by name and seed, such as "best-0"; a `ParameterError` if something is missing or unknown."""
     declared = {"recipes": {}, "runs": {}} | read_parameters(path, {"recipes", "runs"})
     known = {field.name for field in fields(TrainingConfig)} - {"seed"}
     runs = {}
@@ -92,7 +86,7 @@ def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
 def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        futures = [pool.submit(_train, *job) for job in jobs]
+        futures = [pool.submit(fit, *job) for job in jobs]
         try:
             for future in tqdm(as_completed(futures), total=len(futures), unit=" runs", desc="training"):
                 future.result()
@@ -102,6 +96,7 @@ def _train_in_pool(jobs, workers):
 
 
 def _begin_worker():
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # several runs at once would print into each other
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -109,12 +104,6 @@ def _begin_worker():
 def _end_with_parent():
     multiprocessing.parent_process().join()  # a killed parent cannot tell its workers to stop
     os._exit(1)
-
-
-def _train(*job):
-    # several runs at once would print into each other
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        fit(*job)
 
 
 def weights_path(dataset: str, run: str) -> Path:

@@ -154,17 +154,14 @@ def search_networks(settings, data, dataset):
 def train_models(settings, cache, metadata, folder):
     """Train and validate the reference and the networks of all spaces; the folder keeps one run per network.
 
+    A `DataSetError` if the validation split lacks a critical value, so that the mean AUC is undefined.
+
     Returns
     -------
     DataFrame
         One row per network: ``role`` ("sampled" or "reference"), ``space``, ``seed``, the configuration (`SEARCHED`),
         ``parameters``, ``multiply_adds``, ``error`` (1 - mean AUC on the validation split), ``mae`` on that split and
         ``seconds`` of training.
-
-    Raises
-    ------
-    DataSetError
-        If the validation split lacks a critical value, so that the mean AUC is undefined.
     """
     # fit predicts what is called "test"; held out under another name, its signals are never read
     metadata = metadata.assign(split=metadata["split"].replace("test", "held out"))

@@ -101,21 +101,17 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
+def stressed_predictions(model, data, rate, precision="32-true", objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
+    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`). A
+    `DataSetError` if there is no test record.
 
     Returns
     -------
     DataFrame
         A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
         ``p3`` and ``predicted``, as in a run's predictions.
-
-    Raises
-    ------
-    DataSetError
-        If there is no test record.
     """
     files = read_metadata(data).query("split == 'test'")["filename_hr"]
     if files.empty:
@@ -125,7 +121,7 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0, objecti
     tables = []
     for ecg_id, name in tqdm(files.items(), total=len(files), unit=" records", desc="disturbing ECGs"):
         ecg = read_ecg(Path(data) / name)
-        batch = torch.from_numpy(_conditions(ecg, rate, [seed, ecg_id])).to(fabric.device)  # (conditions, 12, n)
+        batch = torch.from_numpy(_conditions(ecg, rate, [0, ecg_id])).to(fabric.device)  # (conditions, 12, n)
         with torch.inference_mode(), fabric.autocast():
             outputs = model(batch).float().cpu()
         scores, predicted = decode_outputs(outputs, objective)

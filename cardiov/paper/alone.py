@@ -64,7 +64,4 @@ def delete_outdated(build: Path, settings: str, ludb: str) -> None:
 
 def _newest(folder):
     """Time of the last change in a folder, in ns."""
-    return max(
-        os.stat(os.path.join(parent, name)).st_mtime_ns
-        for parent, _, files in os.walk(folder) for name in (".", *files)
-    )  # fmt: skip
+    return max(path.stat().st_mtime_ns for path in (Path(folder), *Path(folder).rglob("*")))

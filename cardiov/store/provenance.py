@@ -53,11 +53,8 @@ def _package_versions() -> dict[str, str]:
 def provenance() -> dict:
     """What made a result.
 
-    Returns
-    -------
-    dict
-        ``commit`` (None outside a git repository), ``code_changed`` (whether anything but results and figures differs
-        from the commit), ``packages``, ``python``, ``platform``, ``processor`` and ``time`` (UTC, ISO 8601).
+    ``commit`` is None outside a git repository; ``code_changed`` says whether anything but results and figures differs
+    from it; ``time`` is UTC (ISO 8601).
     """
     commit = git("rev-parse", "HEAD")
     changes = git("status", "--porcelain", "--", ".", ":!results", ":!figures")
