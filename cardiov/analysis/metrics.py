@@ -165,7 +165,7 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def exact_share(count: int, total: int) -> list[float]:
-    """A share and its exact 95 % interval (Clopper & Pearson 1934): share, low, high; NaN where there is no record."""
+    """A share and its exact 95 % interval (Clopper & Pearson 1934): share, low, high; NaN without records."""
     if not total:
         return [np.nan] * 3
     interval = binomtest(int(count), int(total)).proportion_ci(0.95, method="exact")

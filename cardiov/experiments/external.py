@@ -1,4 +1,4 @@
-"""The network's predictions of LUDB's records, on none of which any network here is trained."""
+"""The network's predictions of LUDB's records; no network here is trained on them."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -138,7 +138,7 @@ def run_names(dataset: str, prefix: str) -> list[str]:
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:
-    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``."""
+    """Training seeds of the stored runs of a name, sorted: such as 0 and 1 of ``best-0`` and ``best-1``."""
     folder = results_dir(dataset) / "runs"
     matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
     seeds = sorted(int(match[1]) for match in matches if match)
