@@ -145,7 +145,7 @@ def _add_use(commands):
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")
     command.add_argument("--unit", help="mV or uV, for files that do not state it")
-    command.add_argument("--processes", type=int, help="default: one per core, or one for few files")
+    command.add_argument("--processes", type=int, help="number of processes (default: one per core, or one for few files)")
     command.add_argument("--cluster", metavar="ADDRESS", help="head of a Ray cluster that scores, such as 10.0.0.1:6379; 'local' "
                          "starts one on this machine")  # fmt: skip
 

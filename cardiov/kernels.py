@@ -32,10 +32,6 @@ class Conv(nn.Module):
         apply = _GroupedConv.apply if own and kernel % self.stride == 0 else _convolve
         return apply(x, self.weight, self.bias, self.stride, padding)
 
-    def multiply_adds(self, n):
-        """Multiply-adds for an input of n samples."""
-        return -(-n // self.stride) * self.weight.numel()
-
 
 class Dropout(nn.Dropout):
     """Dropout; on a CPU its probability is rounded to a multiple of 1/256 (0.5 is exact)."""

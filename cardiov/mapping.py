@@ -1,8 +1,7 @@
 """From SCP-ECG statements to critical values: Table 2 of the paper and the two rules that label a record.
 
-``critical_values.csv`` beside this file holds PTB-XL's 71 statements. Their critical values come from Wei et al. 2022
-(Table 2, CC BY 4.0); kind, superclass, category and descriptions follow ``scp_statements.csv`` of PTB-XL (Wagner et al.
-2020, CC BY 4.0).
+``critical_values.csv`` beside this file holds PTB-XL's 71 statements, with critical values from Wei et al. 2022 (Table 2, CC BY
+4.0); all else follows ``scp_statements.csv`` of PTB-XL (Wagner et al. 2020, CC BY 4.0).
 """
 
 import csv
@@ -35,7 +34,7 @@ def description(statement: str) -> str:
 
 
 def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> int:
-    """The critical value of one record.
+    """The critical value of one record: 0 no risk, 1 low risk, 2 medium risk, 3 high risk.
 
     Parameters
     ----------
@@ -46,17 +45,10 @@ def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> in
         "most-likely" takes the first statement of highest likelihood, as the authors' code does (the paper states no
         rule); "highest-risk" takes the maximum over all statements.
 
-    Returns
-    -------
-    int
-        0 no risk, 1 low risk, 2 medium risk, 3 high risk.
-
     Raises
     ------
-    StatementError
-        If ``scp_codes`` is empty, names an unknown statement or holds a likelihood outside 0 to 100.
-    ParameterError
-        If the rule is unknown.
+    StatementError, ParameterError
+        If ``scp_codes`` is empty, names an unknown statement or has a likelihood outside 0 to 100; if the rule is unknown.
 
     Examples
     --------
@@ -82,10 +74,8 @@ def _checked(scp_codes):
     if not scp_codes:
         raise StatementError("scp_codes is empty: give at least one SCP-ECG statement, or leave the record out.")
     if unknown := [name for name in scp_codes if name not in _ROWS]:
-        raise StatementError(
-            f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: correct the spelling (PTB-XL's 71 statements "
-            f"are listed in cardiov/{TABLE.name}) or remove it from scp_codes."
-        )
+        remedy = f"correct the spelling (PTB-XL's 71 statements are listed in cardiov/{TABLE.name}) or remove it from scp_codes"
+        raise StatementError(f"unknown SCP-ECG statement {', '.join(map(repr, unknown))}: {remedy}.")
     for name, likelihood in scp_codes.items():
         if not 0 <= likelihood <= 100:  # also catches NaN, which no maximum orders
             raise StatementError(f"statement {name!r} has the likelihood {likelihood}: give a number from 0 to 100.")

@@ -43,9 +43,7 @@ class CardioVConfig:
         for name in ("widths", "depths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.widths) != len(self.depths) or any(w % self.group_width for w in self.widths):
-            raise ValueError(
-                f"widths {self.widths} must be as many as depths {self.depths} and multiples of {self.group_width}"
-            )
+            raise ValueError(f"widths {self.widths} must be as many as depths {self.depths} and multiples of {self.group_width}")
 
 
 class Block(nn.Module):
@@ -218,9 +216,8 @@ def _describe(module, n):
     convs, multiply_adds, channels = 0, 0, 0
     for part in module.modules():
         if isinstance(part, Conv):
-            convs, channels = convs + 1, len(part.weight)
-            multiply_adds += part.multiply_adds(n)
-            n = -(-n // part.stride)
+            convs, channels, n = convs + 1, len(part.weight), -(-n // part.stride)
+            multiply_adds += n * part.weight.numel()
         elif isinstance(part, nn.Linear):
             multiply_adds += part.weight.numel()
     linear = isinstance(module, nn.Linear)

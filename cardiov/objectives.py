@@ -1,8 +1,8 @@
 """Training objectives: the paper's ordinal loss, its two rivals and four other ordinal methods.
 
-The paper compares its method with classification and regression. This module adds CORAL and CORN, whose thresholds keep
-their order, and soft labels (SORD) and the earth mover's distance (EMD), which penalise a classifier by its distance
-from the label. Every loss takes the outputs (B, m) and the critical values ``y`` (B,), integers from 0 to 3.
+The paper compares its method with classification and regression. CORAL and CORN keep the thresholds' order; SORD and EMD
+penalise a classifier by its distance from the label. Every loss takes the outputs (B, m) and the critical values ``y``
+(B,), integers from 0 to 3.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,8 @@ def regression_scores(outputs):
 def corn_loss(logits, y):
     """CORN's mean binary cross-entropy, where only records above k - 1 answer "above k?".
 
-    The logits (B, 3) are those of Pr(y > k | y > k - 1). The mean is over all answers of the batch, as in the paper, so
-    a batch in pieces weighs its records a little differently from the whole batch. Source: Shi, Cao, Raschka (2021),
-    *Deep neural networks for rank-consistent ordinal regression based on conditional probabilities*, arXiv:2111.08851.
+    The logits (B, 3) are those of Pr(y > k | y > k - 1); the mean is over all answers of the batch. Source: Shi, Cao, Raschka
+    (2021), *Deep neural networks for rank-consistent ordinal regression based on conditional probabilities*, arXiv:2111.08851.
     """
     targets = ordinal_targets(y)
     answered = F.pad(targets[:, :-1], (1, 0), value=1.0)  # (B, 3): every record answers "above 0?"
@@ -39,8 +38,6 @@ def corn_loss(logits, y):
 
 def corn_probabilities(logits):
     """Class probabilities (B, 4) from the logits (B, 3) of `corn_loss`: pk = q1 ... qk by the chain rule, then Eq. 6.
-
-    The products never increase with k, so the thresholds are always monotone.
 
     Examples
     --------
@@ -51,10 +48,9 @@ def corn_probabilities(logits):
 
 
 def soft_label_loss(logits, y):
-    """Cross-entropy of logits (B, 4) against soft labels (SORD): softmax over k of -(k - y)^2.
+    """Cross-entropy of logits (B, 4) against soft labels (SORD): softmax over k of -(k - y)^2, without a scale.
 
-    The source leaves the metric between ranks to the task; here it is the squared difference, without a scale. Source:
-    Diaz, Marathe (2019), *Soft labels for ordinal regression*, CVPR, doi:10.1109/CVPR.2019.00487.
+    Source: Diaz, Marathe (2019), *Soft labels for ordinal regression*, CVPR, doi:10.1109/CVPR.2019.00487.
     """
     ranks = torch.arange(THRESHOLDS + 1, device=y.device)
     labels = -(ranks - y[:, None]).square().to(logits.dtype)  # (B, 4)
@@ -64,9 +60,8 @@ def soft_label_loss(logits, y):
 def earth_movers_loss(logits, y):
     """Mean squared earth mover's distance (EMD), 0 to 3, between the softmax of logits (B, 4) and the label.
 
-    For ordered classes it is the sum over the thresholds of the squared differences of the cumulative distributions,
-    which for a single label is also the ranked probability score. Source: Hou, Yu, Samaras (2016), *Squared earth
-    mover's distance-based loss for training deep neural networks*, arXiv:1611.05916.
+    For a single label it is also the ranked probability score. Source: Hou, Yu, Samaras (2016), *Squared earth mover's
+    distance-based loss for training deep neural networks*, arXiv:1611.05916.
     """
     above = 1 - logits.softmax(1).cumsum(1)[:, :-1]  # (B, 3): Pr(y > k)
     return (above - ordinal_targets(y)).square().sum(1).mean()
@@ -90,8 +85,7 @@ OBJECTIVES = {
     "ordinal": Objective(3, ordinal_loss, class_probabilities),
     "classification": Objective(4, F.cross_entropy, _softmax),
     "regression": Objective(1, regression_loss, regression_scores),
-    # the paper's loss on a head whose thresholds keep their order for every record: Cao, Mirjalili, Raschka (2020),
-    # Rank consistent ordinal regression for neural networks, arXiv:1901.07884
+    # thresholds in order for every record: Cao, Mirjalili, Raschka (2020), Rank consistent ordinal regression, arXiv:1901.07884
     "coral": Objective(3, ordinal_loss, class_probabilities, shared_slope=True),
     "corn": Objective(3, corn_loss, corn_probabilities),
     "sord": Objective(4, soft_label_loss, _softmax),
@@ -102,9 +96,8 @@ OBJECTIVES = {
 def decode_outputs(outputs, objective):
     """Class scores (N, 4) and predicted critical values (N,) from outputs (N, m) of a network with an objective.
 
-    The scores are probabilities, except for regression. The prediction is the class of the highest score, as the paper
-    decodes, but for regression the output, rounded and clipped. (The papers of CORAL and CORN instead count the thresholds
-    above 1/2, which gives the median class.)
+    The prediction is the class of the highest score, as the paper decodes (CORAL's and CORN's papers take the median class),
+    but for regression, whose scores are no probabilities, the output, rounded and clipped.
     """
     scores = OBJECTIVES[objective].probabilities(outputs)
     if objective == "regression":
@@ -116,9 +109,6 @@ def objective_of(model):
     """The objective that a network's weights name, a key of `OBJECTIVES`; `CheckpointError` if they name none."""
     objective = model.metadata.get("run", {}).get("config", {}).get("objective")
     if objective not in OBJECTIVES:
-        known = ", ".join(OBJECTIVES)
-        raise CheckpointError(
-            f"the weights name {objective!r} as their objective, which is none of {known}: take weights of "
-            "`python -m cardiov train`."
-        )
+        cause = f"the weights name {objective!r} as their objective, which is none of {', '.join(OBJECTIVES)}"
+        raise CheckpointError(f"{cause}: take weights of `python -m cardiov train`.")
     return objective

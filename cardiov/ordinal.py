@@ -12,17 +12,7 @@ THRESHOLDS = 3  # above no, above low, above medium risk
 
 
 def ordinal_targets(y):
-    """Answers to the three threshold questions (Table 4).
-
-    Parameters
-    ----------
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-
-    Returns
-    -------
-    float tensor, shape (B, 3)
-        Column k is 1 where y > k, so 2 becomes (1, 1, 0).
+    """Answers to the threshold questions (Table 4) of critical values (B,): (B, 3), where column k is 1 where y > k.
 
     Raises
     ------
@@ -35,30 +25,15 @@ def ordinal_targets(y):
 
 
 def ordinal_loss(logits, y):
-    """Mean binary cross-entropy over the three thresholds (Eqs. 3-5, corrected).
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-    y : integer tensor, shape (B,)
-        Critical values 0 to 3.
-    """
+    """Mean binary cross-entropy of logits (B, 3) over the three thresholds (Eqs. 3-5, corrected); ``y`` (B,) from 0 to 3."""
     return F.binary_cross_entropy_with_logits(logits, ordinal_targets(y))
 
 
 def class_probabilities(logits):
-    """The four class probabilities (Eq. 6, corrected).
+    """The four class probabilities (B, 4) from logits (B, 3) (Eq. 6, corrected).
 
     P0 = 1 - p1, P1 = p1 - p2, P2 = p2 - p3, P3 = p3 with pk = sigmoid(zk). They add up to 1, but P1 or P2 is negative
     where p1 < p2 or p2 < p3.
-
-    Parameters
-    ----------
-    logits : tensor, shape (B, 3)
-
-    Returns
-    -------
-    tensor, shape (B, 4)
 
     Examples
     --------
@@ -74,8 +49,7 @@ def monotone_probabilities(logits):
     The nearest non-increasing triple in least squares (isotonic regression) replaces (p1, p2, p3).
     """
     p = torch.sigmoid(logits)  # (B, 3)
-    fitted = [_largest_tail_mean(p, k) for k in range(THRESHOLDS)]
-    return differences(torch.stack(fitted, dim=1))
+    return differences(torch.stack([_largest_tail_mean(p, k) for k in range(THRESHOLDS)], dim=1))
 
 
 def decode(probabilities):

@@ -30,8 +30,8 @@ def simulated_coverages(coverage, fitted, tested, repetitions, level=None):
     for seed in range(repetitions):
         true = some_probabilities(fitted + tested, seed)
         labels = drawn(true, seed + 10_000)
-        told = true**3 / (true**3).sum(axis=1, keepdims=True)
-        at = conformal_level(told[:fitted], labels[:fitted], coverage) if level is None else level
-        low, high = prediction_sets(told[fitted:], at)
+        sharpened = true**3 / (true**3).sum(axis=1, keepdims=True)
+        at = conformal_level(sharpened[:fitted], labels[:fitted], coverage) if level is None else level
+        low, high = prediction_sets(sharpened[fitted:], at)
         found.append(((low <= labels[fitted:]) & (labels[fitted:] <= high)).mean())
     return np.array(found)

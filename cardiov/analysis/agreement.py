@@ -1,8 +1,7 @@
 """Agreement of a further reader with label and model, and what rereading only wrong predictions can show.
 
-``wrong`` is a table of wrongly predicted records: predictions whose ``predicted`` differs from the label
-``critical_value``, with the reader's ``reading``. Intervals are exact (Clopper & Pearson 1934) and count records as
-independent, as if each were another patient's.
+``wrong`` is a table of wrongly predicted records with the reader's ``reading``. Intervals are exact (Clopper & Pearson 1934)
+and count records as independent.
 """
 
 from itertools import product
@@ -27,10 +26,7 @@ def wrong(predictions: pd.DataFrame) -> pd.DataFrame:
 def sides(wrong: pd.DataFrame) -> pd.Series:
     """With whom a further reader sides: records by ``side`` (``label``, ``model``, ``neither``).
 
-    Raises
-    ------
-    ParameterError
-        If a record is predicted rightly: there the reader would side with both.
+    A rightly predicted record is a ParameterError: there the reader would side with both.
     """
     label, model, reading = wrong["critical_value"], wrong["predicted"], wrong["reading"]
     if (label == model).any():
@@ -79,16 +75,10 @@ def misread(truth: np.ndarray, accuracy: float, errors: str, rng: np.random.Gene
 def selection(shares, reader_accuracies, n: int = 100_000, seed: int = 0) -> pd.DataFrame:
     """How much agreement rereading only the wrong predictions yields, by simulation.
 
-    Label, model and reader each read true critical values, of given shares (4,), with accuracies of their own,
-    independently of each other; n is the number of records.
-
-    Returns
-    -------
-    DataFrame
-        A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy``. Agreements are shares:
-        ``label_model`` of label and model; the reader's with label and model on all records (``label_all``,
-        ``model_all``), and on those where the prediction is not the label, as in the paper (``label_wrong``,
-        ``model_wrong``).
+    Label, model and reader each read n true critical values, of given shares (4,), independently, with accuracies of their own.
+    A row per kind of ``errors``, ``scenario`` (of `SCENARIOS`) and ``reader_accuracy`` gives shares of agreement: of label and
+    model (``label_model``), of the reader with either on all records (``label_all``, ``model_all``) and on those where the
+    prediction is not the label, as in the paper (``label_wrong``, ``model_wrong``).
     """
     rows = []
     for errors, (scenario, accuracies) in product(("adjacent", "any"), SCENARIOS.items()):
@@ -96,16 +86,12 @@ def selection(shares, reader_accuracies, n: int = 100_000, seed: int = 0) -> pd.
         truth = rng.choice(len(CLASSES), size=n, p=np.asarray(shares) / np.sum(shares))
         label, model = (misread(truth, accuracy, errors, rng) for accuracy in accuracies)
         for accuracy in reader_accuracies:
-            row = {"errors": errors, "scenario": scenario, "reader_accuracy": accuracy}
-            row |= dict(zip(("label_accuracy", "model_accuracy"), accuracies, strict=True))
-            rows.append(row | _agreement(misread(truth, accuracy, errors, rng), label, model))
+            reading = misread(truth, accuracy, errors, rng)
+            with_label, with_model, disputed = reading == label, reading == model, label != model
+            rows.append({
+                "errors": errors, "scenario": scenario, "reader_accuracy": accuracy,
+                "label_accuracy": accuracies[0], "model_accuracy": accuracies[1], "label_model": 1 - disputed.mean(),
+                "label_all": with_label.mean(), "model_all": with_model.mean(),
+                "label_wrong": with_label[disputed].mean(), "model_wrong": with_model[disputed].mean(),
+            })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _agreement(reading, label, model):
-    with_label, with_model, disputed = reading == label, reading == model, label != model
-    return {
-        "label_model": 1 - disputed.mean(),
-        "label_all": with_label.mean(), "model_all": with_model.mean(),
-        "label_wrong": with_label[disputed].mean(), "model_wrong": with_model[disputed].mean(),
-    }  # fmt: skip

@@ -1,7 +1,4 @@
-"""Cases: the graver errors, what was annotated of their signals, and what disturbances and statements do to errors.
-
-``cases`` is a table from `case_table`.
-"""
+"""Cases: the graver errors, what was annotated of their signals, and what disturbances and statements do to errors."""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +31,7 @@ def case_table(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame
 
 
 def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
-    """The wrongly predicted records that stand for those of Figs. 3 and 4, by rule.
+    """The wrongly predicted records (of a `case_table`) that stand for those of Figs. 3 and 4, by rule.
 
     Always the gravest error of its kind: annotated baseline drift (``fig3_drift``); annotated static or burst noise,
     but no drift (``fig3_noise``); no annotation, an error of 2 or more and, among the statements, IMI (``fig4_left``)
@@ -66,18 +63,12 @@ def case_title(case: pd.Series) -> str:
 
 
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
-    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records.
+    """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records of a `case_table`.
 
-    Exact conditional intervals and Fisher's test (Fisher 1935). Records count as independent, so with several records per
-    patient the intervals are somewhat too narrow.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``outcome`` ("wrong", "error of 2 or more") and ``annotation`` (`NOISE`, or "any of them"):
-        ``annotated_with`` and ``annotated_without`` the outcome, ``others_with`` and ``others_without``, the
-        ``odds_ratio`` with its 95 % interval ``low`` to ``high``, and ``p``. If nothing is annotated the odds ratio is
-        NaN and the interval runs from 0 to infinity.
+    Indexed by ``outcome`` ("wrong", "error of 2 or more") and ``annotation`` (`NOISE`, or "any of them"): ``annotated_with``
+    and ``annotated_without`` the outcome, ``others_with`` and ``others_without``, the ``odds_ratio`` with its exact conditional
+    95 % interval ``low`` to ``high``, and ``p`` of Fisher's test (1935), which count records as independent. If nothing is
+    annotated the odds ratio is NaN and the interval runs from 0 to infinity.
     """
     marks = cases[NOISE].notna().rename(columns=lambda name: name.replace("_", " "))
     marks["any of them"] = marks.any(axis=1)
@@ -97,16 +88,9 @@ def _odds(annotated, bad):
 def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """MAE and mean AUC under each disturbance, and how much worse they are than undisturbed, on the same drawn patients.
 
-    Parameters
-    ----------
-    stressed : DataFrame
-        From `cardiov.store.results.read_stressed`, with ``patient_id`` and ``critical_value``; the undisturbed condition first.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``disturbance``, ``strength`` and ``statistic`` ("mae", "auc_mean", "mae_difference" and
-        "auc_mean_difference", disturbed - undisturbed), with ``estimate``, ``low`` and ``high``.
+    ``stressed`` is from `cardiov.store.results.read_stressed`, with ``patient_id`` and ``critical_value``; the undisturbed
+    condition comes first. The result is indexed by ``disturbance``, ``strength`` and ``statistic`` ("mae", "auc_mean", and the
+    "..._difference" of each, disturbed - undisturbed), with ``estimate``, ``low`` and ``high``.
 
     Raises
     ------
@@ -121,21 +105,16 @@ def stress_metrics(stressed: pd.DataFrame, resamples: int = 1000, seed: int = 0)
         raise ParameterError("some records lack some disturbances: run `python -m cardiov stress` again.")
     counts = drawn_counts(clean["patient_id"], resamples, seed)
     draws = {condition: weighted_metrics(groups[condition], counts, STRESS_METRICS) for condition in order}
-    undisturbed = draws[order[0]]
-    both = (drawn.join((drawn - undisturbed).add_suffix("_difference")) for drawn in draws.values())
+    both = (drawn.join((drawn - draws[order[0]]).add_suffix("_difference")) for drawn in draws.values())
     return pd.concat([intervals(drawn) for drawn in both], keys=order, names=names)
 
 
 def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
     """How records (`cardiov.store.results.read_external`) with each statement of critical value 1 or more are predicted.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``statement``, those of most records first: its own ``critical_value``; the number of ``records``
-        with it; their ``mean_error``, predicted - labelled; how many are ``under_called``, predicted below the
-        statement's own critical value, whatever else they have; and their share as ``estimate`` with its exact 95 %
-        interval ``low`` to ``high`` (Clopper & Pearson 1934).
+    Indexed by ``statement``, those of most records first: its own ``critical_value``; the ``records`` with it; their
+    ``mean_error``, predicted - labelled; how many are ``under_called``, predicted below the statement's own critical
+    value; and their share as ``estimate`` with its exact 95 % interval ``low`` to ``high`` (Clopper & Pearson 1934).
     """
     stated = predictions.assign(statement=predictions["statements"].str.split(";")).explode("statement")
     stated["own"] = stated["statement"].map(mapping.statements()["critical_value"])
@@ -143,6 +122,5 @@ def errors_by_statement(predictions: pd.DataFrame) -> pd.DataFrame:
     table = stated[stated["own"] > 0].groupby("statement").agg(
         critical_value=("own", "first"), records=("own", "size"), mean_error=("error", "mean"), under_called=("below", "sum"),
     )  # fmt: skip
-    shares = [exact_share(*counts) for counts in zip(table["under_called"], table["records"], strict=True)]
-    table[["estimate", "low", "high"]] = shares
+    table[["estimate", "low", "high"]] = [exact_share(*counts) for counts in table[["under_called", "records"]].to_numpy()]
     return table.sort_values("records", ascending=False, kind="stable")

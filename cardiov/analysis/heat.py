@@ -1,7 +1,4 @@
-"""What the stored heat maps show: heat against chance, and trained against random weights.
-
-Tables are those of `cardiov.store.results.read_heat`; intervals draw patients as `cardiov.analysis.resampling.bootstrap` does.
-"""
+"""What the stored heat maps (`cardiov.store.results.read_heat`) show: heat against chance, trained against random weights."""
 
 import numpy as np
 import pandas as pd
@@ -12,12 +9,8 @@ from cardiov.analysis.resampling import drawn_counts, intervals
 def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How much more heat windows hold than chance: mean share over mean coverage, of records whose map is not empty.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most
-        that the stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and
-        ``records``.
+    Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most that the
+    stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and ``records``.
     """
     maps = ["trained", "contrast", "random", "energy", "best"]
     long = shares.melt(["ecg_id", "patient_id", "window", "stage", "coverage"], maps, "map", "share")
@@ -25,8 +18,7 @@ def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd
     index, names = ["ecg_id", "patient_id"], ["map", "window", "stage"]
     share, coverage = (long.pivot(index=index, columns=names, values=value) for value in ("share", "coverage"))
     counts = drawn_counts(share.index.get_level_values("patient_id"), resamples, seed)
-    table = intervals(_means(share, counts) / _means(coverage, counts), names)
-    return table.assign(records=share.notna().sum()).sort_index()
+    return intervals(_means(share, counts) / _means(coverage, counts), names).assign(records=share.notna().sum()).sort_index()
 
 
 def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -34,8 +26,7 @@ def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> 
     compared = ["random", "another_record", "energy"]
     wide = sanity.pivot(index=["ecg_id", "patient_id"], columns="stage", values=compared)
     counts = drawn_counts(wide.index.get_level_values("patient_id"), resamples, seed)
-    table = intervals(_means(wide, counts), ["compared", "stage"])
-    return table.assign(records=wide.notna().sum()).sort_index()
+    return intervals(_means(wide, counts), ["compared", "stage"]).assign(records=wide.notna().sum()).sort_index()
 
 
 def _means(values, counts):

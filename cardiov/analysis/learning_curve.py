@@ -1,14 +1,13 @@
 """Learning curve: how the error falls with the number of training records, and what that would make of more of them.
 
-Errors of networks that are trained alike on n records are often close to a power law, error = a + b n^-c, with an
-exponent c that the task decides (Hestness et al. 2017, Deep Learning Scaling is Predictable, Empirically,
-arXiv:1712.00409). The floor a stands for what no number of records takes away, such as wrong labels. What a law says
-beyond the largest number of records is a forecast: learning curves have been seen to bend without a warning (Viering &
-Loog 2021, The Shape of Learning Curves: a Review, arXiv:2103.10948).
+Errors of networks that are trained alike on n records are often close to a power law, error = a + b n^-c (Hestness et al.
+2017, Deep Learning Scaling is Predictable, Empirically, arXiv:1712.00409). The floor a stands for what no number of records
+takes away, such as wrong labels; without a ``floor`` a is 0. Beyond the largest number of records a law is a forecast:
+learning curves have been seen to bend without a warning (Viering & Loog 2021, The Shape of Learning Curves: a Review,
+arXiv:2103.10948).
 
 ``recipes`` are runs (`cardiov.analysis.resampling`) by number of training records; ``draws`` are those of one
-``statistic``, a key of `ERRORS`, from `curve_draws`; without a ``floor`` a is 0. Fewer than three sizes are a
-ParameterError.
+``statistic``, a key of `ERRORS`, from `curve_draws`. Fewer than three sizes are a ParameterError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,15 +28,8 @@ _GRID, _ZOOMS = 101, 12  # exponents tried at first; how often the search narrow
 def fit_power_law(n: Sequence[float], error: np.ndarray, floor: bool = True) -> tuple:
     """a, b and c, (...), of error = a + b n^-c with a >= 0, b >= 0 and c from 0 to 1: least squares of relative deviations.
 
-    For each exponent a and b follow from linear least squares (Golub & Pereyra 1973), so that only the exponent is
-    searched, on a grid that narrows.
-
-    Parameters
-    ----------
-    n : sequence of K numbers
-        Training records.
-    error : array, shape (..., K)
-        Positive; a fit is NaN if one is not.
+    ``n`` are K numbers of training records; ``error`` is (..., K), and a fit is NaN if one is not positive. For each exponent
+    a and b follow from linear least squares (Golub & Pereyra 1973), so only the exponent is searched, on a grid that narrows.
 
     Examples
     --------
@@ -71,11 +63,9 @@ def _best_exponents(n, error, floor):
 def _linear_fit(x, error, floor):
     """a, b >= 0 that minimise the relative squares of a + b x - error, and these, for x (..., G, K): (..., G) each."""
     u, v = 1 / error + 0 * x, x / error  # a u + b v is to be 1
-    uu, uv, vv = (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
-    u1, v1 = u.sum(-1), v.sum(-1)
+    uu, uv, vv, u1, v1 = (product.sum(-1) for product in (u * u, u * v, v * v, u, v))
     determinant = uu * vv - uv**2
-    a = (u1 * vv - v1 * uv) / determinant
-    b = (v1 * uu - u1 * uv) / determinant
+    a, b = (u1 * vv - v1 * uv) / determinant, (v1 * uu - u1 * uv) / determinant
     a, b = np.where(b < 0, u1 / uu, a), np.where(b < 0, 0, b)  # the best on the edge that was crossed
     zero = (a < 0) | (not floor)
     a, b = np.where(zero, 0, a), np.where(zero, v1 / vv, b)
@@ -85,8 +75,8 @@ def _linear_fit(x, error, floor):
 def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
     """For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest.
 
-    The first row is as observed, then comes a row per resample (`cardiov.analysis.resampling.seed_draws`): patients are
-    drawn for all sizes alike, since what makes a test patient hard does so at every size, and runs at each size alone.
+    Rows are those of `cardiov.analysis.resampling.seed_draws`: patients are drawn for all sizes alike, since what makes a
+    test patient hard does so at every size, and runs at each size alone.
     """
     sizes = sorted(recipes)
     draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)
@@ -106,20 +96,15 @@ def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: boo
     records, they hold the truth in 87 to 94 of 100 simulated studies with the floor fitted, whether it exists or not;
     without it in 95 if it does not exist, but in as few as 49 if it does.
     """
-    parameters = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
-    a, b, c = (parameter[:, None] for parameter in parameters)  # (1 + R, 1)
-    laws = a + b * np.asarray(n, dtype=float) ** -c  # (1 + R, len(n))
-    return intervals(pd.DataFrame(ERRORS[statistic](laws), columns=n), ["records"])
+    a, b, c = np.array(fit_power_law(draws.columns, ERRORS[statistic](draws), floor))[..., None]  # (1 + R, 1) each
+    return intervals(pd.DataFrame(ERRORS[statistic](a + b * np.asarray(n, dtype=float) ** -c), columns=n), ["records"])
 
 
 def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame], whole: int) -> pd.DataFrame:
     """What a learning curve's figure shows; the laws, by statistic, are continued up to ``whole`` training records.
 
-    Returns
-    -------
-    DataFrame
-        ``statistic``; ``kind``: "run" (one seed), "mean" (over the seeds), "fit" up to the largest size, "forecast"
-        from there on and "forecast without a floor"; ``records``; ``estimate`` with ``low`` and ``high``.
+    The columns are ``statistic``; ``kind``: "run" (one seed), "mean" (over the seeds), "fit" up to the largest size, "forecast"
+    from there on and "forecast without a floor"; ``records``; ``estimate`` with ``low`` and ``high``.
     """
     largest = max(recipes)
     inside, beyond = np.geomspace(min(recipes), largest, 25).round(), np.geomspace(largest, whole, 25).round()

@@ -1,9 +1,8 @@
 """Metrics of predictions, confusion matrices and ROC curves.
 
-``predictions`` is the table that a run leaves in ``predictions.csv``: one row per record, with ``patient_id``, the label
-``critical_value``, the network's outputs ``output_1`` ..., a score for each critical value ``p0`` to ``p3`` and the
-decoded ``predicted``. Scores need not be probabilities: Eq. 6 may give negative ones, and a regression's score is minus
-the distance between its output and the critical value. ROC curves use only their order.
+``predictions`` are a run's ``predictions.csv``: per record ``patient_id``, the label ``critical_value``, the network's
+outputs ``output_1`` ..., a score for each critical value ``p0`` to ``p3`` and the decoded ``predicted``. Scores need not be
+probabilities (Eq. 6 may give negative ones; a regression's are minus its distance from the critical value).
 """
 
 import numpy as np
@@ -60,10 +59,7 @@ def _confusion_metrics(counts):
     steps = np.abs(np.subtract.outer(CLASSES, CLASSES))  # (4, 4)
     labelled, predicted = counts.sum(axis=2), counts.sum(axis=1)  # (R, 4)
     total = labelled.sum(axis=1)
-
-    def mean(cost):
-        return (counts * cost).sum(axis=(1, 2)) / total
-
+    mean = lambda cost: (counts * cost).sum(axis=(1, 2)) / total  # noqa: E731
     by_chance = np.einsum("ri,rj,ij->r", labelled, predicted, steps**2) / total**2
     f1s = 2 * np.diagonal(counts, axis1=1, axis2=2) / np.where(labelled, labelled + predicted, np.nan)
     values = {"mae": mean(steps), "macro_mae": ((counts * steps).sum(axis=2) / labelled).mean(axis=1)}
@@ -114,10 +110,7 @@ def quadratic_kappa(label: np.ndarray, predicted: np.ndarray) -> float:
 def ranked_probability_scores(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Of each record, the sum over k = 0, 1, 2 of (P(Y <= k) - [y <= k])²: 0 is perfect, 3 the worst.
 
-    References
-    ----------
-    Epstein ES. A scoring system for probability forecasts of ranked categories. J Appl Meteorol 8:985-987 (1969).
-    Murphy AH. A note on the ranked probability score. J Appl Meteorol 10:155-156 (1971), which has this form.
+    Source: Epstein (1969), J Appl Meteorol 8:985; in this form Murphy (1971), J Appl Meteorol 10:155.
     """
     cumulative = np.cumsum(probabilities, axis=1)[:, :-1]  # (N, 3)
     return ((cumulative - (label[:, None] <= np.array(CLASSES[:-1]))) ** 2).sum(axis=1)
@@ -126,11 +119,7 @@ def ranked_probability_scores(probabilities: np.ndarray, label: np.ndarray) -> n
 def expected_calibration_error(probabilities: np.ndarray, label: np.ndarray, bins: int = BINS) -> float:
     """How far the probability of the most probable value is from how often that value is right, in bins of equal width.
 
-    Even perfect probabilities have an error above 0 by chance, the more so the fewer the records.
-
-    References
-    ----------
-    Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017), Eq. 3.
+    Even perfect probabilities have an error above 0 by chance. Source: Guo et al. (2017), ICML, Eq. 3.
     """
     return np.abs(_confidence_excess(probabilities, label, bins).sum(axis=0)).sum() / len(label)
 
@@ -149,18 +138,14 @@ def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Records by critical value (rows) and prediction (columns), (4, 4)."""
     counts = confusion_matrix(predictions["critical_value"], predictions["predicted"], labels=list(CLASSES))
-    table = pd.DataFrame(counts, index=CLASSES, columns=CLASSES)
-    return table.rename_axis(index="critical_value", columns="predicted")
+    return pd.DataFrame(counts, index=CLASSES, columns=CLASSES).rename_axis(index="critical_value", columns="predicted")
 
 
 def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """ROC curves of each critical value against the rest, and their mean at equal false positive rates (Fig. 2).
 
-    Returns
-    -------
-    DataFrame
-        ``curve`` ("0" to "3" and "mean"), ``false_positive_rate`` and ``true_positive_rate``. A class that is absent,
-        or alone, has no curve, and then there is no mean.
+    The columns are ``curve`` ("0" to "3" and "mean"), ``false_positive_rate`` and ``true_positive_rate``. A class that is
+    absent, or alone, has no curve, and then there is no mean.
     """
     label = predictions["critical_value"]
     drawable = [k for k in CLASSES if 0 < (label == k).sum() < len(label)]
@@ -176,12 +161,11 @@ def roc_table(predictions: pd.DataFrame) -> pd.DataFrame:
 def holm(p: pd.Series) -> pd.Series:
     """p-values adjusted for their number, so that one false finding in all is as rare as p says (Holm 1979); NaN stays."""
     ordered = p.dropna().sort_values()
-    adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
-    return adjusted.reindex(p.index)
+    return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def exact_share(count: int, total: int) -> list[float]:
-    """A share and its exact 95 % interval (Clopper & Pearson 1934): share, low, high; NaN where there is no record."""
+    """A share and its exact 95 % interval (Clopper & Pearson 1934): share, low, high; NaN without records."""
     if not total:
         return [np.nan] * 3
     interval = binomtest(int(count), int(total)).proportion_ci(0.95, method="exact")

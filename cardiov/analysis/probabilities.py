@@ -1,8 +1,7 @@
 """How well probabilities are calibrated, and how often prediction sets hold the label.
 
-These functions measure what temperature scaling and split conformal prediction (`cardiov.scoring.calibration`) achieve
-on records that took no part in them. The 95 % intervals of shares are exact (Clopper & Pearson 1934) and count records
-as independent.
+The methods are in `cardiov.scoring.calibration`; the records measured took no part in them. The 95 % intervals of shares are
+exact (Clopper & Pearson 1934) and count records as independent.
 """
 
 import numpy as np
@@ -38,12 +37,9 @@ def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     """How often what is called so likely comes true (Murphy & Winkler 1977).
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``question`` ("most probable value": is it the label? "above 0" to "above 2": is the label above
-        k?) and ``bin``, of those that have records: the probabilities that it spans, ``from`` and ``to``; ``records``;
-        ``predicted``, the mean probability; ``observed``, the share that came true, and its interval ``low`` to ``high``.
+    Indexed by ``question`` ("most probable value": is it the label? "above 0" to "above 2": is the label above k?) and
+    ``bin``, of those that have records: its probabilities ``from`` and ``to``; ``records``; ``predicted``, the mean
+    probability; ``observed``, the share that came true, and its interval ``low`` to ``high``.
     """
     p, label = predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy()
     questions = {"most probable value": (p.max(axis=1), p.argmax(axis=1) == label)}
@@ -67,13 +63,9 @@ def _binned(probability, event, bins):
 def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, float]:
     """Low and high end of the share covered, in 95 of 100 repetitions, if all records are exchangeable.
 
-    The number covered is beta-binomial if no levels are equal (Vovk 2012); equal ones only add to it.
-
-    ``fitted`` records gave the level for the stated coverage, which is checked on ``tested`` records.
-
-    References
-    ----------
-    Vovk V. Conditional validity of inductive conformal predictors. ACML (2012).
+    ``fitted`` records gave the level for the stated coverage, which is checked on ``tested`` records. The number covered is
+    beta-binomial if no levels are equal, and equal ones only add to it. Source: Vovk (2012), Conditional validity of inductive
+    conformal predictors, ACML.
     """
     rank = rank_for(fitted, coverage)
     if rank > fitted:
@@ -85,12 +77,8 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
 def coverage_table(people: pd.DataFrame, low: np.ndarray, high: np.ndarray) -> pd.DataFrame:
     """How often ranges (`cardiov.scoring.calibration.prediction_sets`) hold the label and how wide they are.
 
-    Returns
-    -------
-    DataFrame
-        By ``group``: overall, by critical value, by sex and by age (`cardiov.analysis.subgroups`), those that have
-        records. ``estimate``, the share of ranges that hold the label, its interval ``low`` to ``high``; ``mean_size``,
-        the number of values in a range; ``records``.
+    By ``group`` (all, by critical value, by sex and by age), those that have records: ``estimate``, the share of ranges that
+    hold the label, its interval ``low`` to ``high``; ``mean_size``, the number of values in a range; ``records``.
     """
     label = people["critical_value"]
     by_person = subgroups(people).drop(columns="age unknown")
@@ -98,8 +86,6 @@ def coverage_table(people: pd.DataFrame, low: np.ndarray, high: np.ndarray) -> p
     held, size = (low <= label) & (label <= high), pd.Series(high - low + 1, people.index)
     rows = {
         name: [*exact_share(held[inside].sum(), inside.sum()), size[inside].mean(), int(inside.sum())]
-        for name, inside in groups.items()
-        if inside.any()
-    }
-    columns = ["estimate", "low", "high", "mean_size", "records"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")
+        for name, inside in groups.items() if inside.any()
+    }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["estimate", "low", "high", "mean_size", "records"]).rename_axis("group")

@@ -1,10 +1,10 @@
 """Confidence intervals of statistics of predictions, by the bootstrap over patients and training seeds.
 
-Predictions are tables as in `cardiov.analysis.metrics`; ``runs`` are such tables of the same records, by training seed.
-``statistic`` is a function from a table to a Series of numbers, ``resamples`` the number of draws, ``seed`` that of the
-draws. The functions named ``bootstrap...`` return a DataFrame indexed by ``statistic``, with ``estimate`` and the 95 %
-percentile interval ``low`` to ``high``. Draws in which a statistic is NaN, such as the AUC of a class that was not
-drawn, are left out. Runs of different records or labels, or no record at all, are a ParameterError.
+``predictions`` are as in `cardiov.analysis.metrics`; ``runs`` are such tables of the same records, by training seed;
+``statistic`` is a function from a table to a Series of numbers. The functions named ``bootstrap...`` return a DataFrame
+indexed by ``statistic``, with ``estimate`` and the 95 % percentile interval ``low`` to ``high`` over ``resamples`` draws.
+Draws in which a statistic is NaN, such as the AUC of a class that was not drawn, are left out. Runs of different records
+or labels, or no record at all, are a ParameterError.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +35,8 @@ def bootstrap_difference(
 def bootstrap_seeds(runs: Runs, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Intervals over patients and training seeds, of the mean over the seeds.
 
-    Each draw takes patients, the same for all runs, and, independently, as many runs as there are, with replacement:
-    the bootstrap of two crossed factors (Owen 2007, The pigeonhole bootstrap). The seeds' part of the variance is too
-    small by the factor (S - 1) / S for S seeds.
+    Each draw takes patients, the same for all runs, and, independently, as many runs as there are: the bootstrap of two crossed
+    factors (Owen 2007, The pigeonhole bootstrap). The seeds' part of the variance is too small by (S - 1) / S for S seeds.
     """
     return intervals(seed_draws([runs], statistic, resamples, seed)[0])
 
@@ -47,18 +46,16 @@ def bootstrap_seeds_difference(
 ) -> pd.DataFrame:
     """Intervals of first - second, means over training seeds on the same records.
 
-    Paired by patients. Runs, not necessarily as many, are drawn for each side alone: that two recipes share the number
-    of a seed makes no pair of them.
+    Paired by patients; runs, not necessarily as many, are drawn for each side alone, as equal seeds make no pair of recipes.
     """
-    first_draws, second_draws = seed_draws([first, second], statistic, resamples, seed)
-    return intervals(first_draws - second_draws)
+    return intervals(np.subtract(*seed_draws([first, second], statistic, resamples, seed)))
 
 
 def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> list[pd.DataFrame]:
     """The draws behind `bootstrap_seeds`: for each recipe, the mean of each statistic (column) over its runs.
 
-    The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn.
-    Row for row the patients are the same for all recipes; the runs are drawn for each recipe alone.
+    The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn: the
+    same patients for all recipes, but runs for each recipe alone.
     """
     aligned = _aligned([run for recipe in recipes for run in recipe.values()])
     counts = drawn_counts(aligned[0]["patient_id"], resamples, seed)
@@ -68,30 +65,14 @@ def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resample
 
 
 def bootstrap_subsets(
-    runs: Runs,
-    subsets: pd.DataFrame,
-    differences: Mapping[str, tuple[str, str]],
-    statistic: Statistic = metrics,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """`bootstrap_seeds` on subsets of the records, and the differences first - second between subsets.
+    runs: Runs, subsets: pd.DataFrame, differences: Mapping[str, tuple[str, str]],
+    statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """`bootstrap_seeds` on subsets of the records, and the differences first - second between subsets, on the same draws.
 
-    All subsets are evaluated on the same draws, so that a patient with records in two of them counts in both.
-
-    Parameters
-    ----------
-    subsets : DataFrame of bool
-        Indexed by ``ecg_id``, a column per subset.
-    differences : mapping of str to tuple of two str
-        The two subsets of each difference.
-    statistic : callable
-        `metrics` or `subgroup_metrics`.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by ``subset`` (subsets, then differences) and ``statistic``; NaN where a subset has no such records.
+    ``subsets`` are bool, indexed by ``ecg_id``, a column per subset; ``differences`` names two subsets for each difference;
+    ``statistic`` is `metrics` or `subgroup_metrics`. The result has ``subset`` (subsets, then differences) and ``statistic``
+    as index, and NaN where a subset has no such records.
     """
     runs = _aligned([*runs.values()])
     counts = drawn_counts(runs[0]["patient_id"], resamples, seed)
@@ -115,8 +96,7 @@ def drawn_counts(patient_id, resamples: int, seed: int) -> np.ndarray:
 def intervals(draws: pd.DataFrame, names: Sequence[str] = ("statistic",)) -> pd.DataFrame:
     """Estimate (first row) and 95 % percentile interval (other rows) of each column, indexed by the columns' names."""
     ends = draws.iloc[1:].quantile([0.025, 0.975])  # skips NaN
-    table = pd.DataFrame({"estimate": draws.iloc[0], "low": ends.loc[0.025], "high": ends.loc[0.975]})
-    return table.rename_axis(list(names))
+    return pd.DataFrame({"estimate": draws.iloc[0], "low": ends.loc[0.025], "high": ends.loc[0.975]}).rename_axis(list(names))
 
 
 def _aligned(runs):
@@ -139,8 +119,7 @@ def _drawn_runs(runs, resamples, rng):
 def _seed_means(runs, statistic, counts, shares):
     """Means of a statistic over S runs by `shares` (1 + R, S), of records that count by `counts` (1 + R, N)."""
     tables = [_weighted(statistic, run, counts) for run in runs]
-    means = np.einsum("rs,srk->rk", shares, np.stack(tables))  # tables: (S, 1 + R, statistics)
-    return pd.DataFrame(means, columns=tables[0].columns)
+    return pd.DataFrame(np.einsum("rs,srk->rk", shares, np.stack(tables)), columns=tables[0].columns)
 
 
 def _weighted(statistic, predictions, counts):

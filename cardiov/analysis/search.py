@@ -14,14 +14,10 @@ from cardiov.analysis.metrics import exact_share
 def error_distribution(errors, at) -> pd.DataFrame:
     """Error distribution function of a sample of networks, (n,), at errors, (m,) (Radosavovic et al. 2020, Eq. 1).
 
-    Returns
-    -------
-    DataFrame
-        ``error``, ``share`` of networks with an error below it, and its interval ``low`` to ``high`` at this error alone.
+    The columns are ``error``, the ``share`` of networks with an error below it, and its interval ``low`` to ``high``.
     """
     errors = np.asarray(errors)
-    rows = [[e, *exact_share((errors < e).sum(), len(errors))] for e in at]
-    return pd.DataFrame(rows, columns=["error", "share", "low", "high"])
+    return pd.DataFrame([[e, *exact_share((errors < e).sum(), len(errors))] for e in at], columns=["error", "share", "low", "high"])
 
 
 def error_distributions(models: pd.DataFrame) -> pd.DataFrame:
@@ -48,9 +44,10 @@ def summary(models: pd.DataFrame) -> pd.DataFrame:
     """
     reference = models.loc[models["role"] == "reference", "error"].mean()
     sampled = models[models["role"] == "sampled"]
-    errors = {"all": sampled["error"], **dict(list(sampled.groupby("space")["error"]))}
-    shares = {space: exact_share((e < reference).sum(), len(e)) for space, e in errors.items()}
-    rows = {space: [len(e), e.min(), e.median(), e.max(), *shares[space]] for space, e in errors.items()}
+    rows = {
+        space: [len(e), e.min(), e.median(), e.max(), *exact_share((e < reference).sum(), len(e))]
+        for space, e in [("all", sampled["error"]), *sampled.groupby("space")["error"]]
+    }
     columns = ["n", "best", "median", "worst", "share", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("space")
 
@@ -77,13 +74,10 @@ def compare(first, second, resamples: int = 1000, seed: int = 0) -> dict:
     interval = bootstrap((first, second), _median_difference, **settings).confidence_interval
     rank_test = mannwhitneyu(second, first)
     return {
-        "difference": _median_difference(first, second),
-        "low": interval.low,
-        "high": interval.high,
-        "first_lower": rank_test.statistic / (len(first) * len(second)),
-        "p": rank_test.pvalue,
+        "difference": _median_difference(first, second), "low": interval.low, "high": interval.high,
+        "first_lower": rank_test.statistic / (len(first) * len(second)), "p": rank_test.pvalue,
         "ks_p": ks_2samp(first, second).pvalue,
-    }
+    }  # fmt: skip
 
 
 def _median_difference(first, second, axis=-1):

@@ -1,10 +1,4 @@
-"""Table 5: metrics by sex and age, and tests of the differences between these groups.
-
-``people`` are predictions with sex and age, from `with_people`; intervals draw patients as
-`cardiov.analysis.resampling.bootstrap` does.
-"""
-
-from collections.abc import Iterator
+"""Table 5: metrics by sex and age of ``people`` (see `with_people`), and tests of the differences between these groups."""
 
 import numpy as np
 import pandas as pd
@@ -23,17 +17,12 @@ POWER = 0.8  # at which a difference counts as detectable
 def with_people(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """Predictions with ``sex``, ``age`` and ``age_90_or_over`` from the records (`cardiov.store.results.read_records`).
 
-    Raises
-    ------
-    DataSetError
-        If a predicted record is not among the records.
+    A predicted record that is not among the records is a DataSetError.
     """
     unknown = predictions.loc[~predictions["ecg_id"].isin(records.index), "ecg_id"]
     if len(unknown):
-        raise DataSetError(
-            f"{len(unknown)} predicted records are not in records.csv, the first being {unknown.iloc[0]}: run notebook "
-            "01 and the training on the same data set."
-        )
+        cause = f"{len(unknown)} predicted records are not in records.csv, the first being {unknown.iloc[0]}"
+        raise DataSetError(f"{cause}: run notebook 01 and the training on the same data set.")
     return predictions.join(records[["sex", "age", "age_90_or_over"]], on="ecg_id")
 
 
@@ -54,14 +43,12 @@ def subgroup_counts(people: pd.DataFrame) -> pd.DataFrame:
 
     The last are those that version 1.0.3 of PTB-XL stores with the age 300; they are in the older group.
     """
-    counts = {name: _counts(people[inside]) for name, inside in subgroups(people).items()}
+    sums = pd.DataFrame({f"class_{k}": people["critical_value"] == k for k in CLASSES} | {"age_90_or_over": people["age_90_or_over"]})
+    counts = {
+        name: pd.Series({"records": inside.sum(), "patients": people["patient_id"][inside].nunique(), **sums[inside].sum()})
+        for name, inside in subgroups(people).items()
+    }
     return pd.DataFrame(counts).T.rename_axis("subgroup")
-
-
-def _counts(group):
-    classes = {f"class_{k}": (group["critical_value"] == k).sum() for k in CLASSES}
-    totals = {"records": len(group), "patients": group["patient_id"].nunique()}
-    return pd.Series(totals | classes | {"age_90_or_over": group["age_90_or_over"].sum()})
 
 
 def subgroup_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -81,23 +68,17 @@ def _with_note(group, resamples, seed):
 def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Differences male - female and younger - older, with intervals, tests and what the data could have shown.
 
-    The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3).
-    Patients with records in both groups, or of unknown age, keep theirs: their records are not exchangeable with others'.
+    The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3). Patients
+    with records in both groups, or of unknown age, keep theirs: their records are not exchangeable with others'.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``, with ``estimate``, ``low``, ``high``;
-        ``p``, two-sided; ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the absolute difference
-        beyond which the interval excludes any; ``detectable``, what a 5 % test on as many patients finds with a
-        probability of 80 % (by the normal approximation, from the interval's width).
+    Indexed by ``difference`` (the keys of `COMPARISONS`) and ``statistic``: ``estimate``, ``low``, ``high``; ``p``, two-sided;
+    ``p_holm``, adjusted for all tests of this table; ``excluded_beyond``, the absolute difference beyond which the interval
+    excludes any; ``detectable``, what a 5 % test on as many patients finds with a probability of 80 % (by the normal
+    approximation, from the interval's width).
     """
-    groups = subgroups(people)
-    tables = {}
-    for name, (first, second) in COMPARISONS.items():
-        side = groups[first].to_numpy() * 1 - groups[second].to_numpy() * 1  # (N,), 0 in neither
-        tables[name] = _tested(people, side, resamples, permutations, seed)
-    table = pd.concat(tables, names=["difference"])
+    groups = subgroups(people).astype(int)
+    sides = {name: (groups[first] - groups[second]).to_numpy() for name, (first, second) in COMPARISONS.items()}  # (N,), 0 in neither
+    table = pd.concat({name: _tested(people, side, resamples, permutations, seed) for name, side in sides.items()}, names=["difference"])
     table["p_holm"] = holm(table["p"])
     table["excluded_beyond"] = table[["low", "high"]].abs().max(axis=1, skipna=False)
     in_widths = (norm.ppf(0.975) + norm.ppf(POWER)) / (2 * norm.ppf(0.975))
@@ -111,24 +92,20 @@ def _tested(people, side, resamples, permutations, seed):
         return first - second
 
     draws = differences(drawn_counts(people["patient_id"], resamples, seed), side)
-    permuted = differences(1, np.array(list(_permuted_sides(side, people["patient_id"], permutations, seed))))
-    return intervals(draws).assign(p=_p_value(draws.iloc[0], permuted))
-
-
-def _p_value(observed, permuted):
-    """Two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010)."""
+    permuted = differences(1, _permuted_sides(side, people["patient_id"], permutations, seed))
+    observed = draws.iloc[0]
     as_far = (permuted.abs() >= observed.abs() - 1e-12).sum()
-    # a draw in which a class is absent from one side has no value to compare
-    return ((1 + as_far) / (1 + permuted.notna().sum())).where(observed.notna())
+    # two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010), and a draw in which a class is
+    # absent from one side has no value to compare
+    p = (1 + as_far) / (1 + permuted.notna().sum())
+    return intervals(draws).assign(p=p.where(observed.notna()))
 
 
-def _permuted_sides(side, patient_id, permutations, seed) -> Iterator[np.ndarray]:
-    """The side of each record (N,) when patients wholly on one side swap sides at random."""
+def _permuted_sides(side, patient_id, permutations, seed):
+    """The side of each record, (permutations, N), when patients wholly on one side swap sides at random."""
     patient = np.unique(patient_id, return_inverse=True)[1]
     ends = pd.Series(side).groupby(patient).agg(["min", "max"]).to_numpy()
     movable = (ends[:, 0] == ends[:, 1]) & (ends[:, 0] != 0)  # (patients,)
-    rng = np.random.default_rng(seed)
-    for _ in range(permutations):
-        permuted = ends[:, 0].copy()
-        permuted[movable] = rng.permutation(permuted[movable])
-        yield np.where(movable[patient], permuted[patient], side)
+    rng, permuted = np.random.default_rng(seed), np.tile(ends[:, 0], (permutations, 1))
+    permuted[:, movable] = [rng.permutation(ends[movable, 0]) for _ in range(permutations)]
+    return np.where(movable[patient], permuted[:, patient], side)

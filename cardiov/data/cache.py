@@ -23,34 +23,20 @@ from cardiov.store.files import check_room, locked, storing
 
 log = logging.getLogger(__name__)
 CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
-SIGNALS, ABOUT = "signals.npy", "cache.json"
+SIGNALS, DESCRIPTION = "signals.npy", "cache.json"
 CHUNK = 16  # records per task
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Prepared signals of a data set on disk: int16 of 1 µV, (N, 12, n).
-
-    Attributes
-    ----------
-    folder : Path
-    rate : float
-        In Hz.
-    ecg_ids : ndarray of int, shape (N,)
-    shape : tuple
-        (N, 12, n).
-    digest : str
-        Of the records' files and the settings; the same on any machine.
-    warnings : dict
-        Named warnings of those records that have any, by ``ecg_id``.
-    """
+    """Prepared signals of a data set on disk: int16 of 1 µV, (N, 12, n)."""
 
     folder: Path
-    rate: float
-    ecg_ids: np.ndarray
-    shape: tuple[int, int, int]
-    digest: str
-    warnings: dict[int, list[str]]
+    rate: float  # Hz
+    ecg_ids: np.ndarray  # (N,)
+    shape: tuple[int, int, int]  # (N, 12, n)
+    digest: str  # of the records' files and the settings; the same on any machine
+    warnings: dict[int, list[str]]  # named warnings of those records that have any, by `ecg_id`
 
     def read(self, rows) -> np.ndarray:
         """Signals of the given rows (positions in ``ecg_ids``): float32 (len(rows), 12, n) in mV."""
@@ -59,27 +45,20 @@ class Cache:
     def stored(self, rows) -> np.ndarray:
         """Signals of the given rows as stored: int16 (len(rows), 12, n) of 1 µV."""
         # mapped during the call only, so that resident memory does not grow with the data set
-        signals = np.load(self.folder / SIGNALS, mmap_mode="r")
-        return signals[np.asarray(rows)]
+        return np.load(self.folder / SIGNALS, mmap_mode="r")[np.asarray(rows)]
 
 
 def open_cache(cache_dir) -> Cache:
-    """Open a finished cache.
-
-    Raises
-    ------
-    DataSetError
-        If it is missing or damaged.
-    """
+    """Open a finished cache; raise a DataSetError if it is missing or damaged."""
     folder = Path(cache_dir)
-    content = _about(folder)
+    content = _description(folder)
     warnings = {int(ecg_id): names for ecg_id, names in content["warnings"].items()}
     return Cache(folder, content["rate"], np.array(content["ecg_ids"]), tuple(content["shape"]), content["digest"], warnings)
 
 
-def _about(folder):
+def _description(folder):
     try:
-        content = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         whole = content["format"] == CACHE_FORMAT and (folder / SIGNALS).stat().st_size == content["bytes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataSetError(f"{folder} is no signal cache ({error}): make one with 'python -m cardiov prepare'.") from error
@@ -90,7 +69,7 @@ def _about(folder):
 
 def _is_current(folder, key):
     try:
-        return _about(folder)["inputs"] == key
+        return _description(folder)["inputs"] == key
     except DataSetError:
         return False
 
@@ -98,31 +77,16 @@ def _is_current(folder, key):
 def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     """Convert a data set's signals, once, into an on-disk cache.
 
-    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears when it
-    is complete, and is reused until the record list, a signal file (size or time) or a setting changes. The data folder
-    is only read.
-
-    Parameters
-    ----------
-    folder : str or Path
-        In PTB-XL's layout.
-    cache_dir : str or Path
-        It holds nothing else.
-    rate : float
-        Sampling rate of the prepared signals, in Hz.
-    workers : int, optional
-        Threads; by default one per core.
+    Each record is read, checked (see `cardiov.ecg.leads.read_ecg`), band-passed and resampled. The cache appears when it is
+    complete, and is reused until the record list, a signal file (size or time) or a setting changes. ``folder`` is in PTB-XL's
+    layout and only read; ``cache_dir`` holds nothing else; ``rate`` is in Hz; ``workers`` are threads, by default one per core.
 
     Raises
     ------
-    DataSetError
-        If metadata or records are missing, or records differ in length.
-    SignalError
-        If a record cannot be read, see `cardiov.ecg.leads.read_ecg`.
-    ParameterError
-        If the rate is too low or ``cache_dir`` holds something else.
-    StorageError
-        If the cache cannot be written.
+    DataSetError, SignalError
+        If metadata or records are missing, records differ in length, or one cannot be read.
+    ParameterError, StorageError
+        If the rate is too low, or ``cache_dir`` holds something else or cannot be written.
     """
     if not rate >= MIN_RATE:
         raise ParameterError(f"the rate is {rate} Hz: give at least {MIN_RATE:g} Hz, which the filter's band needs.")
@@ -138,19 +102,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
 
 
 def cache_at(folder, build, rate) -> Cache:
-    """A data set's signals at this rate, in the folder of its caches.
-
-    Parameters
-    ----------
-    folder, rate
-        As for `prepare`.
-    build : Path
-        Folder of the data set's caches.
-
-    Returns
-    -------
-    Cache
-    """
+    """A data set's signals at this rate (see `prepare`), in the folder ``build`` of its caches."""
     return prepare(folder, build / f"cache-{rate:g}", rate)
 
 
@@ -169,15 +121,12 @@ def _inputs_key(records, rate):
     for ecg_id, base in records.items():
         try:
             stats = [os.stat(f"{base}{suffix}") for suffix in (".hea", ".dat")]
+            key.update(repr((ecg_id, base.name, [(s.st_size, s.st_mtime_ns) for s in stats])).encode())
         except OSError:
             absent.append(base)
-            continue
-        key.update(repr((ecg_id, base.name, [(s.st_size, s.st_mtime_ns) for s in stats])).encode())
     if absent:
-        raise DataSetError(
-            f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file, the first "
-            f"being {', '.join(map(str, absent[:3]))}: unpack or download them."
-        )
+        cause = f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file"
+        raise DataSetError(f"{cause}, the first being {', '.join(map(str, absent[:3]))}: unpack or download them.")
     return key.hexdigest()
 
 
@@ -186,15 +135,12 @@ def _settings(rate):
 
 
 def _refuse_foreign(cache_dir):
-    if not cache_dir.exists():
-        return
-    if not cache_dir.is_dir() or {path.name for path in cache_dir.iterdir()} - {SIGNALS, ABOUT}:
+    if cache_dir.exists() and not (cache_dir.is_dir() and {path.name for path in cache_dir.iterdir()} <= {SIGNALS, DESCRIPTION}):
         raise ParameterError(f"{cache_dir} holds something other than a signal cache: give a new folder for the cache.")
 
 
 def _build(records, cache_dir, rate, workers, key):
-    first = _prepare_record(next(iter(records.values())), rate)[0]  # (12, n)
-    shape = (len(records), *first.shape)
+    shape = (len(records), *_prepare_record(next(iter(records.values())), rate)[0].shape)  # (N, 12, n)
     unfinished = Path(f"{cache_dir}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -202,10 +148,10 @@ def _build(records, cache_dir, rate, workers, key):
         offset, size = _allocate(unfinished / SIGNALS, shape)
         digests, warnings = _convert(records, unfinished / SIGNALS, offset, shape, rate, workers)
         digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
-        content = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key}
-        content |= {"warnings": warnings, "ecg_ids": list(records)}
-        (unfinished / ABOUT).write_text(json.dumps(content), encoding="utf-8")
-        for name in (ABOUT, SIGNALS):
+        content = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key,
+                   "warnings": warnings, "ecg_ids": list(records)}  # fmt: skip
+        (unfinished / DESCRIPTION).write_text(json.dumps(content), encoding="utf-8")
+        for name in (DESCRIPTION, SIGNALS):
             (cache_dir / name).unlink(missing_ok=True)
         os.replace(unfinished, cache_dir)
     finally:
@@ -231,11 +177,9 @@ def _convert(records, path, offset, shape, rate, workers):
     digests, warnings = [None] * len(records), {}
     ids, bases = list(records), list(records.values())
     task = partial(_convert_chunk, path=path, offset=offset, shape=shape[1:], rate=rate)
-    bar = tqdm(total=len(records), unit=" records", desc="preparing signals")
-    with bar, ThreadPoolExecutor(workers) as pool:
+    with tqdm(total=len(ids), unit=" records", desc="preparing signals") as bar, ThreadPoolExecutor(workers) as pool:
         try:
-            starts = range(0, len(records), CHUNK)
-            futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in starts]
+            futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
             for future in as_completed(futures):
                 for row, digest, names in future.result():
                     digests[row] = digest
@@ -246,8 +190,8 @@ def _convert(records, path, offset, shape, rate, workers):
             pool.shutdown(cancel_futures=True)
             raise
     if warnings:
-        kinds = Counter(name.partition(":")[0] for names in warnings.values() for name in names)
-        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        kinds = Counter(name.partition(":")[0] for names in warnings.values() for name in names).items()
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds)
         log.warning("%d of %d records have warnings (%s), see the cache's .warnings", len(warnings), len(ids), counts)
     return digests, dict(sorted(warnings.items()))
 
@@ -259,10 +203,8 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
         for row, base in enumerate(bases, start):
             signal, digest, warnings = _prepare_record(base, rate)
             if signal.shape != shape:
-                raise DataSetError(
-                    f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s: "
-                    "leave it out of the metadata or cut it to that length."
-                )
+                cause = f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s"
+                raise DataSetError(f"{cause}: leave it out of the metadata or cut it to that length.")
             quantised, clipped = to_microvolts(signal)
             if clipped:
                 warnings = (*warnings, f"clipped samples: {clipped}")

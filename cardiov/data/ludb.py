@@ -1,8 +1,7 @@
 """LUDB as an external check: real ECGs of another country, two decades later, and of other cardiologists than PTB-XL's.
 
-LUDB's records have diagnoses in words, not SCP-ECG statements. ``ludb_statements.csv`` beside this file maps each of the 83
-to the nearest of PTB-XL's 71 statements and gives the basis. The statements' critical values label the records. LUDB gives no
-likelihoods, so a record's label is the highest risk of its statements and not, as in the paper, that of the most likely one.
+``ludb_statements.csv`` beside this file maps each of LUDB's 83 diagnoses to the nearest of PTB-XL's 71 statements. LUDB gives
+no likelihoods, so a record's label is the highest risk of its statements and not, as in the paper, that of the most likely one.
 This alone raises labels above those that the network was taught.
 """
 
@@ -33,47 +32,29 @@ BASES = ("same finding", "nearest", "no counterpart")
 
 
 def diagnosis_statements() -> pd.DataFrame:
-    """Every diagnosis of LUDB and the statement of PTB-XL's 71 that is nearest to it.
+    """Every ``diagnosis`` of LUDB (the index), its ``field``, and the nearest ``statement`` of PTB-XL's 71, "" if none.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``diagnosis``, spelt as in LUDB: its ``field`` there, the ``statement`` ("" without a counterpart), the
-        ``basis`` (one of `BASES`), and the reason ``why`` if the two differ.
+    The ``basis`` is one of `BASES`; ``why`` gives the reason if diagnosis and statement differ.
     """
     return pd.read_csv(Path(__file__).with_name("ludb_statements.csv"), index_col="diagnosis", keep_default_na=False)
 
 
 def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
-    """Statements and critical value of each record, by the rule "highest-risk".
+    """Each record's ``statements``, each once, joined by ";", and ``critical_value``, their highest.
 
-    Parameters
-    ----------
-    diagnoses : Series of str
-        A record's diagnoses, joined by ";".
-    statements : Series of str
-        Indexed by diagnosis, as the column of `diagnosis_statements`; "" leaves a diagnosis out.
-
-    Returns
-    -------
-    DataFrame
-        Indexed as the diagnoses: ``statements``, each once, joined by ";", and ``critical_value``, their highest.
+    ``diagnoses`` are a record's, joined by ";"; ``statements`` is that column of `diagnosis_statements`.
 
     Raises
     ------
-    DataSetError
-        If a diagnosis is unknown.
-    StatementError
-        If none of a record's diagnoses has a statement, or a statement is none of the 71.
+    DataSetError, StatementError
+        If a diagnosis is unknown; if none of a record's diagnoses has a statement, or one is none of the 71.
     """
     rows = []
     for record, text in diagnoses.items():
         names = [diagnosis for diagnosis in text.split(";") if diagnosis]
         if unknown := [diagnosis for diagnosis in names if diagnosis not in statements.index]:
-            raise DataSetError(
-                f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv lacks: give the published "
-                f"LUDB {VERSION}, or add the diagnosis there."
-            )
+            cause = f"record {record} has the diagnosis {unknown[0]!r}, which ludb_statements.csv lacks"
+            raise DataSetError(f"{cause}: give the published LUDB {VERSION}, or add the diagnosis there.")
         codes = dict.fromkeys(filter(None, statements[names]), 0.0)  # each once, of unknown likelihood
         try:
             rows.append((";".join(codes), mapping.critical_value(codes, rule="highest-risk")))
@@ -83,20 +64,14 @@ def label(diagnoses: pd.Series, statements: pd.Series) -> pd.DataFrame:
 
 
 def read_diagnoses(folder) -> pd.DataFrame:
-    """People, diagnoses and labels of LUDB's records.
+    """People, diagnoses and labels of LUDB's records, by ``ecg_id``, LUDB's number of the record.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by ``ecg_id``, LUDB's number of the record: ``age`` in years (90 for ">89"), ``sex``,
-        ``diagnoses`` joined by ";", and ``statements`` and ``critical_value`` as from `label`.
+    The columns are ``age`` in years (90 for ">89"), ``sex``, ``diagnoses`` joined by ";", and those of `label`.
 
     Raises
     ------
-    DataSetError
-        If ``ludb.csv`` is missing or lacks a column, or an age, sex or diagnosis is unknown.
-    StatementError
-        If a record has no diagnosis with a statement.
+    DataSetError, StatementError
+        If ``ludb.csv`` is missing or lacks a column, or an age, sex or diagnosis is unknown; as `label`.
     """
     path = Path(folder) / TABLE
     try:
@@ -109,10 +84,6 @@ def read_diagnoses(folder) -> pd.DataFrame:
     people["sex"] = table["Sex"].map({"F": "female", "M": "male"}).to_numpy()
     if people["sex"].isna().any():
         raise DataSetError(f"{path} has a sex other than F and M: give the published LUDB {VERSION}.")
-    people["diagnoses"] = [_joined(texts) for texts in table[FIELDS].to_numpy()]
+    lines = ("\n".join(texts).splitlines() for texts in table[FIELDS].to_numpy())  # a field has one diagnosis per line
+    people["diagnoses"] = [";".join(line.strip() for line in texts if line.strip()) for texts in lines]
     return people.join(label(people["diagnoses"], diagnosis_statements()["statement"]))
-
-
-def _joined(texts):
-    """A record's diagnoses in the order of the fields, each of which has one diagnosis per line."""
-    return ";".join(line.strip() for text in texts for line in text.splitlines() if line.strip())

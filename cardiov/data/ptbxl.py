@@ -1,8 +1,4 @@
-"""A data set in PTB-XL's layout: metadata, labels and folds.
-
-The layout is PTB-XL's (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): ``ptbxl_database.csv``, ``scp_statements.csv`` and the
-WFDB records that the column ``filename_hr`` names.
-"""
+"""A data set in PTB-XL's layout (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): metadata, labels and folds."""
 
 import ast
 import logging
@@ -83,21 +79,18 @@ def read_metadata(folder) -> pd.DataFrame:
     DataFrame
         Indexed by ``ecg_id``: the columns of ``ptbxl_database.csv``, with these changed or added.
 
-        - ``scp_codes``: a dict in the file's order.
-        - ``sex``: "male" or "female" (0 and 1 in the file).
+        - ``scp_codes``: a dict in the file's order. ``sex``: "male" or "female" (0 and 1 in the file).
         - ``age``: years; 90 instead of the 300 by which version 1.0.3 hides higher ages. ``age_90_or_over``.
         - ``fold``: 1 to 10. ``split``: "train" (1-8), "validation" (9) or "test" (10).
         - ``superclasses``: diagnostic superclasses of all statements at any likelihood, sorted and joined by ";", as in
           the example of PTB-XL's authors. They give the counts of Table 1.
-        - ``critical_value``: by the rule "most-likely"; ``tie``: whether only the order of the statements decides it.
-        - ``critical_value_highest_risk``.
+        - ``critical_value``: by the rule "most-likely"; ``tie``: whether only the order of the statements decides it;
+          ``critical_value_highest_risk``: by the other rule.
 
     Raises
     ------
-    DataSetError
-        If the folder or a column is missing or a value is invalid.
-    StatementError
-        If a record has no statement or an unknown one.
+    DataSetError, StatementError
+        If the folder or a column is missing or a value is invalid; if a record has no statement or an unknown one.
     """
     frame = read_table(folder)
     where = Path(folder) / TABLE
@@ -129,21 +122,16 @@ def _refuse(column, bad, where):
     if bad.any():
         row = column.index[bad][0]
         named = f"record {row}" if column.index.name == "ecg_id" else f"row {row + 1}"
-        raise DataSetError(
-            f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all): restore the "
-            "data set's own file."
-        )
+        cause = f"{where} gives {named} the {column.name} '{column[row]}' ({bad.sum()} such values in all)"
+        raise DataSetError(f"{cause}: restore the data set's own file.")
 
 
 def _parse_statements(text, ecg_id, where):
     try:
-        codes = ast.literal_eval(text)
-        return {str(name): float(likelihood) for name, likelihood in codes.items()}
+        return {str(name): float(likelihood) for name, likelihood in ast.literal_eval(text).items()}
     except (ValueError, SyntaxError, AttributeError, TypeError) as error:
-        raise DataSetError(
-            f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and "
-            "likelihoods: restore the data set's own file."
-        ) from error
+        cause = f"{where} gives record {ecg_id} the scp_codes {text!r}, which is no dictionary of statements and likelihoods"
+        raise DataSetError(f"{cause}: restore the data set's own file.") from error
 
 
 def _labels(scp_codes):

@@ -31,15 +31,11 @@ def read_edf(file):
         if caught:  # the file is shorter than declared, or signals have no calibration
             raise ValueError(caught[0].message)
         meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
-    units = [signal.physical_dimension for signal in signals]
-    return Recording([signal.label for signal in signals], samples, units, fs, file.where, meta)
+    return Recording([signal.label for signal in signals], samples, [signal.physical_dimension for signal in signals], fs, file.where, meta)
 
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_DICOM_LEADS = dict(zip(
-    ["1", "2", "61", "62", "63", "64", "3", "4", "5", "6", "7", "8"],
-    ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"], strict=True,
-))  # fmt: skip
+_DICOM_LEADS = {"1": "I", "2": "II", "61": "III", "62": "aVR", "63": "aVL", "64": "aVF"} | {f"{k + 2}": f"V{k}" for k in range(1, 7)}
 
 
 def read_dicom(file):

@@ -8,9 +8,8 @@ LEADS_OF_ELECTRODES = np.vstack([  # (8, 9): I, II, and V1 to V6 against Wilson'
 ])
 LIMBS = 3  # number of limb electrodes, which come first
 _i, _ii, *_chest = LEADS_OF_ELECTRODES
-LEAD_MATRIX = np.array(  # (12, 9): each lead from the electrodes' potentials (Einthoven, Goldberger, Wilson)
-    [_i, _ii, _ii - _i, -(_i + _ii) / 2, _i - _ii / 2, _ii - _i / 2, *_chest]
-)
+# (12, 9): each lead from the electrodes' potentials (Einthoven, Goldberger, Wilson)
+LEAD_MATRIX = np.array([_i, _ii, _ii - _i, -(_i + _ii) / 2, _i - _ii / 2, _ii - _i / 2, *_chest])
 
 
 def electrode_potentials(signal) -> np.ndarray:

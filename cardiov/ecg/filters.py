@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 import scipy.signal
 
-
 BAND = (0.5, 50.0)  # Hz, as in the paper
 ORDER = 3  # of the Butterworth prototype, which doubles as the filter runs forward and backward
 LARGEST = 32767  # µV, of int16
@@ -18,31 +17,17 @@ def _gain(n, fs):
     band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] else (BAND[0], "highpass")  # nothing lies above the upper edge
     sos = scipy.signal.butter(ORDER, band, kind, fs=fs, output="sos")
     frequencies = np.arange(1, n + 1) * fs / (2 * n)
-    response = scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]
-    return (np.abs(response) ** 2).astype(np.float32)
+    return (np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2).astype(np.float32)
 
 
 def bandpass(signal, fs) -> np.ndarray:
-    """Zero-phase band-pass of 0.5 to 50 Hz (a high-pass of 0.5 Hz for rates up to 100 Hz).
+    """Zero-phase band-pass of 0.5 to 50 Hz (a high-pass of 0.5 Hz for rates up to 100 Hz): (..., n) -> float32 (..., n).
 
     A third-order Butterworth filter runs forward and backward, as in `scipy.signal.sosfiltfilt`, but over a signal that
-    continues oddly without end. The filter would remove the straight line from first to last sample, so it is subtracted;
-    the rest is a sum of sines, and the filter one product in the frequency domain, within 0.1 µV of ``sosfiltfilt`` for
-    such a signal. ``sosfiltfilt`` padded by the whole signal differs on PTB-XL by up to 25 µV within 10 ms of the edges,
-    by 6 µV after them and by less than 1 µV from one second on; with its default padding by hundreds of µV at the edges.
-
-    The authors' zero-phase FIR filter (MNE's default design) has a gain of one within the band and falls over 0.5 Hz below
-    and 12.5 Hz above it; this filter has a gain of one half at 0.5 and 50 Hz.
-
-    Parameters
-    ----------
-    signal : ndarray, shape (..., n)
-    fs : float
-        Sampling rate in Hz.
-
-    Returns
-    -------
-    ndarray of float32, shape (..., n)
+    continues oddly without end: the straight line from first to last sample is subtracted, the rest is a sum of sines, and
+    the filter one product in the frequency domain. ``sosfiltfilt`` padded by the whole signal differs on PTB-XL by up to
+    25 µV within 10 ms of the edges and by less than 1 µV from one second on. The gain is one half at 0.5 and 50 Hz; that of
+    the authors' FIR filter (MNE's default design) is one within the band.
     """
     x = np.asarray(signal, np.float32)
     n = x.shape[-1]
@@ -55,8 +40,7 @@ def bandpass(signal, fs) -> np.ndarray:
 @lru_cache(maxsize=8)
 def _taps(up, down):
     """The default low-pass of `scipy.signal.resample_poly`, which designs it at every call."""
-    largest = max(up, down)
-    return scipy.signal.firwin(20 * largest + 1, 1 / largest, window=("kaiser", 5.0)).astype(np.float32)
+    return scipy.signal.firwin(20 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.0)).astype(np.float32)
 
 
 def resample(signal, fs, rate) -> np.ndarray:

@@ -22,11 +22,6 @@ from cardiov.errors import SignalError
 def read(source, fs=None, unit=None) -> Recording:
     """Read an ECG file of a format recognised by its content or else by its suffix; parameters as in `read_ecg`."""
     recording = _read_files(source) if isinstance(source, Mapping) else _read_path(Path(source))
-    return _settle(recording, fs, unit)
-
-
-def _settle(recording, fs, unit):
-    """Fill in the caller's rate and unit; they must not contradict the file."""
     where, file_fs = recording.where, recording.fs
     known = {MILLIVOLTS[name.lower()] for name in recording.units if name.lower() in MILLIVOLTS}
     if unit is not None and str(unit).lower() not in MILLIVOLTS:
@@ -35,8 +30,7 @@ def _settle(recording, fs, unit):
         raise SignalError(f"{where} gives its signals in other units than the {unit} asked for: leave the unit out.")
     if None not in (file_fs, fs) and not math.isclose(file_fs, fs, rel_tol=1e-3):
         raise SignalError(f"{where} is sampled at {file_fs:g} Hz, not at the {fs:g} Hz asked for: leave the rate out.")
-    units = [name or unit or "" for name in recording.units]
-    return replace(recording, fs=fs if file_fs is None else file_fs, units=units)
+    return replace(recording, fs=fs if file_fs is None else file_fs, units=[name or unit or "" for name in recording.units])
 
 
 def _read_path(path):
@@ -93,8 +87,7 @@ def read_plain(header, load, where) -> Recording | None:
     """Read a WFDB record in the form of PTB-XL and the PhysioNet/CinC challenges; None for another form.
 
     All signals have format 16 in one file; the header gives gain, checksum and name of each. wfdb would take milliseconds
-    per header and reads no files in memory. ``load`` returns the bytes of a file by name, or None if it does not exist;
-    ``where`` is the record's name in messages.
+    per header and reads no files in memory. ``load`` returns the bytes of a file by name, or None without such a file.
     """
     lines = [line.strip() for line in decode(header).splitlines() if line.strip()]
     record, *signals = [line for line in lines if not line.startswith("#")] or [""]
@@ -122,10 +115,8 @@ def read_plain(header, load, where) -> Recording | None:
 def _refuse_corrupt(signals, where):
     """Compare (name, sum of samples, checksum) of each signal; the checksum is the sum modulo 2^16."""
     if bad := [name for name, total, checksum in signals if (int(total) - int(checksum)) % 65536]:
-        raise SignalError(
-            f"{where} is corrupt: the samples of lead {', '.join(bad)} do not match the header's checksum, so fetch or "
-            "export the record again."
-        )
+        cause = f"the samples of lead {', '.join(bad)} do not match the header's checksum"
+        raise SignalError(f"{where} is corrupt: {cause}, so fetch or export the record again.")
 
 
 def _read_wfdb(base):
@@ -139,15 +130,11 @@ def _read_wfdb(base):
 
 
 def _read_wfdb_files(header, files):
-    where = header[:-4]
-    recording = read_plain(files[header], files.get, where)
-    if recording is None:
-        _header_units(decode(files[header]), header)  # raises the header's own error
-        raise SignalError(
-            f"the signal file that {header} names is missing, truncated or not in format 16: give both files; the command "
-            "line reads other formats."
-        )
-    return recording
+    if recording := read_plain(files[header], files.get, header[:-4]):
+        return recording
+    _header_units(decode(files[header]), header)  # raises the header's own error
+    cause = f"the signal file that {header} names is missing, truncated or not in format 16"
+    raise SignalError(f"{cause}: give both files; the command line reads other formats.")
 
 
 def _header_units(text, header):

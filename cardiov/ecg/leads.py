@@ -25,24 +25,12 @@ _AFFIXES = re.compile(r"^(?:(?:MDC_ECG_LEAD|ECG|EKG|LEAD)[ _-]*)+|\s*\(.*\)$")  
 
 @dataclass(frozen=True)
 class ECG:
-    """A twelve-lead ECG, as recorded: neither filtered nor resampled.
+    """A twelve-lead ECG, as recorded: neither filtered nor resampled."""
 
-    Attributes
-    ----------
-    signal : ndarray of float32, shape (12, n)
-        In mV, the leads in the order of `LEADS`.
-    fs : float
-        Sampling rate in Hz.
-    meta : dict
-        ``record`` (name), ``age`` (years or None), ``sex`` ("male", "female" or None), ``comments`` (list of str).
-    warnings : tuple of str
-        Doubts about the signal, such as "flat lead: V1".
-    """
-
-    signal: np.ndarray
-    fs: float
-    meta: dict = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    signal: np.ndarray  # float32 (12, n) in mV, the leads in the order of LEADS
+    fs: float  # sampling rate in Hz
+    meta: dict = field(default_factory=dict)  # record (name), age (years or None), sex ("male", "female" or None), comments (list)
+    warnings: tuple[str, ...] = ()  # doubts about the signal, such as "flat lead: V1"
 
 
 def read_ecg(source, fs=None, unit=None) -> ECG:
@@ -58,10 +46,6 @@ def read_ecg(source, fs=None, unit=None) -> ECG:
     fs, unit : optional
         Sampling rate in Hz and unit (uV, mV or V), for a file that gives none.
 
-    Returns
-    -------
-    ECG
-
     Raises
     ------
     SignalError
@@ -73,21 +57,9 @@ def read_ecg(source, fs=None, unit=None) -> ECG:
 
 
 def ecg_from_leads(leads, fs, unit="mV", record="") -> ECG:
-    """Make an ECG from arrays, with the checks and errors of `read_ecg`.
+    """Make an ECG from arrays (n,) by lead name, with the checks and errors of `read_ecg`.
 
-    Parameters
-    ----------
-    leads : mapping of str to array_like, each of shape (n,)
-        Samples by lead name.
-    fs : float
-        Sampling rate in Hz.
-    unit : {"uV", "mV", "V"}
-    record : str
-        The name in messages and ``meta``.
-
-    Returns
-    -------
-    ECG
+    ``fs`` is in Hz, ``unit`` uV, mV or V; ``record`` is the name in messages and ``meta``.
     """
     where = record or "the ECG"
     try:
@@ -110,13 +82,14 @@ def as_ecg(recording) -> ECG:
         for lead, i in place.items():
             scale = _millivolts_per(recording.units[i], recording.names[i], where)
             np.multiply(recording.samples[i], scale, out=signal[LEADS.index(lead)], casting="same_kind")
-    _refuse_invalid(signal, place, where)
+    invalid = np.count_nonzero(~np.isfinite(signal), axis=-1)  # a gap is not filled: the network knows no missing samples
+    if bad := ", ".join(f"{lead} ({invalid[LEADS.index(lead)]})" for lead in place if invalid[LEADS.index(lead)]):
+        raise SignalError(f"{where} has invalid samples (NaN) in lead {bad}: cut them out or leave the record out.")
     derived = [lead for lead in LIMB if lead not in place]
     for lead in derived:
         signal[LEADS.index(lead)] = LIMB[lead][0] * signal[0] + LIMB[lead][1] * signal[1]
-    warnings = (f"derived lead: {', '.join(derived)}",) if derived else ()
-    fs = float(recording.fs)
-    return ECG(signal, fs, recording.meta, recording.warnings + warnings + check_signal(signal, fs, where))
+    warnings = recording.warnings + ((f"derived lead: {', '.join(derived)}",) if derived else ())
+    return ECG(signal, float(recording.fs), recording.meta, warnings + check_signal(signal, float(recording.fs), where))
 
 
 def _places(names, where):
@@ -129,13 +102,6 @@ def _places(names, where):
     return {lead: leads.index(lead) for lead in LEADS if lead in leads}
 
 
-def _refuse_invalid(signal, place, where):
-    """Refuse NaN and what exceeds float32; a gap is not filled, because the network knows no missing samples."""
-    counts = dict(zip(LEADS, np.count_nonzero(~np.isfinite(signal), axis=-1), strict=True))
-    if bad := ", ".join(f"{lead} ({counts[lead]})" for lead in place if counts[lead]):
-        raise SignalError(f"{where} has invalid samples (NaN) in lead {bad}: cut them out or leave the record out.")
-
-
 def _millivolts_per(unit, name, where):
     if not unit:
         raise SignalError(f"{where} gives no unit for signal {name!r:.40}: give the unit (uV, mV or V).")
@@ -145,13 +111,7 @@ def _millivolts_per(unit, name, where):
 
 
 def check_signal(signal, fs, where) -> tuple[str, ...]:
-    """Warnings of flat and implausible leads of a (12, n) signal in mV.
-
-    Raises
-    ------
-    SignalError
-        If the length, the rate or the amplitudes of the whole signal are out of range.
-    """
+    """Warnings of flat and implausible leads of a (12, n) signal in mV; a SignalError if it is no ECG as a whole."""
     if not MIN_RATE <= fs <= MAX_RATE:
         raise SignalError(f"{where} is sampled at {fs:g} Hz: give a record of {MIN_RATE:g} to {MAX_RATE:,.0f} Hz.")
     seconds = signal.shape[-1] / fs
@@ -160,9 +120,7 @@ def check_signal(signal, fs, where) -> tuple[str, ...]:
     extent = np.ptp(signal, axis=-1)  # (12,)
     flat, large = extent < FLAT, extent > IMPLAUSIBLE_LEAD
     if flat.all() or np.median(extent) > IMPLAUSIBLE_RECORD:
-        raise SignalError(
-            f"{where} has a median lead amplitude of {np.median(extent):.3g} mV peak to peak, which no ECG has: check "
-            "the units and the gain in its header."
-        )
+        cause = f"{where} has a median lead amplitude of {np.median(extent):.3g} mV peak to peak, which no ECG has"
+        raise SignalError(f"{cause}: check the units and the gain in its header.")
     flags = {"flat lead": flat, "implausible amplitude": large}
     return tuple(f"{name}: {', '.join(np.array(LEADS)[bad])}" for name, bad in flags.items() if bad.any())

@@ -31,10 +31,7 @@ MEANINGS = {
 
 
 def quality_warnings(ecg: ECG) -> tuple[str, ...]:
-    """Warnings of an ECG, those of reading first, each with its leads, if any, and its meaning.
-
-    An example is "flat lead: V1 (its electrode was off, or the lead was not recorded)".
-    """
+    """An ECG's warnings, those of reading first: "flat lead: V1 (its electrode was off, or the lead was not recorded)"."""
     warnings = [*ecg.warnings, *_of_leads(ecg.signal, ecg.fs), *_between_leads(ecg.signal)]
     meanings = [(text, MEANINGS.get(text.partition(":")[0])) for text in warnings]
     return tuple(f"{text} ({meaning})" if meaning else text for text, meaning in meanings)
@@ -70,12 +67,10 @@ def _noise(signal, fs):
 
 def _between_leads(signal):
     """Einthoven's and Goldberger's relations, and whether I and V6 show the heart from the same side."""
-    slopes = np.diff(signal[[*range(6), 11]], axis=-1)  # of I II III aVR aVL aVF V6, free of drift
-    i, ii, iii, *augmented, v6 = slopes
-    expected = -(i + ii) / 2, i - ii / 2, ii - i / 2
-    violations = [_ratio(i + iii - ii, slopes[:3])]
-    violations += [_ratio(lead - law, slopes[3:6]) for lead, law in zip(augmented, expected, strict=True)]
-    if max(violations) > CONTRADICTION:
+    slopes = np.diff(signal[[*range(6), 11]], axis=-1)  # free of drift
+    i, ii, iii, avr, avl, avf, v6 = slopes
+    goldberger = avr + (i + ii) / 2, avl - (i - ii / 2), avf - (ii - i / 2)
+    if max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:6]) for error in goldberger)) > CONTRADICTION:
         return ["limb leads contradict each other"]
     exchanged = (i * v6).mean() < REVERSED * _effective(i) * _effective(v6)
     return ["arm electrodes may be exchanged"] if exchanged else []

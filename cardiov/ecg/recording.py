@@ -78,11 +78,9 @@ def library(where, kind):
 
 
 def unreadable(where, kind, cause):
-    message = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split()))
-    cause = message.rstrip(".:")[:200] or type(cause).__name__
-    return SignalError(
-        f"{where} cannot be read as {kind} ({cause}): a file is missing, truncated or corrupt, so fetch or export it again."
-    )
+    message = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split())).rstrip(".:")[:200] or type(cause).__name__
+    remedy = "a file is missing, truncated or corrupt, so fetch or export it again"
+    return SignalError(f"{where} cannot be read as {kind} ({message}): {remedy}.")
 
 
 def meta_of(record, comments=(), age=None, sex=None):
@@ -90,9 +88,5 @@ def meta_of(record, comments=(), age=None, sex=None):
     text = "\n".join(comments).lower()
     age = age or next(iter(re.findall(r"\bage\W+(\d{1,3}(?:\.\d+)?)", text)), None)
     sex = (sex or next(iter(re.findall(r"\b(?:sex|gender)\W+(male|female|m|f)\b", text)), "")).lower()
-    return {
-        "record": record,
-        "age": None if age is None else float(age),
-        "sex": {"m": "male", "male": "male", "f": "female", "female": "female"}.get(sex),
-        "comments": list(comments),
-    }
+    sex = {"m": "male", "male": "male", "f": "female", "female": "female"}.get(sex)
+    return {"record": record, "age": None if age is None else float(age), "sex": sex, "comments": list(comments)}

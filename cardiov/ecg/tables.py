@@ -36,14 +36,9 @@ def read_table(file):
     if time is not None:
         fs = _rate(columns[time], _TIME.fullmatch(names[time])[1] or "s", fs, file.where)
     kept = [i for i in range(len(names)) if i != time]
-    names, units = zip(*(_name_and_unit(names[i], unit) for i in kept), strict=True)
+    names, units = zip(*[match.groups() if (match := _WITH_UNIT.fullmatch(names[i])) else (names[i], unit) for i in kept], strict=True)
     meta = meta_of(PurePath(file.where).stem, [comment.strip("# ") for comment in comments if comment])
     return Recording(names, columns[kept], units, fs, file.where, meta)
-
-
-def _name_and_unit(column, default):
-    match = _WITH_UNIT.fullmatch(column)
-    return (match[1], match[2]) if match else (column, default)
 
 
 def _columns(stream, separator, count):

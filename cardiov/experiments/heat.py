@@ -25,8 +25,7 @@ from cardiov.experiments.waves import beat_marks, read_waves, share_rows
 from cardiov.model import CardioV
 from cardiov.ordinal import class_probabilities, decode
 from cardiov.scoring.gradcam import StageCAM, heat_maps, over_time, stage_heat, stride_of
-from cardiov.store.files import replacing
-from cardiov.store.results import HEAT_TABLES, existing
+from cardiov.store.results import HEAT_TABLES, existing, write_table
 from cardiov.training.batches import in_pieces
 
 # Stated before any map was computed: weights are held to decide the maps if, at every stage, the maps of trained and of
@@ -45,19 +44,17 @@ MAP_RATE = 50  # of the examples' maps as they are stored
 
 def _energy(x):
     """The signals' own energy (B, 12, n) as if it were a map, in each stage's cells: (B, stages, n), from 0 to 1."""
-    energy = np.square(x).sum(axis=1)  # (B, n)
-    maps = []
-    for stage in range(7):
-        padded = np.pad(energy, ((0, 0), (0, -energy.shape[1] % stride_of(stage))))
-        maps.append(over_time(padded.reshape(len(x), -1, stride_of(stage)).mean(axis=-1), x.shape[-1], stage))
+    energy, maps = np.square(x).sum(axis=1), []  # (B, n)
+    for stage, stride in enumerate(map(stride_of, range(7))):
+        cells = np.pad(energy, ((0, 0), (0, -energy.shape[1] % stride))).reshape(len(x), -1, stride).mean(axis=-1)
+        maps.append(over_time(cells, x.shape[-1], stage))
     heat = np.stack(maps, axis=1)
     return heat / np.maximum(heat.max(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def rank_correlation(first, second):
     """Spearman's correlation over the last axis; NaN where one of the two is constant."""
-    ranks = [rankdata(heat, axis=-1) for heat in (first, second)]
-    ranks = [rank - rank.mean(axis=-1, keepdims=True) for rank in ranks]
+    ranks = [rankdata(heat, axis=-1) - (heat.shape[-1] + 1) / 2 for heat in (first, second)]  # whose mean is 0
     with np.errstate(invalid="ignore"):
         return (ranks[0] * ranks[1]).sum(-1) / np.sqrt(np.square(ranks).sum(-1).prod(0))
 
@@ -94,12 +91,11 @@ def choose_examples(metadata, predictions) -> dict[str, int]:
     noisy = metadata.loc[test.index, NOISE].notna().any(axis=1)
     chosen = {}
     for name, (statement, excluded) in EXAMPLES.items():
-        value, ranked = mapping.critical_value({statement: 0.0}), []
-        for ecg_id, codes in metadata.loc[test.index, "scp_codes"].items():
-            if statement in codes and not excluded & set(codes):
-                other_decides = max(codes, key=codes.get) != statement
-                wrong, doubt = test.loc[ecg_id, "predicted"] != value, -test.loc[ecg_id, f"p{value}"]
-                ranked.append((wrong, other_decides, noisy[ecg_id], doubt, ecg_id))
+        value = mapping.critical_value({statement: 0.0})
+        ranked = [  # by what speaks against a record
+            (test.loc[i, "predicted"] != value, max(codes, key=codes.get) != statement, noisy[i], -test.loc[i, f"p{value}"], i)
+            for i, codes in metadata.loc[test.index, "scp_codes"].items() if statement in codes and not excluded & set(codes)
+        ]  # fmt: skip
         if ranked:
             chosen[name] = int(min(ranked)[-1])
     return chosen
@@ -108,11 +104,9 @@ def choose_examples(metadata, predictions) -> dict[str, int]:
 def write_heat(data, weights, run_dir, rate, ludb=None) -> list[Path]:
     """Compute maps of the test split and write what notebook 09 needs into an ordinal run's folder; no signal is stored.
 
-    Returns the files: ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats),
-    ``heat_sanity.csv`` (rank correlation of each record's trained map with the map of random weights, another record's
-    map and the signal's energy), ``heat_cascade.csv`` (mean rank correlation while the weights are randomised from the
-    head down), ``heat_shares.csv`` if the records have annotations beside them (simulated records do) and, with LUDB's
-    folder, ``heat_shares_ludb.csv``.
+    Returns the files: ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats), ``heat_sanity.csv``
+    (rank correlation of each record's trained map with others), ``heat_cascade.csv`` (its mean while the weights are randomised
+    from the head down), ``heat_shares.csv`` if the records have annotations beside them and, with LUDB, ``heat_shares_ludb.csv``.
     """
     run_dir, model, metadata = Path(run_dir), CardioV.from_pretrained(weights), read_metadata(data)
     predictions = pd.read_csv(existing(run_dir / "predictions.csv", "train the run first and give its folder"))
@@ -122,11 +116,17 @@ def write_heat(data, weights, run_dir, rate, ludb=None) -> list[Path]:
     values = test["predicted"].to_dict()
     annotated = all(Path(f"{record}.atr").exists() for record in records.values())
     shares, sanity = _measure(model, records, rate, values, "atr" if annotated else None)
+    for table in (shares, sanity):
+        if len(table):
+            table.insert(1, "patient_id", table["ecg_id"].map(metadata["patient_id"]))
     tables = _examples(model, data, metadata, predictions, rate)
     tables |= {"heat_sanity": sanity, "heat_shares": shares, "heat_cascade": _cascade(model, records, rate, values)}
     if ludb_records:
-        tables["heat_shares_ludb"] = _measure(model, ludb_records, rate, None, "ii")[0]
-    return _write(tables, run_dir, metadata["patient_id"])
+        tables["heat_shares_ludb"] = shares = _measure(model, ludb_records, rate, None, "ii")[0]
+        shares.insert(1, "patient_id", shares["ecg_id"])  # each of LUDB's records is of another person
+    for name in HEAT_TABLES:  # also of an earlier run
+        (run_dir / f"{name}.csv").unlink(missing_ok=True)
+    return [write_table(tables[name], run_dir / f"{name}.csv", "%.4f") for name in HEAT_TABLES if len(tables.get(name, ()))]
 
 
 def _ludb_records(folder):
@@ -143,18 +143,16 @@ def _signals(records, rate):
 
 
 def _examples(model, data, metadata, predictions, rate):
-    maps, marks = [], []
+    maps, marks, names = {}, {}, ["example", "ecg_id"]
     predicted = predictions.set_index("ecg_id")["predicted"]
     for name, ecg_id in choose_examples(metadata, predictions).items():
         record = Path(data, metadata.loc[ecg_id, "filename_hr"])
-        heat = heat_maps(model, _signals([record], rate)[0], predicted[ecg_id])  # (7, n)
         ecg = read_ecg(record)
-        beats = beat_marks(record, ecg.signal, ecg.fs)
-        for tables, table in ((maps, _at_map_rate(heat, rate, beats)), (marks, beats)):
-            table.insert(0, "ecg_id", ecg_id)
-            table.insert(0, "example", name)
-            tables.append(table)
-    return {"heat_maps": pd.concat(maps), "heat_marks": pd.concat(marks)} if maps else {}
+        heat = heat_maps(model, prepare_signal(ecg.signal, ecg.fs, rate), predicted[ecg_id])  # (7, n)
+        marks[name, ecg_id] = beats = beat_marks(record, ecg.signal, ecg.fs)
+        maps[name, ecg_id] = _at_map_rate(heat, rate, beats)
+    tables = {"heat_maps": maps, "heat_marks": marks} if maps else {}
+    return {name: pd.concat(parts, names=names).reset_index(names).reset_index(drop=True) for name, parts in tables.items()}
 
 
 def _at_map_rate(heat, rate, beats):
@@ -196,8 +194,7 @@ def _predicted(model, x):
 def _sanity_rows(ecg_ids, heats, rate):
     """Rank correlation of the trained maps (B, stages, n) with others; "another record" is half a batch away."""
     trained = heats["trained"]
-    others = {"random": heats["random"], "energy": heats["energy"]}
-    others["another_record"] = np.roll(trained, len(ecg_ids) // 2, axis=0)
+    others = {"random": heats["random"], "energy": heats["energy"], "another_record": np.roll(trained, len(ecg_ids) // 2, axis=0)}
     columns = {name: rank_correlation(trained, other) for name, other in others.items()}  # (B, stages)
     if len(ecg_ids) == 1:  # there is no other record
         columns["another_record"][:] = np.nan
@@ -227,21 +224,3 @@ def _cascade(model, records, rate, values):
 def _heat_in_batches(model, x, critical_values):
     cam, batches = StageCAM(model), in_pieces(np.arange(len(x)), BATCH)
     return np.concatenate([stage_heat(cam, torch.from_numpy(x[rows]), critical_values[rows]) for rows in batches])
-
-
-def _write(tables, run_dir, patient_id):
-    """Write the tables that are not empty and delete those of an earlier run that are empty now; what was written."""
-    written = []
-    for name in HEAT_TABLES:
-        path, table = run_dir / f"{name}.csv", tables.get(name, pd.DataFrame())
-        if table.empty:
-            path.unlink(missing_ok=True)
-            continue
-        if name in ("heat_shares", "heat_sanity"):
-            table.insert(1, "patient_id", table["ecg_id"].map(patient_id))
-        elif name == "heat_shares_ludb":
-            table.insert(1, "patient_id", table["ecg_id"])  # each of LUDB's records is of another person
-        with replacing(path) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-        written.append(path)
-    return written

@@ -7,10 +7,7 @@ reads what the reader has filled in. `cardiov.analysis.agreement` counts with wh
 
 import os
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 
@@ -26,16 +23,13 @@ from cardiov.errors import ParameterError, ReviewError
 from cardiov.mapping import LEVELS, statements
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import data_title
-from cardiov.store.files import replacing
-from cardiov.store.results import read_predictions, save_table, simulated
+from cardiov.store.files import write_text
+from cardiov.store.results import read_predictions, save_table, simulated, write_table
+from cardiov.store.templates import templates
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
 ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them names no one and no day
-SIMULATED_READER = "simulated-reader"
 LISTED_CASES = 20  # at most, in an error
-
-
-# Going out
 
 
 def shuffled_cases(ecg_ids, seed: int = 0) -> pd.DataFrame:
@@ -58,20 +52,13 @@ def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=
 
     The packet holds ``cases.pdf`` (a page per case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
     and ``README.txt``. Nothing in it shows label, prediction, record, patient or file. It appears under its name only
-    when it is complete. Whoever reads the ECGs must have neither the key nor the predictions.
-
-    Parameters
-    ----------
-    data : path
-        The data set's folder, in PTB-XL's layout.
-    packet, key : path
-        Folder to make, for the reader, and CSV to write outside of it: ``case``, ``ecg_id`` and ``dataset``.
+    when it is complete. The key is a CSV outside of it: ``case``, ``ecg_id`` and ``dataset``.
 
     Raises
     ------
-    ReviewError, SignalError
-        If no record is predicted wrongly, a record is missing or unreadable, the packet exists already, or the key lies
-        inside it or belongs to another packet.
+    ReviewError
+        If no record is predicted wrongly, a record is missing, the packet exists already, or the key lies inside it or
+        belongs to another packet.
     """
     predictions = read_predictions(dataset, run).query("split == @split")
     cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
@@ -79,17 +66,15 @@ def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=
     content = cases.assign(dataset=dataset)
     packet, key = Path(packet).absolute(), Path(key).absolute()
     _refuse_places(packet, key, content)
-    with _whole_folder(packet) as folder:
-        _write_packet(folder, dataset, cases, files)
-        with replacing(key) as temporary:  # before the packet appears: a packet without its key would be worthless
-            content.to_csv(temporary, lineterminator="\n")
+    packet.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{packet.name}.", suffix=".tmp", dir=packet.parent) as folder:
+        _write_pages(files, Path(folder, PAGES), simulated(dataset))
+        write_table(empty_sheet(cases), Path(folder, SHEET))
+        write_text(Path(folder, INSTRUCTIONS), _instructions(dataset, len(cases)))
+        write_table(content, key)  # before the packet appears: a packet without its key would be worthless
+        os.chmod(folder, 0o755)  # a temporary folder lets only its maker in
+        os.replace(folder, packet)
     return cases
-
-
-def _write_packet(folder, dataset, cases, files):
-    _write_pages(files, folder / PAGES, simulated(dataset))
-    empty_sheet(cases).to_csv(folder / SHEET, index=False, lineterminator="\n")
-    (folder / INSTRUCTIONS).write_text(_instructions(dataset, len(cases)), encoding="utf-8")
 
 
 def _signal_files(cases, data):
@@ -115,19 +100,6 @@ def _refuse_places(packet, key, content):
         raise ReviewError(f"{key} is the key of another packet, which would be lost: give another place for this one.")
 
 
-@contextmanager
-def _whole_folder(path) -> Iterator[Path]:
-    """A temporary neighbour of the folder, moved into its place when it is complete, else deleted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        yield unfinished
-        unfinished.chmod(0o755)  # mkdtemp lets only its maker in
-        os.replace(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def _write_pages(files, path, artificial):
     # matplotlib simplifies the traces by at most 0.04 mm, which leaves about 40 kB per page
     with PdfPages(path, metadata=ANONYMOUS) as pages:
@@ -140,39 +112,15 @@ def _write_pages(files, path, artificial):
 def _instructions(dataset, count):
     names = statements().reset_index().groupby("critical_value")["statement"].agg(", ".join)
     levels = "\n".join(fill(f"{k}  {LEVELS[k]}: {name}", 100, subsequent_indent="   ") for k, name in names.items())
-    return f"""Rereading of {count} ECGs ({data_title(dataset)})
-
-{PAGES} has one ECG per page: 25 mm/s, 10 mm/mV, three rows of four leads and a strip of lead II.
-{SHEET} has one row per case. For each case
-
-- find the statement that in your judgement fits the ECG best,
-- write the critical value of that statement, 0, 1, 2 or 3, into the column critical_value,
-- leave no case out, and change neither the case numbers nor the names of the columns.
-
-The column comment is yours. Cases are in random order. Please do not look the ECGs up elsewhere, and do not discuss
-them with others before the sheet is returned.
-
-The critical values of the SCP-ECG statements (Wei et al. 2022, Table 2):
-
-{levels}
-"""
-
-
-# Coming in
+    values = {"count": count, "title": data_title(dataset), "pages": PAGES, "sheet": SHEET, "levels": levels}
+    return templates(Path(__file__).parent).get_template("instructions.txt").render(values) + "\n"
 
 
 def import_sheet(sheet, key, reader: str) -> Path:
     """Check a filled sheet and write ``results/<dataset>/reviews/<reader>.csv``: ``ecg_id`` and ``critical_value``.
 
     Comments stay in the sheet. Sheets that a spreadsheet program saved with semicolons are read as well. A reader's
-    earlier readings are replaced.
-
-    Raises
-    ------
-    ReviewError
-        If the sheet or the key cannot be read, or cases or values are wrong; all that is wrong is named at once.
-    ParameterError
-        If the reader's name is no name for a file.
+    earlier readings are replaced. A `ReviewError` names all that is wrong at once.
     """
     if not re.fullmatch(r"[\w-]+", reader):
         raise ParameterError(f"{reader!r} cannot name a reader: use letters, digits, '-' and '_' only.")
@@ -195,8 +143,7 @@ def _read_sheet(path, columns, kind):
             table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise ReviewError(f"{path} cannot be read as a {kind} ({error}): give the CSV file itself.") from error
-    missing = [column for column in columns if column not in table]
-    if missing or table.empty:
+    if (missing := [column for column in columns if column not in table]) or table.empty:
         lacking = f"the column {', '.join(missing)}" if missing else "any row"
         raise ReviewError(f"{path} lacks {lacking}: give the {kind} of this packet, with its first line unchanged.")
     table = table[columns].apply(lambda column: column.str.strip())
@@ -227,11 +174,6 @@ def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, se
 
     The reader reads the label, which is the truth in simulated data, with the given accuracy and otherwise takes a
     neighbouring value: it shows the workflow and nothing about readers or models.
-
-    Raises
-    ------
-    ParameterError
-        If the data set is not simulated.
     """
     if not simulated(dataset):
         raise ParameterError(f"{dataset} is not simulated: import a reader's sheet instead of a simulated one.")
@@ -240,6 +182,6 @@ def simulate_review(dataset: str, predictions: pd.DataFrame, accuracy: float, se
     readings = misread(label, accuracy, "adjacent", np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
         key, sheet = Path(folder) / "key.csv", Path(folder) / SHEET
-        cases.assign(dataset=dataset).to_csv(key)
-        empty_sheet(cases).assign(critical_value=readings).to_csv(sheet, index=False)
-        return import_sheet(sheet, key, SIMULATED_READER)
+        write_table(cases.assign(dataset=dataset), key)
+        write_table(empty_sheet(cases).assign(critical_value=readings), sheet)
+        return import_sheet(sheet, key, "simulated-reader")

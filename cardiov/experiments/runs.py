@@ -13,10 +13,10 @@ Each run leaves predictions, history and provenance in ``results/<data set>/runs
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -46,13 +46,7 @@ class Run(NamedTuple):
 
 
 def read_runs(path) -> dict[str, Run]:
-    """The runs of a file, by name and seed, such as "best-0", in the file's order.
-
-    Raises
-    ------
-    ParameterError
-        If something is missing or unknown.
-    """
+    """The runs of a file, by name and seed, such as "best-0"; a `ParameterError` if something is missing or unknown."""
     declared = {"recipes": {}, "runs": {}} | read_parameters(path, {"recipes", "runs"})
     known = {field.name for field in fields(TrainingConfig)} - {"seed"}
     runs = {}
@@ -72,24 +66,10 @@ def read_runs(path) -> dict[str, Run]:
 def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
     """Train every run that is not finished: one per core, one after another on a GPU, or all processes of torchrun on each.
 
-    A run computes on one thread, so its numbers do not depend on the number of cores.
-
-    Parameters
-    ----------
-    runs : mapping of str to Run
-        Of `read_runs`.
-    data : path
-        Folder in PTB-XL's layout.
-    dataset : str
-
-    Returns
-    -------
-    list of Path
-        Files of all runs.
+    A run computes on one thread, so its numbers do not depend on the number of cores. Returns the files of all runs.
     """
     caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
-    metadata = read_metadata(data)
-    jobs = []
+    metadata, jobs = read_metadata(data), []
     for name, run in runs.items():
         cache = caches[run.rate]
         folders = weights_path(dataset, name).parent, run_dir(dataset, name)
@@ -106,7 +86,7 @@ def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
 def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        futures = [pool.submit(_train, *job) for job in jobs]
+        futures = [pool.submit(fit, *job) for job in jobs]
         try:
             for future in tqdm(as_completed(futures), total=len(futures), unit=" runs", desc="training"):
                 future.result()
@@ -116,6 +96,7 @@ def _train_in_pool(jobs, workers):
 
 
 def _begin_worker():
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # several runs at once would print into each other
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -125,25 +106,13 @@ def _end_with_parent():
     os._exit(1)
 
 
-def _train(*job):
-    # several runs at once would print into each other
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        fit(*job)
-
-
 def weights_path(dataset: str, run: str) -> Path:
     """Where a run leaves its weights."""
     return build_dir(dataset) / "runs" / run / "weights.safetensors"
 
 
 def settings(dataset: str, run: str) -> dict:
-    """Configuration of a stored run without its seed, the network's fields beside the others.
-
-    Raises
-    ------
-    DataSetError
-        If there is no such run.
-    """
+    """Configuration of a stored run without its seed, the network's fields beside the others."""
     config = read_provenance(dataset, run)["run"]["config"]
     return {name: value for name, value in (config | config.pop("model")).items() if name != "seed"}
 
@@ -151,15 +120,10 @@ def settings(dataset: str, run: str) -> dict:
 def ensemble(runs: Mapping[int, pd.DataFrame], objective: str = "ordinal") -> pd.DataFrame:
     """Predictions of an ensemble: the networks' outputs averaged, then decoded.
 
-    Parameters
-    ----------
-    runs : mapping of int to DataFrame
-        Predictions of the same records in the same order, from `cardiov.store.results.read_seeds`.
-    objective : str
-        Of `cardiov.objectives.OBJECTIVES`.
+    The runs are predictions of the same records in the same order, as `cardiov.store.results.read_seeds` gives them.
     """
     first, *_ = runs.values()
-    columns = list(first.filter(regex=r"^output_\d+$"))
+    columns = list(first.filter(like="output_"))
     outputs = torch.tensor(sum(run[columns].to_numpy() for run in runs.values()) / len(runs))  # (N, outputs)
     scores, predicted = decode_outputs(outputs, objective)
     combined = first.assign(predicted=predicted.numpy())

@@ -29,7 +29,7 @@ from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.store.files import check_writable, replacing
+from cardiov.store.files import check_writable, write_note
 from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
 from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
@@ -78,9 +78,6 @@ class Settings:
             )
 
 
-# Sampling
-
-
 def count(model, samples):
     """``parameters`` and ``multiply_adds`` of a network (fields of CardioVConfig) on so many samples, without its weights."""
     with torch.device("meta"):
@@ -101,37 +98,22 @@ def within(counts, settings):
 
 
 def sample(space, settings, samples):
-    """Draw different networks within the budget from one of `SPACES`, for inputs of so many samples.
+    """Draw different networks (fields of CardioVConfig) within the budget from one of `SPACES`, for inputs of so many samples.
 
-    Returns
-    -------
-    list of dict
-        Fields of CardioVConfig. They depend on the settings, not on the machine.
-
-    Raises
-    ------
-    ParameterError
-        If the space is unknown, or `TRIES` draws in a row miss the budget.
+    They depend on the settings, not on the machine. A `ParameterError` if `TRIES` draws in a row miss the budget.
     """
-    if space not in SPACES:
-        raise ParameterError(f"there is no design space {space!r}: choose among {', '.join(SPACES)}.")
-    rng = np.random.default_rng([settings.seed, list(SPACES).index(space)])
-    models = []
-    while len(models) < settings.models:
-        models.append(_sample_one(rng, space, settings, samples, models))
+    rng, models = np.random.default_rng([settings.seed, list(SPACES).index(space)]), []
+    for i in range(settings.models):
+        draws = (_draw(rng, space, settings) | {"squeeze_excitation": i % 2 == 0} for _ in range(TRIES))
+        model = next((draw for draw in draws if draw not in models and within(count(draw, samples), settings)), None)
+        if model is None:
+            raise ParameterError(
+                f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} parameters "
+                f"and {LOWEST_SHARE * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
+                f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
+            )
+        models.append(model)
     return models
-
-
-def _sample_one(rng, space, settings, samples, earlier):
-    for _ in range(TRIES):
-        model = _draw(rng, space, settings) | {"squeeze_excitation": len(earlier) % 2 == 0}
-        if model not in earlier and within(count(model, samples), settings):
-            return model
-    raise ParameterError(
-        f"{TRIES} draws from the space {space!r} gave no further network with at most {settings.max_parameters:,} "
-        f"parameters and {LOWEST_SHARE * settings.max_multiply_adds:,.0f} to {settings.max_multiply_adds:,} multiply-adds at "
-        f"{samples:,} samples: change max_parameters, max_multiply_adds, max_width or max_depth."
-    )
 
 
 def _draw(rng, space, settings):
@@ -146,17 +128,8 @@ def _draw(rng, space, settings):
     return fixed | drawn | {"kernel": int(rng.choice(settings.kernels))}
 
 
-# Training
-
-
 def read_search(path) -> Settings:
-    """The settings of a search, from a YAML file with the fields of `Settings`.
-
-    Raises
-    ------
-    ParameterError
-        If a field is missing or unknown.
-    """
+    """The settings of a search, from a YAML file with the fields of `Settings`; a `ParameterError` if one is missing or unknown."""
     settings = read_parameters(path, {field.name for field in fields(Settings)})
     try:
         return Settings(**settings)
@@ -167,38 +140,21 @@ def read_search(path) -> Settings:
 def search_networks(settings, data, dataset):
     """Sample, train and validate all networks of a search, or finish an interrupted one.
 
-    Parameters
-    ----------
-    settings : Settings
-    data : Path
-        Folder in PTB-XL's layout.
-    dataset : str
-
-    Returns
-    -------
-    list of Path
-        ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
-
-    Raises
-    ------
-    ParameterError
-        If the budget cannot be met.
-    DataSetError
-        If the validation split lacks a critical value, so that the mean AUC is undefined.
+    Returns the files, ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
     """
     check_writable(search_provenance_path(dataset).parent)
     cache = cache_at(data, build_dir(dataset), settings.rate)
     metadata = read_metadata(data).loc[cache.ecg_ids]
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
-    settings_and_origin = {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()}
-    with replacing(search_provenance_path(dataset)) as temporary:
-        temporary.write_text(json.dumps(settings_and_origin, indent=2) + "\n", encoding="utf-8")
+    write_note(search_provenance_path(dataset), {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()})
     return [save_table(models, dataset, "search"), search_provenance_path(dataset)]
 
 
 def train_models(settings, cache, metadata, folder):
     """Train and validate the reference and the networks of all spaces; the folder keeps one run per network.
+
+    A `DataSetError` if the validation split lacks a critical value, so that the mean AUC is undefined.
 
     Returns
     -------
@@ -210,18 +166,17 @@ def train_models(settings, cache, metadata, folder):
     # fit predicts what is called "test"; held out under another name, its signals are never read
     metadata = metadata.assign(split=metadata["split"].replace("test", "held out"))
     _check_validation(metadata)
-    candidates = _candidates(settings, cache.shape[2])
-    rows = []
-    for candidate in tqdm(candidates, desc="networks"):
-        counts = count(candidate["model"], cache.shape[2])
-        outcome = _train(settings, candidate, cache, metadata, Path(folder))
-        rows.append(_row(candidate) | counts | outcome)
+    samples, rows = cache.shape[2], []
+    for role, space, seed, model in tqdm(_candidates(settings, samples), desc="networks"):
+        config = asdict(CardioVConfig(**model))
+        row = {"role": role, "space": space, "seed": seed, **{name: config[name] for name in SEARCHED}}
+        row |= {name: " ".join(map(str, config[name])) for name in ("depths", "widths")}  # such as "2 2 2 3 3 4 4"
+        rows.append(row | count(model, samples) | _train(settings, seed, model, cache, metadata, Path(folder)))
     return pd.DataFrame(rows)
 
 
 def _check_validation(metadata):
-    present = set(metadata.loc[metadata["split"] == "validation", "critical_value"])
-    if absent := sorted(set(CLASSES) - present):
+    if absent := sorted(set(CLASSES) - set(metadata.query("split == 'validation'")["critical_value"])):
         raise DataSetError(
             f"the validation split (fold 9) has no record of critical value {', '.join(map(str, absent))}, so the mean "
             "AUC of a network is undefined: search on a larger data set."
@@ -229,30 +184,22 @@ def _check_validation(metadata):
 
 
 def _candidates(settings, samples):
-    """All networks to train: the reference with each of its seeds, then those sampled from each space."""
-    reference, seeds = dict(settings.reference), range(settings.seed, settings.seed + settings.reference_seeds)
-    space = "growing" if grows(reference) else "any"
-    candidates = [{"role": "reference", "space": space, "seed": seed, "model": reference} for seed in seeds]
-    for space in SPACES:
-        sampled = {"role": "sampled", "space": space, "seed": settings.seed}
-        candidates += [{**sampled, "model": model} for model in sample(space, settings, samples)]
-    return candidates
+    """(role, space, seed, model) of the reference with each of its seeds, then of the networks sampled from each space."""
+    space = "growing" if grows(settings.reference) else "any"
+    seeds = range(settings.seed, settings.seed + settings.reference_seeds)
+    sampled = [(space, model) for space in SPACES for model in sample(space, settings, samples)]
+    return [
+        *(("reference", space, seed, settings.reference) for seed in seeds),
+        *(("sampled", space, settings.seed, model) for space, model in sampled),
+    ]
 
 
-def _row(candidate):
-    """What identifies a network in the table: stages joined by spaces, as in "2 2 2 3 3 4 4"."""
-    config = asdict(CardioVConfig(**candidate["model"]))
-    identity = {name: candidate[name] for name in ("role", "space", "seed")}
-    stages = {name: " ".join(map(str, config[name])) for name in ("depths", "widths")}
-    return identity | {name: config[name] for name in SEARCHED} | stages
-
-
-def _train(settings, candidate, cache, metadata, folder):
+def _train(settings, seed, model, cache, metadata, folder):
     """Train one network, unless it is trained already; its error, MAE and seconds."""
     shared = ("batch_size", "micro_batch", "learning_rate", "weight_decay", "precision")
     config = TrainingConfig(
-        **{name: getattr(settings, name) for name in shared}, seed=candidate["seed"], model=candidate["model"],
-        pretrain_epochs=0, finetune_epochs=settings.epochs, schedule="one-cycle",
+        **{name: getattr(settings, name) for name in shared}, seed=seed, model=model, pretrain_epochs=0,
+        finetune_epochs=settings.epochs, schedule="one-cycle",
     )  # fmt: skip
     folder = folder / hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     with redirect_stdout(sys.stderr):  # progress is no result of a notebook
@@ -263,12 +210,6 @@ def _train(settings, candidate, cache, metadata, folder):
 
 
 def read_settings(dataset):
-    """The settings of a stored search.
-
-    Raises
-    ------
-    DataSetError
-        If there is none.
-    """
+    """The settings of a stored search."""
     path = existing(search_provenance_path(dataset), NO_SEARCH)
     return Settings(**json.loads(path.read_text(encoding="utf-8"))["run"]["config"])

@@ -14,7 +14,7 @@ from cardiov.experiments.runs import weights_path
 from cardiov.model import CardioV
 from cardiov.scoring.calibration import conformal_level, fit_temperature
 from cardiov.store import results
-from cardiov.store.files import replacing, shown
+from cardiov.store.files import shown, write_text
 from cardiov.store.templates import templates
 
 RECIPE = "best"  # the name of the runs among which one is chosen
@@ -29,13 +29,7 @@ CARD_METRICS = {
 
 
 def chosen_run(dataset: str, name: str = RECIPE) -> str:
-    """The run of a recipe, such as "best-1", whose network has the lowest loss on fold 9 in its last phase.
-
-    Raises
-    ------
-    DataSetError
-        If there is no run of the recipe.
-    """
+    """The run of a recipe, such as "best-1", whose network has the lowest loss on fold 9 in its last phase."""
     losses = {}
     for seed in results.run_seeds(dataset, name):
         history = results.read_history(dataset, f"{name}-{seed}")
@@ -75,8 +69,6 @@ def ship(dataset: str, path) -> list[Path]:
 
     Raises
     ------
-    DataSetError
-        If there are no runs of the recipe.
     CheckpointError
         If the chosen run's weights are not there: they are never committed, so its study must have run here.
     ParameterError
@@ -88,10 +80,7 @@ def ship(dataset: str, path) -> list[Path]:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], **description)
-    card = path.with_suffix(".md")
-    with replacing(card) as temporary:
-        temporary.write_text(model_card(CardioV.from_pretrained(path)), encoding="utf-8")
-    return [path, card]
+    return [path, write_text(path.with_suffix(".md"), model_card(CardioV.from_pretrained(path)))]
 
 
 def model_card(model) -> str:

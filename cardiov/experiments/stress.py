@@ -22,7 +22,6 @@ from cardiov.ecg.filters import prepare_signal, whole_microvolts
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.objectives import decode_outputs
-from cardiov.store.files import replacing
 from cardiov.training.devices import make_fabric
 
 CLEAN = ("none", "0")  # disturbance and strength of the record as it is
@@ -34,16 +33,16 @@ MAINS = 50.0  # Hz
 # Disturbances: potentials (9, n) in mV, fs in Hz, strength and random numbers -> disturbed potentials (9, n)
 
 
-def _seconds(potentials, fs):
-    return np.arange(potentials.shape[-1]) / fs
-
-
 def _drift(potentials, fs, strength, rng):
     """Three slow sine waves at each electrode, whose sum reaches `strength` mV."""
     shape = (3, len(potentials), 1)
     frequency, phase = rng.uniform(*DRIFT_BAND, shape), rng.uniform(0, 2 * np.pi, shape)
-    waves = np.sin(2 * np.pi * frequency * _seconds(potentials, fs) + phase).sum(axis=0)  # (9, n)
+    waves = _sine(potentials, fs, frequency, phase).sum(axis=0)  # (9, n)
     return potentials + strength * waves / np.abs(waves).max(axis=-1, keepdims=True)
+
+
+def _sine(potentials, fs, frequency, phase):
+    return np.sin(2 * np.pi * frequency * (np.arange(potentials.shape[-1]) / fs) + phase)
 
 
 def _muscle(potentials, fs, strength, rng):
@@ -56,7 +55,7 @@ def _muscle(potentials, fs, strength, rng):
 def _mains(potentials, fs, strength, rng):
     """A sine wave of 50 Hz and `strength` mV amplitude, each electrode in its own phase: in phase, leads cancel."""
     phase = rng.uniform(0, 2 * np.pi, (len(potentials), 1))
-    return potentials + strength * np.sin(2 * np.pi * MAINS * _seconds(potentials, fs) + phase)
+    return potentials + strength * _sine(potentials, fs, MAINS, phase)
 
 
 def _loss(potentials, fs, strength, rng):
@@ -91,45 +90,28 @@ CONDITIONS = [(name, strength) for name, (*_, strengths) in DISTURBANCES.items()
 
 
 def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
-    """Add one disturbance to a raw ECG, (12, n) in mV, sampled at ``fs`` Hz: float32.
+    """Add a disturbance of `DISTURBANCES`, its strength in the unit given there, to a raw ECG, (12, n) in mV at ``fs`` Hz: float32.
 
-    With the same seed, a greater strength is more of the same disturbance.
-
-    Parameters
-    ----------
-    disturbance : str
-        A key of `DISTURBANCES`.
-    strength : float, int or str
-        In the unit given there: mV at each electrode, a number of electrodes, or the two electrodes that are swapped.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such disturbance.
+    With the same seed, a greater strength is more of the same. A `ParameterError` if there is no such disturbance.
     """
     if disturbance not in DISTURBANCES:
         raise ParameterError(f"there is no disturbance {disturbance!r}: take one of {', '.join(DISTURBANCES)}.")
-    function = DISTURBANCES[disturbance][0]
     before = electrode_potentials(np.asarray(signal, np.float64))
-    change = function(before, fs, strength, np.random.default_rng(seed)) - before
+    change = DISTURBANCES[disturbance][0](before, fs, strength, np.random.default_rng(seed)) - before
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, precision="32-true", seed=0, objective="ordinal") -> pd.DataFrame:
+def stressed_predictions(model, data, rate, precision="32-true", objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`).
+    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`). A
+    `DataSetError` if there is no test record.
 
     Returns
     -------
     DataFrame
         A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
         ``p3`` and ``predicted``, as in a run's predictions.
-
-    Raises
-    ------
-    DataSetError, SignalError
-        If the data folder or its metadata are missing or have no test record, or a record cannot be read.
     """
     files = read_metadata(data).query("split == 'test'")["filename_hr"]
     if files.empty:
@@ -139,10 +121,14 @@ def stressed_predictions(model, data, rate, precision="32-true", seed=0, objecti
     tables = []
     for ecg_id, name in tqdm(files.items(), total=len(files), unit=" records", desc="disturbing ECGs"):
         ecg = read_ecg(Path(data) / name)
-        batch = torch.from_numpy(_conditions(ecg, rate, [seed, ecg_id])).to(fabric.device)  # (conditions, 12, n)
+        batch = torch.from_numpy(_conditions(ecg, rate, [0, ecg_id])).to(fabric.device)  # (conditions, 12, n)
         with torch.inference_mode(), fabric.autocast():
             outputs = model(batch).float().cpu()
-        tables.append(_table(ecg_id, *decode_outputs(outputs, objective)))
+        scores, predicted = decode_outputs(outputs, objective)
+        table = pd.DataFrame([CLEAN, *((kind, str(strength)) for kind, strength in CONDITIONS)], columns=["disturbance", "strength"])
+        table.insert(0, "ecg_id", ecg_id)
+        table[SCORES] = scores.double().numpy().round(6)
+        tables.append(table.assign(predicted=predicted.numpy()))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -150,21 +136,4 @@ def _conditions(ecg, rate, seed):
     """What the network sees of one record, as it is and under each condition: (1 + conditions, 12, n) in mV."""
     seeds = {name: [*seed, kind] for kind, name in enumerate(DISTURBANCES)}
     disturbed = [disturb(ecg.signal, ecg.fs, name, strength, seeds[name]) for name, strength in CONDITIONS]
-    prepared = prepare_signal(np.stack([ecg.signal, *disturbed]), ecg.fs, rate)
-    return whole_microvolts(prepared)
-
-
-def _table(ecg_id, scores, predicted):
-    conditions = [CLEAN, *((name, str(strength)) for name, strength in CONDITIONS)]
-    table = pd.DataFrame(conditions, columns=["disturbance", "strength"])
-    table.insert(0, "ecg_id", ecg_id)
-    table[SCORES] = scores.double().numpy().round(6)
-    return table.assign(predicted=predicted.numpy())
-
-
-def write_stressed(table, run_dir) -> Path:
-    """Write `stressed_predictions` as ``stress.csv`` beside the run's ``predictions.csv``."""
-    path = Path(run_dir) / "stress.csv"
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
-    return path
+    return whole_microvolts(prepare_signal(np.stack([ecg.signal, *disturbed]), ecg.fs, rate))

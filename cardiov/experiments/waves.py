@@ -19,17 +19,7 @@ ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats
 def read_waves(record, extension: str) -> pd.DataFrame:
     """``symbol`` ("p", "t", or the beat's type), ``onset`` and ``end`` of waves that WFDB annotations give both ends.
 
-    Parameters
-    ----------
-    record : path
-        Without suffix.
-    extension : str
-        ``"atr"`` of simulated records, ``"ii"`` for lead II of LUDB.
-
-    Raises
-    ------
-    DataSetError
-        If there are no such annotations.
+    The extension is ``"atr"`` of simulated records, ``"ii"`` for lead II of LUDB; `DataSetError` without such annotations.
     """
     import wfdb
 
@@ -37,20 +27,18 @@ def read_waves(record, extension: str) -> pd.DataFrame:
         notes = wfdb.rdann(str(record), extension)
     except (OSError, ValueError) as error:
         raise DataSetError(f"{record}.{extension} cannot be read ({error}): restore the record's annotations.") from error
-    rows = []
-    for number in np.unique(notes.num):  # which separates overlapping waves
-        indices = np.flatnonzero(notes.num == number)
-        for a, b, c in zip(indices, indices[1:], indices[2:], strict=False):
-            if notes.symbol[a] == "(" and notes.symbol[c] == ")":
-                rows.append((notes.symbol[b], notes.sample[a] / notes.fs, notes.sample[c] / notes.fs))
-    return pd.DataFrame(rows, columns=["symbol", "onset", "end"]).sort_values("onset", ignore_index=True)
+    table = pd.DataFrame({"symbol": notes.symbol, "time": notes.sample / notes.fs})
+    numbered = table.groupby(notes.num)  # which separates overlapping waves
+    before, after = numbered.shift(1), numbered.shift(-1)
+    waves = table.assign(onset=before["time"], end=after["time"])[(before["symbol"] == "(") & (after["symbol"] == ")")]
+    return waves[["symbol", "onset", "end"]].sort_values("onset", ignore_index=True)
 
 
 def wave_windows(waves: pd.DataFrame) -> dict[str, np.ndarray]:
     """Onsets and ends, (windows, 2), by kind of window; a kind that the record does not have is left out.
 
-    The kinds are each ``P``, ``QRS`` and ``T`` wave; ``P to T``, from the P wave (without one, the QRS complex) to the end
-    of the T wave; and ``ectopic beat``, from a premature QRS complex to the end of its T wave.
+    ``P to T`` is from the P wave (without one, the QRS complex) to the end of the T wave; ``ectopic beat`` from a premature
+    QRS complex to the end of its T wave.
     """
     p, t = (waves.loc[waves["symbol"] == name, ["onset", "end"]].to_numpy() for name in ("p", "t"))
     beats = waves[~waves["symbol"].isin(["p", "t"])]
@@ -89,11 +77,8 @@ def _best_share(inside, span, stage):
 def share_rows(heats: dict, waves: pd.DataFrame, rate: float) -> list[dict]:
     """Shares of the heat of one record's maps, (stages, n) by name, between the first and the last annotated wave.
 
-    Returns
-    -------
-    list of dict
-        ``stage``, ``window``, ``coverage`` (the share of the time, which is chance), ``best`` (the largest share that
-        this stage's cells allow) and, by name, each map's share.
+    By ``stage`` and ``window``: ``coverage`` (the share of the time, which is chance), ``best`` (the largest share that
+    this stage's cells allow) and, by name, each map's share.
     """
     stages, n = next(iter(heats.values())).shape
     span = _mask(np.array([[waves["onset"].min(), waves["end"].max()]]), n, rate)
@@ -113,11 +98,7 @@ def beat_marks(record, signal, fs) -> pd.DataFrame:
 
     A detected QRS complex has 0.1 s around its R peak. Ectopic beats, from 0.1 s before the R peak to 0.4 s after it,
     are those of another shape: 0.2 s around the R peak in twelve leads correlate with the median beat by less than 0.5.
-
-    Returns
-    -------
-    DataFrame
-        ``mark`` ("QRS" or "ectopic beat"), ``onset``, ``end`` and ``source`` ("annotated" or "detected").
+    The columns are ``mark`` ("QRS" or "ectopic beat"), ``onset``, ``end`` and ``source`` ("annotated" or "detected").
     """
     if Path(f"{record}.atr").exists():
         windows, source = wave_windows(read_waves(record, "atr")), "annotated"

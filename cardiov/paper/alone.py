@@ -5,7 +5,6 @@ sources. Here marks are deleted whose files are gone, that were made of another 
 record was last changed.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,21 +13,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cardiov.store.files import read_note, write_note
+
 OF_LUDB = ("heat", "external")  # steps that read it
 
 
 def run_alone(build, settings: str, ludb: str, command: list[str]) -> int:
     """Run make's command when no other make works on the data set; its exit status.
 
-    Parameters
-    ----------
-    build : path
-        Such as ``build/demo``; the data set is its second part.
-    settings : str
-        Folders of data and parameters.
-    ludb : str
-        Folder of LUDB, or nothing.
-    command : list of str
+    The build folder, such as ``build/demo``, has the data set as its second part; the settings are the folders of data and
+    parameters.
     """
     name = Path(build).parts[1]
     lock = FileLock(f"build/{name}.lock")
@@ -55,31 +49,19 @@ def delete_leftovers(name: str) -> None:
 def delete_outdated(build: Path, settings: str, ludb: str) -> None:
     """Delete the marks of steps that must be repeated."""
     done, remembered = build / "done", build / "done" / "settings.json"
-    before = json.loads(remembered.read_text()) if remembered.exists() else {}
+    before = read_note(remembered)
     now = {"settings": settings, "ludb": ludb or before.get("ludb", "")}
     if before.get("settings", settings) != settings:
         shutil.rmtree(done)
-    if before.get("ludb") != now["ludb"]:
-        _delete(done / step for step in OF_LUDB)
-    _delete(mark for mark in done.glob("*") if mark != remembered and _is_incomplete(mark))
-    _delete(mark for mark in [done / "prepare"] if mark.exists() and _newest(settings.split()[0]) > mark.stat().st_mtime_ns)
-    done.mkdir(parents=True, exist_ok=True)
+    for mark in set(done.glob("*")) - {remembered}:
+        incomplete = not all(Path(name).exists() for name in mark.read_text().splitlines())
+        older = mark.name == "prepare" and _newest(settings.split()[0]) > mark.stat().st_mtime_ns
+        if incomplete or older or mark.name in OF_LUDB and before.get("ludb") != now["ludb"]:
+            mark.unlink()
     if now != before:
-        remembered.write_text(json.dumps(now))
-
-
-def _delete(marks):
-    for mark in marks:
-        mark.unlink(missing_ok=True)
-
-
-def _is_incomplete(mark):
-    return not all(Path(name).exists() for name in mark.read_text().splitlines())
+        write_note(remembered, now)
 
 
 def _newest(folder):
     """Time of the last change in a folder, in ns."""
-    return max(
-        os.stat(os.path.join(parent, name)).st_mtime_ns
-        for parent, _, files in os.walk(folder) for name in (".", *files)
-    )  # fmt: skip
+    return max(path.stat().st_mtime_ns for path in (Path(folder), *Path(folder).rglob("*")))

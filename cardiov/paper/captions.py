@@ -1,4 +1,4 @@
-"""What the report shows and in which order: read from the notebooks' calls of `save_table` and `save_figure`."""
+"""Order and captions of the report, read from the notebooks' calls of `save_table` and `save_figure`."""
 
 import ast
 import re
@@ -9,11 +9,12 @@ import nbformat
 
 from cardiov.errors import NotebookError
 
-KINDS = {"save_table": ("table", 2), "save_figure": ("figure", 3)}  # kind, and position of the name
+_KINDS = {"save_table": ("table", 2), "save_figure": ("figure", 3)}  # kind, and position of the name
+_ENDINGS = {"table": "csv", "figure": "png"}
 
 
 class Saved(NamedTuple):
-    """A call that saves a table or a figure."""
+    """A call that saves a table or figure."""
 
     kind: str  # "table" or "figure"
     name: str  # regular expression; a group for each variable part, which holds no underscore
@@ -21,7 +22,7 @@ class Saved(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A notebook as the report has it."""
+    """A notebook in the report."""
 
     heading: str
     reads_data: bool  # or is of the network alone
@@ -29,7 +30,7 @@ class Section(NamedTuple):
 
 
 def read_sections(folder: Path) -> list[Section]:
-    """The notebooks of a folder that save tables or figures, sorted by name.
+    """The notebooks of a folder that save tables or figures, by name.
 
     Raises
     ------
@@ -46,24 +47,19 @@ def _read_section(path):
     cells = nbformat.read(path, as_version=4).cells
     heading = next(cell.source for cell in cells if cell.cell_type == "markdown").partition("\n")[0]
     code = re.sub(r"^%.*", "", "\n".join(cell.source for cell in cells if cell.cell_type == "code"), flags=re.MULTILINE)
-    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and _called(node) in KINDS]
-    saved = [_saved(call, path) for call in sorted(calls, key=lambda call: call.lineno)]
+    calls = sorted((node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)), key=lambda call: call.lineno)
+    named = ((call, getattr(call.func, "attr", getattr(call.func, "id", None))) for call in calls)
+    saved = [_saved(call, *_KINDS[name], path) for call, name in named if name in _KINDS]
     return Section(re.sub(r"^# (\d+ · )?", "", heading), "read_" in code, saved)
 
 
-def _called(call):
-    return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
-
-
-def _saved(call, path):
-    kind, position = KINDS[_called(call)]
+def _saved(call, kind, position, path):
     caption = next((keyword.value for keyword in call.keywords if keyword.arg == "caption"), None)
     try:
         name = "".join(_pattern(part) for part in _parts(call.args[position]))
         return Saved(kind, name, caption and "".join(_field(part) for part in _parts(caption)))
     except (AttributeError, IndexError, TypeError) as error:
-        line = ast.unparse(call)
-        raise NotebookError(f"{path.name}: give name and caption as literals in {line}: the report reads them here.") from error
+        raise NotebookError(f"{path.name}: give name and caption as literals in {ast.unparse(call)}, for the report.") from error
 
 
 def _parts(node):
@@ -82,6 +78,5 @@ def _field(part):
 
 def shown(saved: Saved, folder: Path) -> list[tuple[Path, str]]:
     """Files of a data set's folder that a call has written, sorted, each with its caption."""
-    ending = {"table": "csv", "figure": "png"}[saved.kind]
-    named = ((path, re.fullmatch(saved.name, path.stem)) for path in sorted(folder.glob(f"*.{ending}")))
+    named = ((path, re.fullmatch(saved.name, path.stem)) for path in sorted(folder.glob(f"*.{_ENDINGS[saved.kind]}")))
     return [(path, saved.caption.format(**match.groupdict())) for path, match in named if match and saved.caption]

@@ -9,12 +9,11 @@ import venv
 from pathlib import Path
 
 OLDEST = (3, 11)
-READY = ".cardiov-ready"  # stands for a whole environment
 
 
 def make_environment(folder: Path) -> None:
     """Make or update the environment in a folder, with the Python that runs this."""
-    ready = folder / READY
+    ready = folder / ".cardiov-ready"  # stands for a whole environment
     if not ready.exists() and not (folder / "conda-meta").is_dir():
         venv.create(folder, clear=True, with_pip=True)
     ready.unlink(missing_ok=True)

@@ -17,14 +17,7 @@ from cardiov.store.files import ROOT, replacing, shown
 def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
     """Execute a notebook; its output is shown on stderr as it comes. Equal results are equal files.
 
-    Parameters
-    ----------
-    source, target : path
-        May be the same file.
-    parameters : dict
-        Values for names that the cell tagged ``parameters`` sets.
-    shared : dict, optional
-        Values for all notebooks; this one takes those that it has a name for.
+    Of the values that are shared by all notebooks, it takes those that its cell tagged ``parameters`` has a name for.
 
     Raises
     ------
@@ -34,11 +27,12 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
         If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
-    known = _known_parameters(source)
+    try:
+        known = papermill.inspect_notebook(source)
+    except (OSError, ValueError) as error:
+        raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
     if unknown := sorted(set(parameters) - set(known)):
-        raise ParameterError(
-            f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}."
-        )
+        raise ParameterError(f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}.")
     parameters = {name: value for name, value in (shared or {}).items() if name in known} | parameters
     failed = target.with_suffix(".failed.ipynb")
     with replacing(target) as temporary, tempfile.TemporaryDirectory(prefix="cardiov-") as scratch:
@@ -52,13 +46,6 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
             raise NotebookError(f"{str(error).rstrip('.')} (what has run is kept in {shown(failed)}).") from error
         temporary.write_text(nbformat.writes(_cleaned(nbformat.read(executed, as_version=4))) + "\n", encoding="utf-8")
     return target
-
-
-def _known_parameters(source):
-    try:
-        return papermill.inspect_notebook(source)
-    except (OSError, ValueError) as error:
-        raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
 
 
 def _execute(source, executed, parameters):

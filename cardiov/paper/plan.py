@@ -16,54 +16,38 @@ class SettingError(Exception):
 
 
 def plan(DATASET="demo", PARAMS="", LUDB="", VERSION="", PTBXL=""):
-    """Resolve the settings of ``make paper``, which are named as there.
+    """Resolve the settings of ``make paper``, which are named as there; a `SettingError` if one cannot be followed.
 
     Returns
     -------
     dict
         ``NAME`` of the results; ``SOURCE`` of the signals ("demo", "download", "copy", "folder", or "stored" where only results
         are here); ``DATA``, their folder, empty if stored; ``PARAMS``, the folder of parameters; ``VERSION`` of PTB-XL.
-
-    Raises
-    ------
-    SettingError
     """
     for name, value in {"DATASET": DATASET, "PARAMS": PARAMS, "LUDB": LUDB, "PTBXL": PTBXL}.items():
         if len(value.split()) > 1 or name == "DATASET" and not value:
             raise SettingError(f'{name}="{value}" must be one path without spaces: rename the folder.')
-    source, data = _source(DATASET.rstrip("/"), VERSION or VERSIONS[0], PTBXL)
-    name = _name(source, data or DATASET, VERSION or VERSIONS[0])
-    _check_version(source, VERSION, PTBXL)
+    if VERSION and VERSION not in VERSIONS:
+        raise SettingError(f'VERSION="{VERSION}" is not a version that this project reads: give {" or ".join(VERSIONS)}.')
+    version = VERSION or VERSIONS[0]
+    source, data, name = _source(DATASET.rstrip("/"), version, PTBXL)
+    if (VERSION or PTBXL) and source not in ("download", "copy"):
+        raise SettingError("VERSION and PTBXL choose a copy of PTB-XL: give DATASET=ptbxl with them.")
     _check_data(source, data, name)
     _check_ludb(source, LUDB, name)
-    settings = {"NAME": name, "SOURCE": source, "DATA": data, "PARAMS": _parameters(PARAMS.rstrip("/"), name)}
-    return settings | {"VERSION": VERSION or VERSIONS[0]}
+    return {"NAME": name, "SOURCE": source, "DATA": data, "PARAMS": _parameters(PARAMS.rstrip("/"), name), "VERSION": version}
 
 
 def _source(dataset, version, copy):
-    """Where the signals come from, and their folder."""
+    """Where the signals come from, their folder, and the name of the results."""
     if dataset in ("demo", "data/demo"):
-        return "demo", "data/demo"
+        return "demo", "data/demo", "demo"
     if dataset == "data/ptbxl" or dataset == "ptbxl" and not Path(dataset).is_dir():
-        return ("copy", str(Path(copy).resolve())) if copy else ("download", f"data/{_versioned(version)}")
+        name = "ptbxl" if version == VERSIONS[0] else f"ptbxl-{version}"
+        return ("copy", str(Path(copy).resolve()), name) if copy else ("download", f"data/{name}", name)
     if "/" not in dataset and not Path(dataset).is_dir() and Path("results", dataset, "records.csv").is_file():
-        return "stored", ""
-    return "folder", str(Path(dataset).resolve())
-
-
-def _versioned(version):
-    return "ptbxl" if version == VERSIONS[0] else f"ptbxl-{version}"
-
-
-def _name(source, data, version):
-    return _versioned(version) if source in ("download", "copy") else Path(data).name
-
-
-def _check_version(source, version, copy):
-    if version and version not in VERSIONS:
-        raise SettingError(f'VERSION="{version}" is not a version that this project reads: give {" or ".join(VERSIONS)}.')
-    if (version or copy) and source not in ("download", "copy"):
-        raise SettingError("VERSION and PTBXL choose a copy of PTB-XL: give DATASET=ptbxl with them.")
+        return "stored", "", dataset
+    return "folder", str(Path(dataset).resolve()), Path(dataset).resolve().name
 
 
 def _check_data(source, data, name):
@@ -75,9 +59,7 @@ def _check_data(source, data, name):
             "stored results."
         )
     if ("demo" in name) != Path(data, "SIMULATED.txt").is_file():  # results are labelled by the name alone
-        raise SettingError(
-            f'the name of a folder must contain "demo" if, and only if, its data are simulated: rename {data}.'
-        )
+        raise SettingError(f'the name of a folder must contain "demo" if, and only if, its data are simulated: rename {data}.')
 
 
 def _check_ludb(source, ludb, name):

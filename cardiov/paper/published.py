@@ -7,7 +7,6 @@ import io
 import json
 import re
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -19,14 +18,16 @@ from cardiov.store.results import read_scalars, simulated
 
 RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
 WHOLE = 0.99  # share of these records above which a data set counts as PTB-XL, whatever its version
-# the whole data set; real ECGs; a cardiologist's readings of the whole; nothing but other published figures
-NEEDS = ("PTB-XL", "ECGs", "readings", "arithmetic")
+NEEDS = ("PTB-XL", "ECGs", "readings", "arithmetic")  # readings of a cardiologist; arithmetic on other published figures
 RELATIONS = {">": float.__gt__, "<": float.__lt__}
 
 
+def _strings(file):
+    return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
 def _tolerances(comparison):
-    table = pd.read_csv(ROOT / "results" / "tolerances.csv", dtype=str, keep_default_na=False)
-    return table[table["comparison"] == comparison].to_dict("records")
+    return _strings(ROOT / "results" / "tolerances.csv").query("comparison == @comparison").to_dict("records")
 
 
 def _within(value, reference, rule):
@@ -40,44 +41,37 @@ def _within(value, reference, rule):
         return False
 
 
-# Reproduced against published
-
-
 def compare_with_published(dataset: str) -> pd.DataFrame:
-    """Every published figure beside the reproduced one.
+    """Every published figure beside the reproduced one, with tolerance, verdict and its reason.
 
-    Returns
-    -------
-    DataFrame
-        ``where``, ``quantity``, ``published``, ``reproduced`` (with its 95 % interval where there is one),
-        ``tolerance``, ``verdict`` ("pass", "fail", "not comparable on this data", "not available")
-        and ``reason``.
+    Verdicts are "pass", "fail", "not comparable on this data" and "not available".
 
     Raises
     ------
     DataSetError
-        If the data set's notebook 01, which counts its records, has not run.
+        If notebook 01, which counts the records, has not run on the data set.
     """
     scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
         raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
-    published = pd.read_csv(ROOT / "results" / "published.csv", dtype=str, keep_default_na=False)
     tolerances = {(rule["table"], rule["column"]): rule for rule in _tolerances("published")}
-    rows = [_judged(figure, scalars, tolerances, dataset) for figure in published.to_dict("records")]
-    return pd.DataFrame(rows)
+    limits = _limits(dataset, scalars)
+    figures = _strings(ROOT / "results" / "published.csv").to_dict("records")
+    return pd.DataFrame([_judged(figure, scalars, tolerances, limits) for figure in figures])
 
 
-def _judged(figure, scalars, tolerances, dataset):
+def _judged(figure, scalars, tolerances, limits):
     rule = tolerances.get((figure["where"], figure["quantity"]))
-    verdict, reason = _verdict(figure, scalars, rule, _limits(dataset, scalars))
+    verdict, reason = _verdict(figure, scalars, rule, limits)
+    value, other = (with_interval(figure[name], scalars) for name in ("scalar", "than"))
     return {
         "where": figure["where"],
         "quantity": figure["quantity"],
-        "published": " ".join(filter(None, [figure["published"], figure["unit"]])),
-        "reproduced": _reproduced(figure, scalars),
+        "published": f"{figure['published']} {figure['unit']}".strip(),
+        "reproduced": f"{value} against {other}" if value and other else value,
         "tolerance": _shown_tolerance(rule) if figure["relation"] == "=" and rule else "",
         "verdict": verdict,
-        "reason": " ".join(filter(None, [reason, figure["note"]])),
+        "reason": f"{reason} {figure['note']}".strip(),
     }
 
 
@@ -85,11 +79,10 @@ def _limits(dataset, scalars):
     """Why this data set cannot stand for what a figure needs, by that need; nothing where it can."""
     if simulated(dataset):
         return dict.fromkeys(("PTB-XL", "ECGs", "readings"), "The data are simulated.")
+    limits = {} if "07_agreement.reader_label" in scalars else {"readings": "No cardiologist's readings have been imported."}
     share = scalars["01_dataset.records"] / RECORDS
-    limits = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
-    limits = {} if share > WHOLE else limits
-    read = "07_agreement.reader_label" in scalars
-    return limits if read else limits | {"readings": "No cardiologist's readings have been imported."}
+    sample = dict.fromkeys(("PTB-XL", "readings"), f"The data set has {share:.0%} of the paper's records.")
+    return limits if share > WHOLE else sample | limits
 
 
 def _verdict(figure, scalars, rule, limits):
@@ -102,26 +95,15 @@ def _verdict(figure, scalars, rule, limits):
     # a claim about an order is against another scalar or a plain number
     value, other = (scalars.get(figure[name], figure[name]) for name in ("scalar", "than"))
     try:
-        passed = _holds(figure, float(value), other, rule)
+        equal = figure["relation"] == "="
+        passed = _within(float(value), figure["published"], rule) if equal else RELATIONS[figure["relation"]](float(value), float(other))
     except (TypeError, ValueError):
         return "not comparable on this data", "The data do not give this figure."
     return ("pass" if passed else "fail"), ""
 
 
-def _holds(figure, value, other, rule):
-    if figure["relation"] == "=":
-        return _within(value, figure["published"], rule)
-    return RELATIONS[figure["relation"]](value, float(other))
-
-
-def _reproduced(figure, scalars):
-    text = with_interval(figure["scalar"], scalars)
-    other = with_interval(figure["than"], scalars)
-    return f"{text} against {other}" if text and other else text
-
-
 def with_interval(key: str, scalars: dict) -> str:
-    """A scalar of `cardiov.store.results.read_scalars` as text, with its 95 % interval where it has one; "" without it."""
+    """A scalar of `cardiov.store.results.read_scalars` as text, with its interval if it has one; "" for an unknown scalar."""
     value, low, high = (scalars.get(key + end) for end in ("", "_low", "_high"))
     if value is None:
         return ""
@@ -138,41 +120,30 @@ def _shown_tolerance(rule):
     return f"± {given}" if given else "exact"
 
 
-# Regenerated against committed
-
-
 def compare_with_committed(dataset: str) -> pd.DataFrame | None:
-    """Cells of the data set's tables and scalars that differ from those of the last commit.
+    """Cells of the data set's tables and scalars that differ from those of the last commit; None if nothing is committed.
 
-    Predictions, histories, provenance and figures are left out: they differ between processors, and the tables that
-    are made of them are compared. So are readers' reviews, which are no result but go into one.
-
-    Returns
-    -------
-    DataFrame or None
-        ``table``, ``row``, ``column``, ``committed``, ``regenerated`` and ``within`` (the tolerance), one row a
-        differing cell; None where nothing is committed.
+    Predictions, histories, provenance and figures differ between processors and are left out, as are readers' reviews.
+    ``within`` says whether a cell is within its tolerance.
     """
     listed = git("ls-tree", "-r", "--name-only", "HEAD", f"results/{dataset}/") or ""
     names = [name for name in listed.split() if re.fullmatch(r"(?!.*/(runs|reviews)/).*\.(csv|json)", name)]
     if not names:
         return None
     rules = _tolerances("committed")
-    found = [cell for name in names for cell in _differing_cells(dataset, name, rules)]
-    return pd.DataFrame(found, columns=["table", "row", "column", "committed", "regenerated", "within"])
+    cells = [cell for name in names for cell in _differing_cells(name, name.removeprefix(f"results/{dataset}/"), rules)]
+    return pd.DataFrame(cells, columns=["table", "row", "column", "committed", "regenerated", "within"])
 
 
-def _differing_cells(dataset, name, rules):
-    table = str(PurePosixPath(name).relative_to(f"results/{dataset}"))
+def _differing_cells(name, table, rules):
     path = ROOT / name
     if not path.exists():
-        return [_cell(table, "", "", "a table", "missing", False)]
-    suffix = path.suffix
-    old, new = _read(git("show", f"HEAD:{name}"), suffix), _read(path.read_text(encoding="utf-8"), suffix)
+        return [(table, "", "", "a table", "missing", False)]
+    old, new = _read(git("show", f"HEAD:{name}"), path.suffix), _read(path.read_text(encoding="utf-8"), path.suffix)
     if list(old) != list(new):
-        return [_cell(table, "", "columns", _list(old, new), _list(new, old), False)]
+        return [(table, "", "columns", _added(old, new), _added(new, old), False)]
     if len(old) != len(new):
-        return [_cell(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
+        return [(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
     differing = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
     return [_compared(table, old, new, row, column, rules) for row, column in differing]
 
@@ -181,30 +152,24 @@ def _read(text, suffix):
     """A table of strings, so that equal means equal as written; scalars are a table of one row."""
     if suffix == ".json":
         return pd.DataFrame([{key: str(value) for key, value in json.loads(text).items()}])
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    return _strings(io.StringIO(text))
 
 
-def _list(these, others):
+def _added(these, others):
     return ", ".join(column for column in these if column not in set(others)) or "another order"
 
 
 def _compared(table, old, new, row, column, rules):
     name, committed, regenerated = old.columns[column], old.iat[row, column], new.iat[row, column]
-    rule = _rule(rules, table, " ".join(old.iloc[row]), name)
-    label = old.iat[row, 0] if table.endswith(".csv") else ""
-    return _cell(table, label, name, committed, regenerated, _within(regenerated, committed, rule))
+    within = _within(regenerated, committed, _rule(rules, table, " ".join(old.iloc[row]), name))
+    return table, old.iat[row, 0] if table.endswith(".csv") else "", name, committed, regenerated, within
 
 
 def _rule(rules, table, row, column):
     """The first rule whose patterns fit; `row` is the text of all its cells, and "rows" stands for their number."""
-    place = {"table": table, "row": row, "column": column}
-    fitting = (rule for rule in rules if all(fnmatch(place[name], rule[name] or "*") for name in place))
+    place = {"table": table, "row": row, "column": column}.items()
+    fitting = (rule for rule in rules if all(fnmatch(text, rule[name] or "*") for name, text in place))
     return next(fitting, {"absolute": 0, "relative": 0})
-
-
-def _cell(table, row, column, committed, regenerated, within):
-    return {"table": table, "row": row, "column": column, "committed": committed, "regenerated": regenerated,
-            "within": within}  # fmt: skip
 
 
 def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
@@ -219,12 +184,10 @@ def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
         return f"results/{dataset} is not committed, so there is nothing to compare with."
     outside = cells[~cells["within"].astype(bool)]
     if len(outside):
+        first = f"the first being {outside.iloc[0]['column']} in {outside.iloc[0]['table']}"
         raise ComparisonError(
-            f"{len(outside)} cells of results/{dataset} differ from the committed ones by more than "
-            f"results/tolerances.csv allows, the first being {outside.iloc[0]['column']} in {outside.iloc[0]['table']}: "
-            "find out why, or commit the new results to accept them."
+            f"{len(outside)} cells of results/{dataset} differ from the committed ones by more than results/tolerances.csv allows, "
+            f"{first}: find out why, or commit the new results to accept them."
         )
-    return (
-        f"results/{dataset} agrees with what is committed; cells that differ as results/tolerances.csv allows (trained numbers "
-        f"differ between processors): {len(cells)}."
-    )
+    allowed = f"cells that differ as results/tolerances.csv allows (trained numbers differ between processors): {len(cells)}"
+    return f"results/{dataset} agrees with what is committed; {allowed}."

@@ -1,4 +1,4 @@
-"""The report of one data set: a single self-contained page of its tables and figures, and the README's table."""
+"""The report of one data set, a single self-contained page of its tables and figures; and the README's table."""
 
 import base64
 import json
@@ -10,7 +10,8 @@ from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import with_interval
-from cardiov.store.files import ROOT, replacing
+from cardiov.plots.style import recipe_title
+from cardiov.store.files import ROOT, write_text
 from cardiov.store.provenance import provenance
 from cardiov.store.results import figures_dir, read_scalars, results_dir, simulated
 from cardiov.store.templates import templates
@@ -18,63 +19,38 @@ from cardiov.store.templates import templates
 STATISTICS = {  # as a reader names them
     "mae": "mean absolute error", "macro_mae": "MAE, mean of the values' own", "kappa": "kappa, quadratic weights",
     "f1_macro": "F1, mean", "auc_mean": "AUC, mean", "model_preferred": "model's share where either is sided with",
-    "kappa_label": "kappa with the label", "kappa_model": "kappa with the model",
-    "kappa_model_minus_label": "kappa, model - label",
-    "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order",
-    "rps": "ranked probability score", "ece": "expected calibration error", "nll": "negative log-likelihood",
-} | {f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)} | {f"error_{k}": f"error of {k}" for k in (1, 2, 3)}
-STATISTICS |= {f"auc_above_{k}": f"AUC of above {k}" for k in range(3)}
+    "kappa_label": "kappa with the label", "kappa_model": "kappa with the model", "kappa_model_minus_label": "kappa, model - label",
+    "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order", "rps": "ranked probability score",
+    "ece": "expected calibration error", "nll": "negative log-likelihood",
+    **{f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)},
+    **{f"error_{k}": f"error of {k}" for k in (1, 2, 3)}, **{f"auc_above_{k}": f"AUC of above {k}" for k in range(3)},
+}  # fmt: skip
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-# captions that begin so say themselves where their numbers come from
-ORIGINS = ("Published counts:", "Simulated:")
+ORIGINS = ("Published counts:", "Simulated:")  # captions that begin so say where their numbers come from
 README_DATA_SETS = ("ptbxl-sample", "demo")
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
 
 
 def write_report(dataset: str):
-    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    DataSetError
-        If there is no table of the data set.
-    """
+    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path."""
     if not any(results_dir(dataset).glob("*.csv")):
         raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
-        dataset=dataset,
-        simulated=simulated(dataset),
-        source=VERSIONS["1.0.3"],
-        made=provenance(),
-        runs=_runs(dataset),
+        dataset=dataset, simulated=simulated(dataset), source=VERSIONS["1.0.3"], made=provenance(), runs=_runs(dataset),
         sections=_sections(dataset),
-    )
-    path = results_dir(dataset) / "report.html"
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    )  # fmt: skip
+    return write_text(results_dir(dataset) / "report.html", page)
 
 
 def _runs(dataset):
-    """What made each run: columns, and a row of texts for each entry of their provenance."""
+    """The provenance of the runs: a column for each run, a row for each entry."""
     files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
-    runs = {path.parent.name: _flat(json.loads(path.read_text(encoding="utf-8"))) for path in files}
+    contents = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    runs = {name: pd.json_normalize(content, sep=" ").to_dict("records")[0] for name, content in contents.items()}
     names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
     rows = [[name.replace("_", " "), *(run.get(name, "") for run in runs.values())] for name in names]
     return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
-
-
-def _flat(content):
-    """Nested entries side by side, as a page shows them."""
-    flat = {}
-    for name, value in content.items():
-        flat |= {f"{name} {key}": text for key, text in _flat(value).items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _sections(dataset):
@@ -83,17 +59,13 @@ def _sections(dataset):
     folders = {"table": results_dir(dataset), "figure": figures_dir(dataset)}
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
-        of_data = section.reads_data and simulated(dataset)
-        sections.append((section.heading, [_item(path, _labelled(caption, of_data)) for path, caption in files]))
+        origin = " Simulated data." if section.reads_data and simulated(dataset) else ""
+        items = [_item(path, caption if caption.startswith(ORIGINS) else caption + origin) for path, caption in files]
+        sections.append((section.heading, items))
     return [(heading, items) for heading, items in sections if any(items)]
 
 
-def _labelled(caption, simulated_data):
-    return f"{caption} Simulated data." if simulated_data and not caption.startswith(ORIGINS) else caption
-
-
 def _headline(dataset):
-    """The headline figures, published and reproduced, which the README shows too."""
     path = results_dir(dataset) / "published.csv"
     if not path.exists():
         return None
@@ -103,43 +75,40 @@ def _headline(dataset):
 
 
 def _headline_rows(table):
+    """Of a table of published figures, those that the README shows too."""
     return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
 
 
 def _item(path, caption):
+    """A figure with its image, or a table with its columns, rows and which columns hold numbers."""
     item = {"name": path.stem, "caption": caption}
-    if path.suffix == ".csv":
-        return item | _table(path)
-    return item | {"image": base64.b64encode(path.read_bytes()).decode()}
-
-
-def _table(path):
-    """Columns, rows and which columns hold numbers; floats to four places."""
+    if path.suffix == ".png":
+        return item | {"image": base64.b64encode(path.read_bytes()).decode()}
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
         frame = _as_printed(frame)
     if "statistic" in frame:
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
-    return _cells(frame)
+    if "idea" in frame:
+        frame["idea"] = frame["idea"].map(recipe_title)
+    return item | _cells(frame)
 
 
 def _cells(frame):
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
-    texts = frame.astype(object).map(_text)
-    return {"columns": list(frame), "rows": texts.to_numpy().tolist(), "numeric": numeric}
+    return {"columns": list(frame), "rows": frame.astype(object).map(_text).to_numpy().tolist(), "numeric": numeric}
 
 
 def _as_printed(frame):
-    """Each estimate with its interval in one cell; where two columns say what it is of, the first goes across the page."""
+    """Each estimate with its interval in one cell; if two columns say what it is of, the first goes across the page."""
     keys = list(frame.columns[: frame.columns.get_loc("estimate")])
     texts = [_estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
     if "note" in frame:  # why there is no estimate
-        texts = [text if pd.isna(note) else note for text, note in zip(texts, frame["note"], strict=True)]
+        texts = frame["note"].where(frame["note"].notna(), texts)
     frame = frame.drop(columns=["low", "high", "note"], errors="ignore").assign(estimate=texts)
     if len(keys) != 2 or list(frame) != [*keys, "estimate"]:
         return frame.rename(columns={"estimate": "estimate (95 % interval)"})
-    across, down = (frame[key].unique() for key in keys)
-    return frame.pivot(index=keys[1], columns=keys[0], values="estimate").loc[down, across].reset_index()
+    return frame.set_index(keys)["estimate"].unstack(keys[0], sort=False).reset_index()
 
 
 def _estimate(value, low, high):
@@ -160,42 +129,38 @@ def readme_table() -> str:
     for dataset in README_DATA_SETS:
         if (results_dir(dataset) / "published.csv").exists():
             columns |= _readme_columns(dataset)
-    if not columns:
-        return "No results yet."
     lines = [["Where", "Quantity", "Published", *columns], ["---"] * (3 + len(columns))]
     for row in _headline_rows(pd.read_csv(ROOT / "results" / "published.csv", dtype=str)).itertuples():
         cells = (column.get((row.where, row.quantity), "") for column in columns.values())
         lines.append([row.where, row.quantity, row.published, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if columns else "No results yet."
 
 
 def _readme_columns(dataset):
     """Cells by where and quantity: of the paper's protocol and, on real ECGs, of the network that is shipped."""
     table = pd.read_csv(results_dir(dataset) / "published.csv", dtype=str, keep_default_na=False)
-    table, scalars = table.set_index(["where", "quantity"]), read_scalars(dataset)
+    cells, scalars = table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1), read_scalars(dataset)
     n = f"n = {scalars.get('04_roc.n', 0):,}"
     if simulated(dataset):
-        return {f"{dataset} (simulated), {n}": table.apply(_readme_cell, axis=1)}
-    columns = {f"{dataset}, paper's protocol, {n}": table.apply(_readme_cell, axis=1)}
-    if "11_best.n" not in scalars:
-        return columns
-    keys = pd.read_csv(ROOT / "results" / "published.csv", dtype=str).set_index(["where", "quantity"])["scalar"]
-    best = keys[keys.str.startswith("04_roc.", na=False)].str.replace("04_roc.", "11_best.chosen_")
-    return columns | {f"{dataset}, best recipe, n = {scalars['11_best.n']:,}": best.map(lambda key: with_interval(key, scalars))}
+        return {f"{dataset} (simulated), {n}": cells}
+    columns = {f"{dataset}, paper's protocol, {n}": cells}
+    if "11_best.n" in scalars:
+        keys = pd.read_csv(ROOT / "results" / "published.csv", dtype=str).set_index(["where", "quantity"])["scalar"]
+        keys = keys[keys.str.startswith("04_roc.", na=False)].str.replace("04_roc.", "11_best.chosen_")
+        columns[f"{dataset}, best recipe, n = {scalars['11_best.n']:,}"] = keys.map(lambda key: with_interval(key, scalars))
+    return columns
 
 
 def _readme_cell(figure):
-    judged = figure["verdict"] in ("pass", "fail")
-    return f"{figure['reproduced']}: {figure['verdict']}" if judged else figure["reproduced"]
+    return figure["reproduced"] + (f": {figure['verdict']}" if figure["verdict"] in ("pass", "fail") else "")
 
 
 def update_readme() -> None:
-    """Write `readme_table` between the README's marks; leave the file alone where nothing changes."""
+    """Write `readme_table` between the README's marks; an unchanged file is left alone."""
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     before, _, rest = text.partition(README_MARKS[0])
-    _, _, after = rest.partition(README_MARKS[1])
+    after = rest.partition(README_MARKS[1])[2]
     new = f"{before}{README_MARKS[0]}\n{readme_table()}\n{README_MARKS[1]}{after}"
     if new != text:
-        with replacing(path) as temporary:
-            temporary.write_text(new, encoding="utf-8")
+        write_text(path, new)

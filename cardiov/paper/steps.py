@@ -45,15 +45,15 @@ def search(data, dataset, params, ludb=None):
 def stress(data, dataset, params, ludb=None):
     """Predict the test records again, disturbed (notebook 08)."""
     from cardiov.experiments.runs import weights_path
-    from cardiov.experiments.stress import stressed_predictions, write_stressed
+    from cardiov.experiments.stress import stressed_predictions
     from cardiov.model import CardioV
     from cardiov.objectives import objective_of
-    from cardiov.store.results import read_provenance, run_dir
+    from cardiov.store.results import read_provenance, run_dir, write_table
 
     run = read_provenance(dataset, RUN)["run"]
     model = CardioV.from_pretrained(weights_path(dataset, RUN))
     settings = {"rate": run["rate"], "precision": run["config"]["precision"], "objective": objective_of(model)}
-    _print([write_stressed(stressed_predictions(model, data, **settings), run_dir(dataset, RUN))])
+    _print([write_table(stressed_predictions(model, data, **settings), run_dir(dataset, RUN) / "stress.csv")])
 
 
 def heat(data, dataset, params, ludb=None):
@@ -76,13 +76,13 @@ def ship(data, dataset, params, ludb=None):
 
 def external(data, dataset, params, ludb):
     """Predict LUDB's records, which no network here is trained on (notebook 16)."""
-    from cardiov.experiments.external import predict, write_external
+    from cardiov.experiments.external import predict
     from cardiov.model import CardioV
-    from cardiov.store.results import results_dir, shipped_path
+    from cardiov.store.results import results_dir, shipped_path, write_table
 
     model = CardioV.from_pretrained(shipped_path(dataset))
     table = predict(model, ludb, model.metadata["preprocessing"]["rate"])
-    _print([write_external(table, results_dir(dataset) / "external_ludb.csv")])
+    _print([write_table(table, results_dir(dataset) / "external_ludb.csv")])
 
 
 def notebook(source, target, dataset=None, data=None, parameters=None, parameter=()):

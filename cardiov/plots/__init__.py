@@ -1,4 +1,4 @@
-"""Figures: tables in, :class:`matplotlib.figure.Figure` out, of which pyplot knows nothing; no statistics and no torch.
+"""Figures: tables in, :class:`matplotlib.figure.Figure` out, unknown to pyplot; no statistics and no torch.
 
 Imports the root files that need no torch, `store` and `ecg`. Every function of a figure takes its title and is `style.styled`.
 """

@@ -64,7 +64,7 @@ _LOOKS = {"all": ("black", "D"), "male": (LEVEL_COLOURS[0], "o"), "female": (LEV
 
 
 def _forest(axes, rows, names, reference=None, **labels):
-    """Estimates with intervals from the top down, "undefined" where there is none, and a line to compare with."""
+    """Estimates with intervals from the top down, "undefined" for missing ones, and a line to compare with."""
     rows, groups = rows.rename_axis("group"), list(rows.index)
     palette, markers = zip(*(_LOOKS.get(group, ("black", "o")) for group in groups), strict=True)
     look = {"palette": list(palette), "markers": list(markers), "linestyle": "none", "lw": 1.5, "ms": 5.5, "mew": 0}
@@ -75,7 +75,7 @@ def _forest(axes, rows, names, reference=None, **labels):
     if reference is not None:
         axes.axvline(reference, **REFERENCE)
     axes.set_yticks(range(len(rows)), names)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=10 // axes.get_gridspec().ncols)
     axes.set(ylabel="", **labels)
 
 

@@ -41,7 +41,8 @@ def panels(width, height, rows=1, columns=1, title=None, **layout):
     for axes in grid.flat:
         axes.tick_params(which="both", labelsize=_LABEL)  # matplotlib makes the ticks later, outside `styled`
     if title:
-        figure.suptitle(fill(title, int(width / 1.5)))  # mm per letter
+        lines = 1 + int(len(title) * 1.5 / width)  # mm per letter
+        figure.suptitle(fill(title, len(title) // lines + 10))  # of about equal length
     return figure, grid
 
 

@@ -236,7 +236,7 @@ def _write_parquet(pyarrow, table):
 
 
 def _resume(output, form, model):
-    """Files whose results are in an output, of which half a line at the end is cut off."""
+    """Files whose results are in an output; half a line at its end is cut off."""
     if not output.exists():
         return set()
     done, models = set(), {model}

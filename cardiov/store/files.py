@@ -18,20 +18,9 @@ from cardiov.errors import CardioVError, StorageError
 ROOT = Path(os.environ.get("CARDIOV_ROOT") or Path(__file__).resolve().parents[2]).resolve()
 
 
-# Writing
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name to write, in the folder of `path`, where it is moved when the block ends without an error.
-
-    So an interrupted run never leaves half a file that is taken for a whole one.
-
-    Raises
-    ------
-    StorageError
-        As `storing`.
-    """
+    """A temporary name to write, moved to `path` when the block ends without an error; errors as in `storing`."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storing(path):
@@ -90,23 +79,23 @@ def _amount(size):
 
 
 def check_writable(*folders: Path) -> None:
-    """Make folders, and try to write there, before hours are spent.
-
-    Raises
-    ------
-    StorageError
-        As `storing`.
-    """
+    """Make folders, and try to write there, before hours are spent; errors as in `storing`."""
     for folder in folders:
         with storing(folder / "*"):
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
 
 
-def write_note(path: Path, content: dict) -> None:
-    """Write a JSON object for a later run, whole or not at all."""
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_note(path: Path, content: dict) -> None:
+    """Write a JSON object, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_note(path: Path) -> dict:

@@ -9,19 +9,7 @@ from cardiov.errors import ParameterError
 
 
 def read_parameters(path, known: Collection[str]) -> dict:
-    """Parameters from a YAML file.
-
-    Parameters
-    ----------
-    path : path
-    known : collection of str
-        Names that the file may set.
-
-    Raises
-    ------
-    ParameterError
-        If the file cannot be read, or sets another name.
-    """
+    """Parameters from a YAML file; a `ParameterError` if it cannot be read, or sets another name than the known ones."""
     try:
         parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -33,12 +21,6 @@ def read_parameters(path, known: Collection[str]) -> dict:
 
 
 def check_names(where, names: Collection[str], known: Collection[str]) -> None:
-    """Refuse names that are not known.
-
-    Raises
-    ------
-    ParameterError
-        It says where they are, and which names are known.
-    """
+    """Refuse names that are not known: a `ParameterError` says where they are, and which names are known."""
     if unknown := sorted(set(map(str, names)) - set(known)):
         raise ParameterError(f"{where} sets {', '.join(unknown)}: correct it to one of {', '.join(sorted(known))}.")

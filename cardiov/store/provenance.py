@@ -40,9 +40,8 @@ def copy_committed(folder: Path) -> None:
 def processor() -> str:
     """Name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    named = re.search(r"^model name\s*: (.*)", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 def _package_versions() -> dict[str, str]:
@@ -54,11 +53,8 @@ def _package_versions() -> dict[str, str]:
 def provenance() -> dict:
     """What made a result.
 
-    Returns
-    -------
-    dict
-        ``commit`` (None outside a git repository), ``code_changed`` (whether anything but results and figures differs
-        from the commit), ``packages``, ``python``, ``platform``, ``processor`` and ``time`` (UTC, ISO 8601).
+    ``commit`` is None outside a git repository; ``code_changed`` says whether anything but results and figures differs
+    from it; ``time`` is UTC (ISO 8601).
     """
     commit = git("rev-parse", "HEAD")
     changes = git("status", "--porcelain", "--", ".", ":!results", ":!figures")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from cardiov.errors import DataSetError
-from cardiov.store.files import ROOT, replacing, shown
+from cardiov.store.files import ROOT, replacing, shown, write_note
 
 FIGURE_DPI = 200
 # six digits are more than any result here carries, and hide the last-digit noise of summation order
@@ -48,24 +48,21 @@ def simulated(dataset: str) -> bool:
     return "demo" in dataset.lower()
 
 
-# Writing
-
-
-def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
+def write_table(frame: pd.DataFrame, path: Path, float_format: str | None = None) -> Path:
+    """Write a table as CSV, whole or not at all; the index is written unless it only counts the rows."""
     with replacing(path) as temporary:
         # a bare row count as index says nothing, a named index does, even one that runs from 1 to n
         indexed = frame.index.name is not None or not isinstance(frame.index, pd.RangeIndex)
-        frame.to_csv(temporary, index=indexed, float_format=FLOAT_FORMAT, lineterminator="\n")
-    return path
+        frame.to_csv(temporary, index=indexed, float_format=float_format, lineterminator="\n")
+    return Path(path)
 
 
 def save_table(frame: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
 
-    The index is written unless it only counts the rows. The report shows the table where a notebook's call gives a
-    caption (`cardiov.paper.captions`).
+    The report shows the table where a notebook's call gives a caption (`cardiov.paper.captions`).
     """
-    return _write_csv(frame, results_dir(dataset) / f"{name}.csv")
+    return write_table(frame, results_dir(dataset) / f"{name}.csv", FLOAT_FORMAT)
 
 
 def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
@@ -78,16 +75,14 @@ def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption:
     metadata = {"Software": None} | ({"Description": caption} if caption else {})
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata=metadata)
-    _write_csv(data, path.with_suffix(".csv"))
+    write_table(data, path.with_suffix(".csv"), FLOAT_FORMAT)
     return path
 
 
 def save_scalars(dataset: str, name: str, scalars: dict) -> Path:
     """Write single numbers to ``results/<dataset>/scalars/<name>.json``, floats with six significant digits."""
     path = results_dir(dataset) / "scalars" / f"{name}.json"
-    with replacing(path) as temporary:
-        plain = {key: _plain(value) for key, value in scalars.items()}
-        temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    write_note(path, {key: _plain(value) for key, value in scalars.items()})
     return path
 
 
@@ -143,7 +138,7 @@ def run_names(dataset: str, prefix: str) -> list[str]:
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:
-    """Training seeds of the stored runs of a name, sorted: 0 and 1 where there are ``best-0`` and ``best-1``."""
+    """Training seeds of the stored runs of a name, sorted: such as 0 and 1 of ``best-0`` and ``best-1``."""
     folder = results_dir(dataset) / "runs"
     matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
     seeds = sorted(int(match[1]) for match in matches if match)
@@ -180,17 +175,14 @@ HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_s
 
 def read_heat(dataset, run) -> dict:
     """The tables that `write_heat` left, by name; those that this data set cannot give are missing."""
-    folder = run_dir(dataset, run)
-    tables = {name: pd.read_csv(folder / f"{name}.csv") for name in HEAT_TABLES if (folder / f"{name}.csv").exists()}
-    if "heat_sanity" not in tables:
-        raise DataSetError(f"{folder} has no heat maps: run `python -m cardiov heat` first, as `make paper` does.")
-    return tables
+    folder = existing(run_dir(dataset, run) / "heat_sanity.csv", "run `python -m cardiov heat` first").parent
+    return {name: pd.read_csv(path) for name in HEAT_TABLES if (path := folder / f"{name}.csv").exists()}
 
 
 NO_SEARCH = "run `python -m cardiov search` first"  # the remedy if no search is stored
 
 
-def read_models(dataset):
+def read_models(dataset: str) -> pd.DataFrame:
     """The networks of a stored search, see `train_models`."""
     return pd.read_csv(existing(results_dir(dataset) / "search.csv", NO_SEARCH))
 

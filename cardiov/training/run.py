@@ -28,9 +28,7 @@ from cardiov.training.trainer import Trainer
 
 @exchanging()
 def fit(config, cache, metadata, weights_dir, run_dir):
-    """Train one network, or finish an interrupted training.
-
-    Under torchrun every process calls it. A finished run of the same configuration, data and version is not repeated.
+    """Train one network or finish an interrupted training, in all processes of torchrun; a finished run is not repeated.
 
     Parameters
     ----------
@@ -38,9 +36,9 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     cache : cardiov.data.cache.Cache
         Signals, (N, 12, n).
     metadata : pandas.DataFrame
-        Rows of `cardiov.data.ptbxl.read_metadata`, in the order of the cache.
+        Of `cardiov.data.ptbxl.read_metadata`, in the order of the cache.
     weights_dir, run_dir : path
-        Folders for the weights and, while training, the checkpoint; and for predictions, history and provenance.
+        For weights.safetensors and the checkpoint; for predictions.csv, history.csv and provenance.json.
 
     Returns
     -------
@@ -49,14 +47,7 @@ def fit(config, cache, metadata, weights_dir, run_dir):
 
     Raises
     ------
-    CheckpointError
-        If the checkpoint there is of another configuration, data set or version.
-    ParameterError
-        If there are too many processes for the GPUs or for a batch.
-    StorageError
-        If there is no space or permission to write.
-    WorkerError
-        If another process is lost.
+    CheckpointError, ParameterError, StorageError, WorkerError
     """
     weights_dir, run_dir = Path(weights_dir), Path(run_dir)
     if config.label_rule == "highest-risk":

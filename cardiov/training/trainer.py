@@ -106,7 +106,7 @@ class Trainer:
             torch.save(saved, temporary)
 
     def _load(self):
-        """The checkpoint of this run, or None."""
+        """The checkpoint of this run, if there is one."""
         if not self.checkpoint.exists():
             return None
         try:

@@ -134,15 +134,15 @@ def read_devices() -> list[dict]:
         If it has measured no device wholly.
     """
     devices = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DEVICES.glob("*.json"))]
-    whole = [told for told in devices if MEASURED <= {name.split("_")[0] for name in told}]
+    whole = [device for device in devices if MEASURED <= {name.split("_")[0] for name in device}]
     if not whole:
         raise DataSetError(f"{shown(DEVICES)} holds no whole measurement: run tests/benchmarks/test_device_speed.py.")
-    return sorted(whole, key=lambda told: (not told["gpu"], -_best(told)["records_per_second"]))
+    return sorted(whole, key=lambda device: (not device["gpu"], -_best(device)["records_per_second"]))
 
 
-def _best(told):
+def _best(device):
     """The fastest training, among those with different numbers of records at once."""
-    return max((part for name, part in told.items() if name.startswith("training_")), key=lambda part: part["records_per_second"])
+    return max((part for name, part in device.items() if name.startswith("training_")), key=lambda part: part["records_per_second"])
 
 
 def floor_seconds(work: dict[str, float], flops: float = CARD_FLOPS, memory: float = CARD_BYTES) -> float:
@@ -152,10 +152,10 @@ def floor_seconds(work: dict[str, float], flops: float = CARD_FLOPS, memory: flo
 
 def speeds(devices: list[dict]) -> Speeds:
     """The first device's, or a forecast of a GPU's where none has been measured."""
-    told, cores = devices[0], [devices[0][name]["records_per_core_second"] for name in ("preparing", "scoring_files")]
-    if told["gpu"]:
-        pair = [(told_of["records_per_second"],) * 2 for told_of in (_best(told), told["scoring"])]
-        return Speeds(f"measured on {told['device']}", *pair, *cores)
+    device, cores = devices[0], [devices[0][name]["records_per_core_second"] for name in ("preparing", "scoring_files")]
+    if device["gpu"]:
+        pair = [(part["records_per_second"],) * 2 for part in (_best(device), device["scoring"])]
+        return Speeds(f"measured on {device['device']}", *pair, *cores)
     work = network_work()
     fastest = [1 / floor_seconds(work[name]) for name in ("training", "scoring")]
     share = TRAINED / AIM / fastest[0]  # of the floor's speed that the aim asks for; scoring is taken to have it too

@@ -54,8 +54,8 @@ def devices(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "PAGE", tmp_path / "cost.md")
 
     def write(**devices):
-        for name, told in devices.items():
-            (tmp_path / f"{name}.json").write_text(json.dumps(told))
+        for name, device in devices.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(device))
 
     return write
 

@@ -90,14 +90,14 @@ def data(tmp_path_factory):
 def record(peaks):
     """Adds to results/scale/devices/<device>.json, which a part of the tests may also be run for."""
     path = cost.DEVICES / f"{re.sub('[^a-z0-9]+', '-', NAME.lower()).strip('-')}.json"
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    told |= {"device": NAME, "gpu": GPU, "cores": os.cpu_count(), "processor": processor(), "torch": torch.__version__, **peaks}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stored |= {"device": NAME, "gpu": GPU, "cores": os.cpu_count(), "processor": processor(), "torch": torch.__version__, **peaks}
 
     def add(**values):
-        told.update(values)
+        stored.update(values)
         print(json.dumps(values, indent=2))
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
     return add
 

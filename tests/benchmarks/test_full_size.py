@@ -76,14 +76,14 @@ def run(code, *arguments):
 def record():
     """Adds to results/scale/full_size.json, which a part of the tests may also be run for."""
     path = ROOT / "results/scale/full_size.json"
-    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    told |= {"records": RECORDS, "signals": "simulated"}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stored |= {"records": RECORDS, "signals": "simulated"}
 
     def add(**values):
-        told.update(values)
+        stored.update(values)
         print(values)
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
     return add
 

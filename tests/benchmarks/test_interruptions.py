@@ -138,7 +138,7 @@ def stage(step):
 
 
 def contents(tree, *folders):
-    """Digests of all files, without the times that are told in them; half-written files have names of their own."""
+    """Digests of all files, without the times in them; half-written files have names of their own."""
     files = [path for folder in folders for path in sorted((tree / folder).rglob("*")) if path.is_file()]
     return {str(path.relative_to(tree)): digest(path) for path in files if path.suffix not in (".tmp", ".lock")}
 
@@ -170,11 +170,11 @@ def record():
     path = ROOT / "results/scale/interruptions.json"
 
     def add(**values):
-        told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        told |= {"seed": SEED, "records": "simulated", "not_compared": "times and seconds", "processor": processor()} | values
+        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        stored |= {"seed": SEED, "records": "simulated", "not_compared": "times and seconds", "processor": processor()} | values
         print(f"\n{values}")
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
     return add
 

@@ -11,7 +11,7 @@ import pytest
 from ecg_files import read_plain, simulated_signal, write_data_set, write_record
 
 from cardiov.data import cache
-from cardiov.data.cache import CACHE_FORMAT, Cache, _build, _prepare_record, cache_at, open_cache, prepare
+from cardiov.data.cache import CACHE_FORMAT, _build, _prepare_record, cache_at, open_cache, prepare
 from cardiov.ecg.filters import prepare_signal
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError, ParameterError, SignalError, StorageError
@@ -238,10 +238,9 @@ def test_prepared_signals_are_those_of_this_cache_format():
     assert np.allclose(at_100[11, [0, 333, 999]], [30.08, 234.07, 179.10], atol=0.5)
 
 
-def test_the_main_cache_serves_where_its_rate_fits(tmp_path, monkeypatch):
+def test_each_rate_has_its_own_cache(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(cache, "prepare", lambda data, folder, rate: made.append((folder.name, rate)))
-    monkeypatch.setattr(cache, "open_cache", lambda folder: Cache(folder, 500, [], (0, 12, 0), "", {}))
+    monkeypatch.setattr(cache, "prepare", lambda data, folder, rate: made.append((data, folder, rate)))
     for rate in (100, 500):
         cache_at("folder", tmp_path, rate)
-    assert made == [("cache-100", 100), ("cache", 500)]  # the main one is never rebuilt at another rate
+    assert made == [("folder", tmp_path / "cache-100", 100), ("folder", tmp_path / "cache-500", 500)]

@@ -92,17 +92,14 @@ def test_weights_that_do_not_say_what_they_are_for_are_refused(simulated, tmp_pa
         predict(CardioV.from_pretrained(tmp_path / "w.safetensors"), simulated, 250)
 
 
-def test_the_command_writes_what_the_notebook_reads(root, simulated, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(results, "results_dir", lambda dataset: root / "results" / dataset)
-    weights, target = tmp_path / "w.safetensors", root / "results/some/external_ludb.csv"
-    model = tiny_model(weights)
-    command = ["external", str(simulated), str(weights), str(target)]
-    assert main(command) == 1 and "give it by --rate, in Hz." in capsys.readouterr().err
-    with pytest.raises(DataSetError, match="external_ludb.csv is missing: make it by `python -m cardiov external`"):
+def test_the_command_writes_what_the_notebook_reads(root, simulated, tmp_path, capsys):
+    model = tiny_model(tmp_path / "w.safetensors")
+    command = ["external", "no/data", "some", "no/params", "--ludb", str(simulated)]
+    assert main(command) == 1 and "shipped.safetensors: no readable" in capsys.readouterr().err
+    with pytest.raises(DataSetError, match="external_ludb.csv is missing: predict LUDB's records first"):
         results.read_external("some")
-    assert main([*command, "--rate", "250"]) == 0
-    expected = predict(model, simulated, 250)
-    pd.testing.assert_frame_equal(results.read_external("some"), expected)
-    model.save_pretrained(weights, run=model.metadata["run"], preprocessing={"rate": 125})
-    assert main(command) == 0
-    assert not np.allclose(results.read_external("some")["output_1"], expected["output_1"], atol=1e-4)
+    for rate in (125, 250):
+        model.save_pretrained(results.shipped_path("some"), run=model.metadata["run"], preprocessing={"rate": rate})
+        assert main(command) == 0
+        assert capsys.readouterr().out == f"{root}/results/some/external_ludb.csv\n"
+        pd.testing.assert_frame_equal(results.read_external("some"), predict(model, simulated, rate))

@@ -13,6 +13,7 @@ from cardiov.ecg.filters import bandpass, prepare_signal
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import stress
+from cardiov.experiments.runs import weights_path
 from cardiov.experiments.stress import CONDITIONS, DISTURBANCES, disturb, stressed_predictions
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.objectives import decode_outputs
@@ -244,37 +245,43 @@ def test_each_record_has_its_own_disturbance(run, stressed):
     np.testing.assert_allclose(scores, decode_outputs(outputs, "ordinal")[0].numpy(), atol=2e-6)
 
 
-def test_the_command_writes_what_the_notebook_reads(root, run, stressed, capsys):
-    (root / "p.yaml").write_text("rate: 250\nprecision: 32-true\nmicro_batch: 32\n")
-    target = root / "results/some/runs/ordinal-0"
-    command = ["stress", str(run / "data"), str(run / "weights.safetensors"), str(target), "-f", str(root / "p.yaml")]
-    assert main(command) == 0
-    pd.testing.assert_frame_equal(results.read_stressed("some", "ordinal-0"), stressed, atol=2e-6)
-    assert "stress.csv" in capsys.readouterr().out
-
-
-def test_the_command_takes_the_objective_from_the_weights(root, run, stressed):
-    """Three outputs may be the paper's thresholds or CORN's conditional ones."""
+@pytest.fixture
+def trained(root, run):
+    """Save the run's network as that of a data set's ordinal-0, trained at 250 Hz; what its weights say is given."""
+    provenance = root / "results/some/runs/ordinal-0/provenance.json"
+    provenance.parent.mkdir(parents=True)
+    provenance.write_text('{"run": {"rate": 250, "config": {"precision": "32-true"}}}')
     model = CardioV.from_pretrained(run / "weights.safetensors")
-    command = ["stress", str(run / "data"), str(root / "w"), str(root / "r"), "-f", str(root / "p.yaml")]
-    (root / "p.yaml").write_text("rate: 250\n")
-    model.save_pretrained(root / "w")
+    return lambda **metadata: model.save_pretrained(weights_path("some", "ordinal-0"), **metadata)
+
+
+def test_the_command_writes_what_the_notebook_reads(root, run, trained, stressed, capsys):
+    trained(run={"config": {"objective": "ordinal"}})
+    assert main(["stress", str(run / "data"), "some", "no/params"]) == 0
+    pd.testing.assert_frame_equal(results.read_stressed("some", "ordinal-0"), stressed, atol=2e-6)
+    assert capsys.readouterr().out == f"{root}/results/some/runs/ordinal-0/stress.csv\n"
+
+
+def test_the_command_takes_the_objective_from_the_weights(run, trained, stressed):
+    """Three outputs may be the paper's thresholds or CORN's conditional ones."""
+    command = ["stress", str(run / "data"), "some", "no/params"]
+    trained()
     assert main(command) == 1
-    model.save_pretrained(root / "w", run={"config": {"objective": "corn"}})
+    trained(run={"config": {"objective": "corn"}})
     assert main(command) == 0
     p0, p1, *_ = stressed[["p0", "p1", "p2", "p3"]].to_numpy().T
-    corn = pd.read_csv(root / "r/stress.csv")
+    corn = results.read_stressed("some", "ordinal-0")
     np.testing.assert_allclose(corn["p0"], p0, atol=3e-6)  # the first output says the same in both
     np.testing.assert_allclose(corn["p1"], (1 - p0) * (p0 + p1), atol=3e-6)  # p0 + p1 = 1 - sigmoid(z2)
 
 
-def test_what_is_missing_is_said(root, run, monkeypatch):
-    monkeypatch.setattr(results, "results_dir", lambda dataset: root / "results" / dataset)
+def test_what_is_missing_is_said(root, run, trained):
     with pytest.raises(DataSetError, match="python -m cardiov stress"):
         results.read_stressed("some", "ordinal-0")
-    assert main(["stress", str(run / "nothing"), str(run / "weights.safetensors"), str(root / "r")]) == 1
-    assert main(["stress", str(run / "data"), str(run / "no.safetensors"), str(root / "r")]) == 1
-    assert not (root / "r").exists()
+    assert main(["stress", str(run / "data"), "some", "no/params"]) == 1
+    trained(run={"config": {"objective": "ordinal"}})
+    assert main(["stress", str(run / "nothing"), "some", "no/params"]) == 1
+    assert not (root / "results/some/runs/ordinal-0/stress.csv").exists()
     with pytest.raises(CheckpointError):
         CardioV.from_pretrained(run / "no.safetensors")
 

@@ -374,11 +374,11 @@ def started(tree):
 def test_of_two_makes_at_once_one_waits_and_finds_all_done(tree):
     make(tree, "setup")
     makes = [started(tree) for _ in range(2)]
-    told = [(*one.communicate(), one.returncode) for one in makes]
+    ended = [(*one.communicate(), one.returncode) for one in makes]
     steps = [_step(line) for line in log(tree).splitlines() if " cardiov " in line]
     assert sorted(steps) == sorted(ALL)
-    assert [code for *_, code in told] == [0, 0]
-    assert sorted(error for _, error, _ in told) == ["", f"{SENTENCE}\n"]
+    assert [code for *_, code in ended] == [0, 0]
+    assert sorted(error for _, error, _ in ended) == ["", f"{SENTENCE}\n"]
 
 
 def test_a_make_waits_for_what_a_killed_one_has_left_running(tree):

@@ -81,8 +81,8 @@ def test_bad_settings_are_one_sentence(tree, settings, sentence, capsys):
     with pytest.raises(SettingError, match=sentence):
         plan(**settings)
     assert main([f"{name}={value}" for name, value in settings.items()]) == 1
-    told = capsys.readouterr()
-    assert told.out == "" and len(told.err.splitlines()) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("name", "simulated"), [("some-demo", False), ("real", True)])

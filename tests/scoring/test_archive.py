@@ -73,14 +73,14 @@ def test_a_killed_process_is_told(files, monkeypatch):
 
 
 def test_the_forms_tell_the_same(files, tmp_path, capsys):
-    told = [score(file) for file in (files[0], files[1])]
+    scores = [score(file) for file in (files[0], files[1])]
     assert write_scores(files[:2], "json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines == [{"file": file, **json.loads(json.dumps(one.as_dict()))} for file, one in zip(files, told, strict=False)]
+    assert lines == [{"file": file, **json.loads(json.dumps(one.as_dict()))} for file, one in zip(files, scores, strict=False)]
     assert write_scores(files[:2], "csv", tmp_path / "out.csv") == 0
     with open(tmp_path / "out.csv", newline="") as table:
         rows = list(csv.DictReader(table))
-    for file, row, one in zip(files, rows, told, strict=False):
+    for file, row, one in zip(files, rows, scores, strict=False):
         assert row["file"] == file and int(row["critical_value"]) == one.critical_value
         assert [float(row[f"p{k}"]) for k in range(4)] == pytest.approx(one.probabilities, abs=1e-6)
         assert (int(row["set_low"]), int(row["set_high"])) == one.prediction_set
@@ -202,9 +202,9 @@ def test_results_of_other_weights_are_not_added_to(files, tmp_path):
 
 def test_the_command_scores_all_it_can_and_says_what_it_could_not(files, capsys):
     assert main(["score", "--json", *files]) == 1
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 4
-    assert "1 of 5 files could not be scored" in told.err and "r2" in told.err
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 4
+    assert "1 of 5 files could not be scored" in printed.err and "r2" in printed.err
     assert main(["score", files[0]]) == 0
 
 

@@ -129,5 +129,5 @@ def test_energy_is_that_of_each_cell():
 
 
 def test_reading_heat_says_what_has_not_run(root):
-    with pytest.raises(DataSetError, match="run `python -m cardiov explain` first"):
+    with pytest.raises(DataSetError, match="run `python -m cardiov heat` first"):
         read_heat("demo", "ordinal-0")

@@ -52,14 +52,14 @@ def asked_by_hand(ecg, model):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_probabilities_are_those_of_the_shipped_network(seed):
     ecg, model = simulated(seed=seed), CardioV.from_pretrained()
-    told = score(ecg)
-    np.testing.assert_allclose(told.probabilities, asked_by_hand(ecg, model), atol=1e-5)
-    assert told.critical_value == told.probabilities.argmax() and told.meaning.startswith(
-        ("no risk", "low risk", "medium risk", "high risk")[told.critical_value] + ": ")
-    assert told.probabilities.min() >= 0 and told.probabilities.sum() == pytest.approx(1)
-    low, high = prediction_sets([told.probabilities], model.metadata["levels"]["0.9"])
-    assert told.prediction_set == (low[0], high[0])
-    assert (told.seconds, told.fs, told.rate, told.model) == (10, 500, 100, "ptbxl-sample")
+    scored = score(ecg)
+    np.testing.assert_allclose(scored.probabilities, asked_by_hand(ecg, model), atol=1e-5)
+    assert scored.critical_value == scored.probabilities.argmax() and scored.meaning.startswith(
+        ("no risk", "low risk", "medium risk", "high risk")[scored.critical_value] + ": ")
+    assert scored.probabilities.min() >= 0 and scored.probabilities.sum() == pytest.approx(1)
+    low, high = prediction_sets([scored.probabilities], model.metadata["levels"]["0.9"])
+    assert scored.prediction_set == (low[0], high[0])
+    assert (scored.seconds, scored.fs, scored.rate, scored.model) == (10, 500, 100, "ptbxl-sample")
 
 
 def test_several_are_scored_as_each_alone():
@@ -73,23 +73,23 @@ def test_several_are_scored_as_each_alone():
 
 def test_a_file_and_what_is_read_of_it_score_alike(tmp_path):
     base = write_record(tmp_path)
-    told = score(f"{base}.hea")
-    np.testing.assert_array_equal(told.probabilities, score(read_ecg(base)).probabilities)
-    assert told.record == "r"
+    scored = score(f"{base}.hea")
+    np.testing.assert_array_equal(scored.probabilities, score(read_ecg(base)).probabilities)
+    assert scored.record == "r"
 
 
 def test_a_long_record_is_scored_in_windows_of_which_the_gravest_is_reported():
     ecg = simulated(25, 250)
-    told = score(ecg)
-    assert [(window.start, window.seconds) for window in told.windows] == [(0, 10), (7.5, 10), (15, 10)]
-    for window in told.windows:
+    scored = score(ecg)
+    assert [(window.start, window.seconds) for window in scored.windows] == [(0, 10), (7.5, 10), (15, 10)]
+    for window in scored.windows:
         first = round(window.start * 250)
         alone = score(ECG(ecg.signal[:, first : first + 2500], 250.0))
         assert window.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
         assert window.critical_value == alone.critical_value and len(alone.windows) == 1
-    ranks = [(window.critical_value, np.dot(window.probabilities, [0, 1, 2, 3])) for window in told.windows]
-    assert told.window == ranks.index(max(ranks)) and told.critical_value == max(ranks)[0]
-    assert told.prediction_set is None
+    ranks = [(window.critical_value, np.dot(window.probabilities, [0, 1, 2, 3])) for window in scored.windows]
+    assert scored.window == ranks.index(max(ranks)) and scored.critical_value == max(ranks)[0]
+    assert scored.prediction_set is None
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [(5, [0]), (10, [0]), (10.1, [0, 0.1]), (20, [0, 10]), (24, [0, 7, 14])])
@@ -100,8 +100,8 @@ def test_windows_cover_a_record_from_end_to_end(seconds, starts):
 def test_the_gravest_window_is_the_one_of_the_highest_expected_value_among_equals(monkeypatch):
     given = iter([(0.1, 0.8, 0.1, 0.0), (0.0, 0.4, 0.3, 0.3), (0.5, 0.3, 0.1, 0.1)])
     monkeypatch.setattr(record, "_decoded", lambda model, outputs: np.array([next(given) for _ in outputs]))
-    told = score(simulated(30, 100))
-    assert (told.window, told.critical_value) == (1, 1) and told.probabilities.tolist() == [0.0, 0.4, 0.3, 0.3]
+    scored = score(simulated(30, 100))
+    assert (scored.window, scored.critical_value) == (1, 1) and scored.probabilities.tolist() == [0.0, 0.4, 0.3, 0.3]
 
 
 @pytest.mark.parametrize("fs", [100, 250, 257, 1000])
@@ -115,33 +115,33 @@ def test_the_sampling_rate_hardly_matters(fs):
 
 def test_heat_is_that_of_the_reported_window():
     ecg = simulated(20, 100, seed=3)
-    told = score(ecg, heat=True)
-    part = prepare_signal(ecg.signal[:, told.window * 1000 :][:, :1000], 100, 100)
-    expected = heat_maps(CardioV.from_pretrained(), part, told.critical_value)
-    assert told.heat.shape == (7, 1000) and score(ecg).heat is None
-    np.testing.assert_allclose(told.heat, expected, atol=0.01)  # µV are rounded
+    scored = score(ecg, heat=True)
+    part = prepare_signal(ecg.signal[:, scored.window * 1000 :][:, :1000], 100, 100)
+    expected = heat_maps(CardioV.from_pretrained(), part, scored.critical_value)
+    assert scored.heat.shape == (7, 1000) and score(ecg).heat is None
+    np.testing.assert_allclose(scored.heat, expected, atol=0.01)  # µV are rounded
 
 
 def test_a_score_is_told_as_json():
-    told = score(simulated(25, 100), heat=True)
-    again = json.loads(json.dumps(told.as_dict()))
-    assert again["probabilities"] == pytest.approx(told.probabilities, abs=1e-6) and "heat" not in again
+    scored = score(simulated(25, 100), heat=True)
+    again = json.loads(json.dumps(scored.as_dict()))
+    assert again["probabilities"] == pytest.approx(scored.probabilities, abs=1e-6) and "heat" not in again
     assert [window["start"] for window in again["windows"]] == [0, 7.5, 15]
     assert again["notice"].startswith("Research software, not a medical device")
 
 
 def test_weights_of_simulated_ecgs_are_labelled(tmp_path):
     assert score(simulated(), weights(tmp_path, data="simulated")).model == "untrained (trained on simulated ECGs)"
-    told = score(simulated(), weights(tmp_path, name="mine"))  # the same path again
-    assert told.model == "mine" and told.prediction_set is None
+    scored = score(simulated(), weights(tmp_path, name="mine"))  # the same path again
+    assert scored.model == "mine" and scored.prediction_set is None
 
 
 @pytest.mark.parametrize(("objective", "outputs"), [("classification", 4), ("corn", 3), ("coral", 3), ("sord", 4)])
 def test_other_objectives_have_probabilities_too(tmp_path, objective, outputs):
     run = {"rate": 100.0, "config": {"objective": objective}}
     config = CardioVConfig(outputs=outputs, stem_width=16, widths=(16, 16), depths=(1, 1))
-    told = score(simulated(), CardioV.from_pretrained(weights(tmp_path, config, run=run)))
-    assert told.probabilities.sum() == pytest.approx(1) and told.probabilities.min() >= 0
+    scored = score(simulated(), CardioV.from_pretrained(weights(tmp_path, config, run=run)))
+    assert scored.probabilities.sum() == pytest.approx(1) and scored.probabilities.min() >= 0
 
 
 def test_what_cannot_be_asked_is_refused(tmp_path):
@@ -188,7 +188,7 @@ def test_real_records_get_the_scores_that_are_stored_of_the_chosen_run(tmp_path)
     here = [ecg_id for ecg_id in stored.index if (tmp_path / f"{files[ecg_id]}.hea").exists()]
     assert len(here) >= 10
     scores = score_all([read_ecg(tmp_path / files[ecg_id]) for ecg_id in here])
-    found = np.stack([told.probabilities for told in scores])
+    found = np.stack([scored.probabilities for scored in scores])
     # trained and predicted in bfloat16, scored in float32
     np.testing.assert_allclose(found, stored.loc[here, ["p0", "p1", "p2", "p3"]], atol=0.01)
-    assert np.mean([told.critical_value for told in scores] == stored.loc[here, "predicted"]) > 0.97
+    assert np.mean([scored.critical_value for scored in scores] == stored.loc[here, "predicted"]) > 0.97

@@ -30,12 +30,8 @@ from cardiov.errors import DataSetError, ParameterError
 from cardiov.store.files import locked, storing
 
 MARKER = "SIMULATED.txt"  # only a folder with this file is replaced
-
-
-# fmt: off
-
 RHYTHM_NOTES = {"AFIB": "(AFIB", "AFLT": "(AFL", "SVTAC": "(SVTA", "PACE": "(P", "2AVB": "(BII", "WPW": "(PREX",
-                "BIGU": "(B", "TRIGU": "(T", "SBRAD": "(SBR", "": "(N"}  # as in the MIT-BIH database
+                "BIGU": "(B", "TRIGU": "(T", "SBRAD": "(SBR", "": "(N"}  # fmt: skip  # as in the MIT-BIH database
 
 
 def _simulate(patient, codes, severity, seed, rng):
@@ -58,30 +54,15 @@ def _simulate(patient, codes, severity, seed, rng):
 def example(statements, seed=0) -> ECG:
     """Simulate one ECG of 10 s at 500 Hz with the given findings at full severity, the same on every call.
 
-    Parameters
-    ----------
-    statements : str
-        As in `CASES`, such as "NORM SR".
-    seed : int
-        Of the patient, of the heart's rate and of the noise.
-
-    Returns
-    -------
-    ECG
-        ``meta["record"]`` says that it is simulated.
-
-    Raises
-    ------
-    ParameterError
-        If `CASES` has no such case.
+    ``statements`` are a key of `CASES`, such as "NORM SR"; any other is a ParameterError. ``seed`` is that of the patient, of
+    the heart's rate and of the noise. ``meta["record"]`` says that the ECG is simulated.
     """
     if statements not in CASES:
         raise ParameterError(f"{statements!r} cannot be simulated: choose one of {', '.join(CASES)}.")
     codes, rng = statements.split(), np.random.default_rng([seed, 3])
     patient = SimpleNamespace(patient_id=seed, sex=seed % 2, age=round(first_of(AGES, codes)[0]))
     signal, *_ = _simulate(patient, codes, dict.fromkeys(codes, SEVERITY[1]), seed, rng)
-    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": ("male", "female")[patient.sex],
-            "comments": []}  # fmt: skip
+    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": ("male", "female")[patient.sex], "comments": []}
     return ECG((signal / UNITS_PER_MV).astype(np.float32), float(FS), meta)
 
 
@@ -97,8 +78,7 @@ def _metadata(patient, codes, scp_codes, notes, axis, rng):
     return {
         "ecg_id": patient.ecg_id, "patient_id": float(patient.patient_id),
         "age": 300.0 if patient.age >= 90 else maybe(0.998, float(patient.age)), "sex": patient.sex,
-        "height": maybe(0.32, whole(175 - 12 * patient.sex, 7)),
-        "weight": maybe(0.48, whole(80 - 12 * patient.sex, 11)),
+        "height": maybe(0.32, whole(175 - 12 * patient.sex, 7)), "weight": maybe(0.48, whole(80 - 12 * patient.sex, 11)),
         "nurse": maybe(0.92, float(rng.integers(12))), "site": float(rng.integers(4)), "device": "SIMULATOR",
         "recording_date": str(patient.date), "report": "simulated record: " + ", ".join(words),
         "scp_codes": str(scp_codes), "heart_axis": maybe(0.53, heart_axis),
@@ -114,15 +94,14 @@ def _metadata(patient, codes, scp_codes, notes, axis, rng):
 def _write_wfdb(path, signal, annotations, rhythm):
     """Write header and signal as in PTB-XL (wfdb.wrsamp writes the same bytes, far slower), and the annotations."""
     lines = [f"{path.name} {len(signal)} {FS} {signal.shape[1]}"]
-    for lead, samples in zip(LEADS, signal, strict=True):
-        checksum = samples.sum(dtype=np.int64) % 65536
+    for lead, samples, checksum in zip(LEADS, signal, signal.sum(axis=1, dtype=np.int64) % 65536, strict=True):
         lines.append(f"{path.name}.dat 16 {UNITS_PER_MV:.1f}(0)/mV 16 0 {samples[0]} {checksum} 0 {lead.upper()}")
-    Path(f"{path}.hea").write_bytes("".join(f"{line}\n" for line in lines).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{path}.hea").write_text("\n".join([*lines, ""]), encoding="ascii", newline="\n")
     Path(f"{path}.dat").write_bytes(signal.T.tobytes())
     sample, symbol, number = zip((0, "+", 0), *annotations, strict=True)
-    notes = [rhythm] + [""] * len(annotations)
-    wfdb.wrann(path.name, "atr", np.array(sample), list(symbol), num=np.array(number), aux_note=notes, fs=FS,
-               write_dir=str(path.parent))  # fmt: skip
+    wfdb.wrann(path.name, "atr", np.array(sample), list(symbol), num=np.array(number), fs=FS,
+               aux_note=[rhythm] + [""] * len(annotations), write_dir=str(path.parent))  # fmt: skip
 
 
 def _record(patient, folder, seed):
@@ -132,9 +111,7 @@ def _record(patient, folder, seed):
     severity = {s: float(np.clip(patient.severity + rng.normal(0, 0.1), *SEVERITY)) for s in codes}
     signal, annotations, notes, axis = _simulate(patient, codes, severity, seed, rng)
     row = _metadata(patient, codes, scp_codes_of(codes, severity, rng), notes, axis, rng)
-    path = Path(folder, row["filename_hr"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_wfdb(path, signal, annotations, first_of(RHYTHM_NOTES, codes))
+    _write_wfdb(Path(folder, row["filename_hr"]), signal, annotations, first_of(RHYTHM_NOTES, codes))
     return row
 
 
@@ -153,56 +130,37 @@ def _write_all(folder, patients, seed, workers):
     visits = [SimpleNamespace(**row) for row in visits_of(patients, seed).to_dict("records")]
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
         rows = pool.map(partial(_record, folder=folder, seed=seed), visits, chunksize=10)
-        table = pd.DataFrame(list(tqdm(rows, total=len(visits), unit=" records", desc="simulating ECGs")))
+        table = pd.DataFrame(tqdm(rows, total=len(visits), unit=" records", desc="simulating ECGs"))
     table.to_csv(folder / "ptbxl_database.csv", index=False, lineterminator="\n")
     _statement_table().to_csv(folder / "scp_statements.csv", lineterminator="\n")
     (folder / MARKER).write_text(f"Simulated ECGs, not of any person: {patients} patients, seed {seed}.\n")
 
 
 def make_demo(folder, patients=1000, seed=0, workers=None):
-    """Write simulated ECGs of 10 s at 500 Hz in PTB-XL's layout, the same on every run.
+    """Write simulated ECGs of 10 s at 500 Hz in PTB-XL's layout, the same on every run and for any number of processes.
 
-    Writes ``ptbxl_database.csv``, ``scp_statements.csv`` and, under ``records500``, each record's WFDB header, signal
-    (format 16, 1 µV per unit) and annotations (``.atr``). The annotations are the true waves that lie wholly within the
+    Each record has a WFDB header, signal (format 16, 1 µV per unit) and annotations (``.atr``) under ``records500``; there
+    are no 100 Hz records, though ``filename_lr`` is filled. The annotations are the true waves that lie wholly within the
     record, each as ``(``, its peak, ``)``. The peak's symbol is ``p`` for the P wave, WFDB's beat type for the QRS complex
     and ``t`` for the T wave; ``num`` is 0, 1 and 2 for these, because waves may overlap. ``+`` at the first sample names the
-    rhythm. 100 Hz records are not written, though ``filename_lr`` is filled.
-
-    Parameters
-    ----------
-    folder : str or Path
-        An earlier demo set there is replaced when the new one is complete.
-    patients : int
-        120 or more, with about 1.25 records each.
-    seed : int
-        The same seed gives the same files for any number of workers.
-    workers : int, optional
-        Processes; by default one per core.
+    rhythm. An earlier demo set in the folder is replaced when the new one is complete. ``workers`` are processes, by default
+    one per core; a patient has about 1.25 records.
 
     Raises
     ------
-    ParameterError
-        If patients are too few for every case to occur.
-    DataSetError
-        If the folder holds something other than a demo set.
-    StorageError
-        If the folder cannot be written.
+    ParameterError, DataSetError, StorageError
+        If patients are too few, or the folder holds something other than a demo set, or cannot be written.
     """
     folder = Path(folder).absolute()
     if folder.exists() and not (folder / MARKER).exists() and (folder.is_file() or any(folder.iterdir())):
         raise DataSetError(f"{folder} holds something other than demo data: give another folder.")
-    with storing(folder), locked(folder):
-        _replace(folder, lambda new: _write_all(new, patients, seed, workers))
-
-
-def _replace(folder, write):
-    """Write a folder beside its place, then move it there."""
     prefix = f".{folder.name}-"
-    for leftover in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(leftover)  # of a process that was killed
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
-        new = Path(temporary, "new")
-        write(new)
-        if folder.exists():
-            os.replace(folder, Path(temporary, "old"))
-        os.replace(new, folder)
+    with storing(folder), locked(folder):
+        for leftover in folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover)  # of a process that was killed
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as temporary:
+            new = Path(temporary, "new")
+            _write_all(new, patients, seed, workers)
+            if folder.exists():
+                os.replace(folder, Path(temporary, "old"))
+            os.replace(new, folder)

@@ -13,13 +13,10 @@ FS, SECONDS = 500, 10  # as PTB-XL: Hz, s
 TIME = np.arange(FS * SECONDS) / FS  # (n,)
 INDIVIDUALITY = 0.15  # relative spread of every wave between people
 
-
 # fmt: off
-
-DOWER = np.array([  # left, down, back; III and the augmented leads follow from I and II
-    [0.632, -0.235, 0.059], [0.235, 1.066, -0.132],                          # I II
-    [-0.515, 0.157, -0.917], [0.044, 0.164, -1.387], [0.882, 0.098, -1.277],  # V1 V2 V3
-    [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230],    # V4 V5 V6
+DOWER = np.array([  # left, down, back, of I, II and V1 to V6; the other leads follow from I and II
+    [0.632, -0.235, 0.059], [0.235, 1.066, -0.132], [-0.515, 0.157, -0.917], [0.044, 0.164, -1.387], [0.882, 0.098, -1.277],
+    [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230],
 ])
 EDGE = 2.2  # standard deviations from a bell's centre to where a reader sees it end
 TIMING = {  # wave: anchor, centre after it, standard deviations before and after it (ms)
@@ -33,44 +30,32 @@ TIMING = {  # wave: anchor, centre after it, standard deviations before and afte
 LOOPS = {  # the dipole of each wave: left, down, back (mV)
     "sinus": {"right atrium": (0.03, 0.08, -0.04), "left atrium": (0.08, 0.05, 0.03)},
     "ectopic": {"right atrium": (0.06, -0.08, 0.03), "left atrium": (-0.03, -0.06, -0.04)},
-    "narrow": {
-        "septum": (-0.12, 0.00, -0.22), "apex": (0.35, 0.25, -0.25), "wall": (0.85, 0.62, 0.15),
+    "narrow": {"septum": (-0.12, 0.00, -0.22), "apex": (0.35, 0.25, -0.25), "wall": (0.85, 0.62, 0.15),
         "base": (0.20, 0.08, 0.70), "end": (-0.12, -0.10, 0.18),
         "ST": (0.01, 0.02, -0.03), "T": (0.30, 0.20, -0.17), "U": (0.02, 0.01, -0.02)},
-    "left block": {
-        "wide 1": (0.45, 0.20, 0.35), "wide 2": (0.75, 0.15, 1.00), "wide 3": (0.75, 0.00, 0.45),
+    "left block": {"wide 1": (0.45, 0.20, 0.35), "wide 2": (0.75, 0.15, 1.00), "wide 3": (0.75, 0.00, 0.45),
         "ST": (-0.12, -0.02, -0.20), "T": (-0.35, -0.10, -0.45)},
-    "right ventricle": {
-        "wide 1": (0.30, 0.50, 0.25), "wide 2": (0.60, 1.10, 0.80), "wide 3": (0.40, 0.60, 0.50),
+    "right ventricle": {"wide 1": (0.30, 0.50, 0.25), "wide 2": (0.60, 1.10, 0.80), "wide 3": (0.40, 0.60, 0.50),
         "ST": (-0.08, -0.15, -0.15), "T": (-0.30, -0.50, -0.40)},
-    "left ventricle": {
-        "wide 1": (-0.20, -0.30, -0.40), "wide 2": (-0.50, -0.90, -0.90), "wide 3": (-0.40, -0.50, -0.60),
+    "left ventricle": {"wide 1": (-0.20, -0.30, -0.40), "wide 2": (-0.50, -0.90, -0.90), "wide 3": (-0.40, -0.50, -0.60),
         "ST": (0.08, 0.12, 0.15), "T": (0.30, 0.45, 0.45)},
-    "paced": {
-        "spike": (0.50, -1.20, 0.60),
-        "wide 1": (0.30, -0.35, 0.30), "wide 2": (0.60, -0.80, 0.75), "wide 3": (0.45, -0.50, 0.45),
+    "paced": {"spike": (0.50, -1.20, 0.60), "wide 1": (0.30, -0.35, 0.30), "wide 2": (0.60, -0.80, 0.75), "wide 3": (0.45, -0.50, 0.45),
         "ST": (-0.08, 0.12, -0.15), "T": (-0.25, 0.40, -0.38)},
 }
 CHANGES = {  # what a statement of severity 1 adds to the waves of sinus rhythm's narrow beats (mV)
     "CRBBB": {"right, very late": (-0.62, -0.05, -0.68), "T": (0.22, 0.00, 0.34)},
     "IRBBB": {"right, late": (-0.30, 0.00, -0.50), "T": (0.00, 0.00, 0.08)},
-    "LAFB": {"septum": (0, 0.20, 0), "apex": (0, -0.10, 0), "wall": (0, -0.85, 0),
-             "base": (0.30, -0.80, 0), "end": (0.10, -0.35, 0)},
+    "LAFB": {"septum": (0, 0.20, 0), "apex": (0, -0.10, 0), "wall": (0, -0.85, 0), "base": (0.30, -0.80, 0), "end": (0.10, -0.35, 0)},
     "LPFB": {"septum": (0.15, -0.25, 0), "apex": (-0.20, 0, 0), "wall": (-0.55, 0.25, 0),
              "base": (-0.40, 0.40, 0), "end": (-0.25, 0.35, 0)},
-    "WPW": {"delta": (0.48, 0.26, -0.20), "septum": (0.14, 0.00, 0.20),
-            "ST": (-0.04, -0.03, 0.05), "T": (-0.30, -0.18, 0.16)},
-    "LVH": {"wall": (0.90, 0.15, 0.30), "base": (0.50, 0.00, 0.95), "ST": (-0.14, -0.07, -0.02),
-            "T": (-0.62, -0.25, -0.05)},
-    "RVH": {"wall": (-0.70, 0.10, -0.60), "base": (-0.45, 0.10, -0.75), "end": (-0.45, 0.15, -0.35),
-            "T": (-0.05, -0.10, 0.38)},
+    "WPW": {"delta": (0.48, 0.26, -0.20), "septum": (0.14, 0.00, 0.20), "ST": (-0.04, -0.03, 0.05), "T": (-0.30, -0.18, 0.16)},
+    "LVH": {"wall": (0.90, 0.15, 0.30), "base": (0.50, 0.00, 0.95), "ST": (-0.14, -0.07, -0.02), "T": (-0.62, -0.25, -0.05)},
+    "RVH": {"wall": (-0.70, 0.10, -0.60), "base": (-0.45, 0.10, -0.75), "end": (-0.45, 0.15, -0.35), "T": (-0.05, -0.10, 0.38)},
     "LAO/LAE": {"left atrium": (0.05, 0.02, 0.10)},
-    "IMI": {"septum": (0, -0.35, 0), "apex": (0, -0.65, 0), "wall": (0, -0.50, 0),
-            "T": (0.05, -0.20, 0), "coronary T": (0, -0.22, 0)},
+    "IMI": {"septum": (0, -0.35, 0), "apex": (0, -0.65, 0), "wall": (0, -0.50, 0), "T": (0.05, -0.20, 0), "coronary T": (0, -0.22, 0)},
     "ILMI": {"septum": (-0.10, -0.35, 0), "apex": (-0.55, -0.65, 0), "wall": (-0.35, -0.45, 0),
              "T": (-0.20, -0.20, 0), "coronary T": (-0.20, -0.20, 0)},
-    "ASMI": {"septum": (0, 0, 0.38), "apex": (0, 0, 0.55), "ST": (0, 0, -0.08),
-             "T": (0, 0, 0.20), "coronary T": (0, 0, 0.18)},
+    "ASMI": {"septum": (0, 0, 0.38), "apex": (0, 0, 0.55), "ST": (0, 0, -0.08), "T": (0, 0, 0.20), "coronary T": (0, 0, 0.18)},
     "AMI": {"septum": (0.05, 0, 0.42), "apex": (-0.42, 0, 0.65), "wall": (-0.25, 0, 0.30), "ST": (0.05, 0, -0.14),
             "T": (-0.15, 0, 0.20), "coronary T": (-0.10, 0, 0.30)},
     "ALMI": {"septum": (-0.15, 0, 0.25), "apex": (-0.75, 0, 0.25), "wall": (-0.50, 0, 0.10),
@@ -84,8 +69,6 @@ CHANGES = {  # what a statement of severity 1 adds to the waves of sinus rhythm'
     "AFLT": {"T": (-0.12, -0.08, 0.07)},
 }
 PR = {"1AVB": (0.215, 0.31), "WPW": (0.085, 0.112)}  # s
-
-
 # fmt: on
 
 
@@ -149,7 +132,7 @@ def heart_of(patient, codes, severity, seed, rng):
     loops = _changed_loops(codes, severity, gain, shift)
     if "LVOLT" in codes:  # below 0.5 mV in every limb lead
         projection = projection * rng.uniform(0.25, 0.36) / np.abs(projection[:2] @ loops["narrow"]["wall"]).max()
-    pr = rng.uniform(*first_of(PR, codes)) if set(PR) & set(codes) else np.clip(pr, 0.125, 0.19)
+    pr = rng.uniform(*first_of(PR, codes)) if first_of(PR, codes) else np.clip(pr, 0.125, 0.19)
     qtc = rng.uniform(0.482, 0.56) if "LNGQT" in codes else np.clip(qtc, 0.37, 0.437)
     qrs = np.clip(rng.normal(1, 0.05), 0.9, 1.1) * (1.08 if "LAFB" in codes else 1)
     return Heart(loops, projection, pr, qtc, qrs, (rng.uniform(0.17, 0.3), rng.uniform(0, 2 * np.pi)))
@@ -183,12 +166,10 @@ def _atria(beat, heart):
 
 
 def _bells(loop, zero, stretch):
-    rows = []
     for wave, dipole in loop.items():
         anchor, *times = TIMING[wave]
         centre, before, after = np.array(times) / 1000 * (1.0 if wave == "spike" else stretch[anchor])
-        rows.append((zero[anchor] + centre, before, after, *dipole))
-    return rows
+        yield zero[anchor] + centre, before, after, *dipole
 
 
 def waves_of(beats, heart):

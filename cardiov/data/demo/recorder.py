@@ -9,7 +9,6 @@ from cardiov.ecg.electrodes import ELECTRODES
 
 UNITS_PER_MV = 1000  # as PTB-XL: 1 µV per unit
 QUIET = 0.006  # mV, noise of an electrode in a good record
-
 MUSCLE_BAND = butter(1, (15, 150), "bandpass", fs=FS, output="sos")
 
 

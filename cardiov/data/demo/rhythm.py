@@ -1,21 +1,15 @@
-"""When the simulated heart beats: sinus rhythm, arrhythmias, blocks and premature beats.
-
-Each rhythm's function returns the beats from before the record's start to after its end.
-"""
+"""When the simulated heart beats, from before the record's start to after its end, in each rhythm."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, sawtooth, sosfiltfilt
 
 from cardiov.data.demo.heart import FS, SECONDS, TIME, Beat, first_of
-
-# fmt: off
-
 RATES = {  # ventricular rate, beats per minute: lowest, most frequent, highest
-    "SBRAD": (42, 53, 57), "STACH": (103, 110, 135), "SARRH": (61, 70, 84), "AFIB": (62, 88, 135),
-    "SVTAC": (145, 165, 195), "2AVB": (68, 78, 92), "3AVB": (31, 38, 45), "PACE": (60, 68, 74),
-    "BIGU": (63, 75, 85), "TRIGU": (63, 75, 85), "SR": (61, 72, 96),
-}
+    "SBRAD": (42, 53, 57), "STACH": (103, 110, 135), "SARRH": (61, 70, 84), "AFIB": (62, 88, 135), "SVTAC": (145, 165, 195),
+    "2AVB": (68, 78, 92), "3AVB": (31, 38, 45), "PACE": (60, 68, 74), "BIGU": (63, 75, 85), "TRIGU": (63, 75, 85),
+    "": (61, 72, 96),
+}  # fmt: skip
 
 
 def _times(rate, irregularity, heart, rng):
@@ -29,7 +23,7 @@ def _times(rate, irregularity, heart, rng):
 
 
 def _rate(codes, rng):
-    return rng.triangular(*(first_of(RATES, codes) or RATES["SR"]))
+    return rng.triangular(*first_of(RATES, codes))
 
 
 def _sinus(codes, heart, rng):
