@@ -11,8 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-
-from cardiov.store.provenance import copy_committed
+from repository import copy_committed  # of tests/
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-6}  # processors sum in different orders; tables have six digits
 _folder = tempfile.TemporaryDirectory(prefix="cardiov-")  # goes when pytest ends

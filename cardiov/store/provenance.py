@@ -2,7 +2,6 @@
 
 import platform
 import re
-import shutil
 import subprocess
 from datetime import datetime, timezone
 from importlib import metadata
@@ -20,21 +19,6 @@ def git(*arguments: str) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout if done.returncode == 0 else None
-
-
-def copy_committed(folder: Path) -> None:
-    """Make a folder that can stand in for the repository (``CARDIOV_ROOT``): committed results, figures, and a link to the data.
-
-    Results and figures are as git has them staged, whatever a run on this machine has made since; outside git as they are.
-    """
-    names = git("ls-files", "--", "results", "figures")
-    if names:
-        git("checkout-index", f"--prefix={folder}/", "--", *names.splitlines())
-    else:
-        for name in ("results", "figures"):
-            shutil.copytree(ROOT / name, folder / name)
-    folder.mkdir(parents=True, exist_ok=True)  # git makes none where nothing is staged
-    (folder / "data").symlink_to(ROOT / "data")
 
 
 def processor() -> str:

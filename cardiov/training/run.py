@@ -17,8 +17,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cardiov.store.files import check_writable, replacing
+from cardiov.store.files import check_writable, write_note
 from cardiov.store.provenance import provenance
+from cardiov.store.results import write_table
 from cardiov.training.batches import data_digest, training_rows
 from cardiov.training.config import VERSION, same_run
 from cardiov.training.predict import predict
@@ -93,8 +94,6 @@ def _write_run(described, model, history, predictions, weights_dir, run_dir):
     (run_dir / "provenance.json").unlink(missing_ok=True)
     model.save_pretrained(weights_dir / "weights.safetensors", run=described["run"])
     for name, table in (("history", history), ("predictions", predictions)):
-        with replacing(run_dir / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
-    with replacing(run_dir / "provenance.json") as temporary:
-        temporary.write_text(json.dumps(described, indent=2) + "\n")
+        write_table(table.reset_index(drop=True), run_dir / f"{name}.csv")
+    write_note(run_dir / "provenance.json", described)
     (weights_dir / "checkpoint.pt").unlink(missing_ok=True)

@@ -132,7 +132,7 @@ def nbval(folder, notebook):
     shutil.copy(ROOT / "notebooks/conftest.py", folder)
     nbformat.write(notebook, folder / "some.ipynb")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "some.ipynb"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 

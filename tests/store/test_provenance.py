@@ -6,10 +6,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from repository import git_repository
+from repository import copy_committed, git_repository
 
 from cardiov.store import results
-from cardiov.store.provenance import copy_committed, provenance
+from cardiov.store.provenance import provenance
 
 matplotlib.use("Agg")
 
