@@ -1,4 +1,1 @@
-"""Data sets: PTB-XL and LUDB, how they are downloaded and verified, and the cache of prepared signals.
-
-Imports the root files, `store` and `ecg`.
-"""
+"""Data sets: PTB-XL and LUDB, how they are downloaded and verified, and the cache of prepared signals."""

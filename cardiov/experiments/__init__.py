@@ -1,4 +1,1 @@
-"""The study's runs: many trainings, the search, disturbed signals, heat, LUDB, rereading and the shipped network.
-
-Imports any wing but `app` and `paper`.
-"""
+"""The study's runs: many trainings, the search, disturbed signals, heat, LUDB, rereading and the shipped network."""
