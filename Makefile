@@ -74,9 +74,9 @@ data/demo/ptbxl_database.csv: $(SIGNALS_CODE) | $(READY)
 	$(PY) -m cardiov demo $(@D)
 	@touch $@
 
-data/%/ptbxl_database.csv: | $(READY)
-	$(PY) -m cardiov download $(@D) --version $(VERSION)
-.PRECIOUS: data/%/ptbxl_database.csv
+data/ptbxl%ptbxl_database.csv: | $(READY)
+	$(PY) -m cardiov download $(@D) --version $(if $(filter %-1.0.1,$(@D)),1.0.1,1.0.3)
+.PRECIOUS: data/ptbxl%ptbxl_database.csv
 
 # The paper. plan.py turns the settings into NAME, SOURCE, DATA, PARAMS and VERSION, or says in one sentence what is wrong.
 

@@ -221,6 +221,13 @@ def test_ptbxl_is_downloaded_where_it_is_not_and_then_used(tree, version, name):
     assert "download" in make(tree, "paper", *given)[0]
 
 
+@pytest.mark.parametrize(("name", "version"), [("ptbxl", "1.0.3"), ("ptbxl-1.0.1", "1.0.1")])
+def test_only_the_download_can_be_asked_for(tree, name, version):
+    steps, done = make(tree, f"data/{name}/ptbxl_database.csv")
+    assert done.returncode == 0 and steps == ["download"]
+    assert f"-m cardiov download data/{name} --version {version}\n" in log(tree)
+
+
 def test_a_failed_download_is_resumed_and_a_later_failure_keeps_it(tree):
     steps, done = make(tree, "paper", "DATASET=ptbxl", FAIL_AT="download")
     assert done.returncode != 0 and steps == ["download"]
