@@ -284,17 +284,17 @@ def fill(ballast):
 
 
 DONE, RUN = f"build/{NAME}/done", f"build/{NAME}/notebooks"
-WRITTEN = {  # what is written when the device is full: by make, or by a command of the package
+WRITTEN = {  # what is written when the device is full, in the order of the steps: by make, or by a command of the package
     "download": [f"data/{NAME}/ptbxl_database.csv"],
     "cache": [f"{DONE}/prepare"],
     "training": [f"{DONE}/train"],
-    "executed notebook": [f"{RUN}/02_network.ipynb"],
-    "tables": [f"{RUN}/01_dataset.ipynb"],
-    "figures": [f"{RUN}/04_roc.ipynb"],
     "search": [f"{DONE}/search"],
     "stressed predictions": [f"{DONE}/stress"],
     "heat maps": [f"{DONE}/heat"],
     "shipped network": [f"{DONE}/ship"],
+    "tables": [f"{RUN}/01_dataset.ipynb"],
+    "executed notebook": [f"{RUN}/02_network.ipynb"],
+    "figures": [f"{RUN}/04_roc.ipynb"],
     "report": ["-m", "cardiov", "report", NAME],
     "scores": ["-m", "cardiov", "score", "--csv", "--output", "scores.csv", f"data/{NAME}"],
 }
