@@ -262,3 +262,7 @@ def _money(pair, gpus):
 
 def _size(count):
     return f"{_rounded(count / 1e9)} GB"
+
+
+if __name__ == "__main__":
+    write_page()
