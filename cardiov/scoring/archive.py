@@ -77,24 +77,15 @@ def _listed(listing):
 
 
 def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files in their order, many files on several cores.
+    """Score files in their order, many files on several cores: each file with its score, or the reason for none.
 
-    Parameters
-    ----------
-    files : sequence of str
-    model : str or path, optional
-        Name or file of the weights.
-    fs, unit : optional
-        As in `cardiov.read_ecg`.
-    processes : int, optional
-        By default one per core, or one for few files.
+    ``model`` is a name or file of weights; ``fs`` and ``unit`` are those of `cardiov.read_ecg`; by default there is one process per
+    core, or one for few files.
 
     Raises
     ------
-    CheckpointError
-        If the weights cannot be read.
-    SignalError
-        If a process was killed.
+    CheckpointError, SignalError
+        If the weights cannot be read, or a process was killed.
     """
     load_model(model)  # so that its error comes once, and forked processes have it
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
@@ -176,23 +167,10 @@ FORMS = {  # form -> head of the output, and the text of one file
 
 
 def write_scores(files, form="table", output=None, model=None, scorer=score_files, **settings) -> int:
-    """Score files, write each result at once, and name the files that failed on the standard error.
+    """Score files, write each result at once, name the failed files on the standard error; returns their number.
 
-    Parameters
-    ----------
-    files : sequence of str
-        From `find_files`.
-    form : str
-        A key of `FORMS`, or "parquet": a CSV file, and at the end a Parquet file beside it.
-    output : path, optional
-        By default the standard output. Files that it already holds are not scored again.
-    scorer : callable
-        `score_files` or the like, which gets model and settings.
-
-    Returns
-    -------
-    int
-        Number of files that failed.
+    ``form`` is a key of `FORMS`, or "parquet": a CSV file, and at the end a Parquet file beside it. Files that the ``output`` (by
+    default the standard output) holds already are not scored again. ``scorer`` is `score_files` or the like.
 
     Raises
     ------

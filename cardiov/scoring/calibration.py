@@ -43,13 +43,7 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
     """The temperature, 1/20 to 20, by which divided outputs make the labels most likely (Guo et al. 2017).
 
     For ordered thresholds the negative log-likelihood is convex in 1 / T (Burridge 1981, Pratt 1981): it has one minimum.
-
-    Parameters
-    ----------
-    outputs : array, shape (N, outputs)
-        Logits of validation records.
-    labels : integer array, shape (N,)
-    probabilities : callable
+    ``outputs`` (N, outputs) are logits of validation records, ``labels`` (N,) whole numbers.
 
     Raises
     ------
@@ -71,18 +65,8 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
 def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Ranges of critical values, grown until their probability exceeds the level (Romano et al. 2020, Lu et al. 2022).
 
-    Each range starts as the most probable value and adds the likelier of its neighbours, of equals the graver.
-
-    Parameters
-    ----------
-    probabilities : array, shape (N, 4)
-    level : float
-        From `conformal_level`.
-
-    Returns
-    -------
-    low, high : integer array, shape (N,)
-        Both included.
+    Each range starts as the most probable value of ``probabilities`` (N, 4) and adds the likelier of its neighbours, of equals
+    the graver; its lowest and highest value are (N,). The level is that of `conformal_level`.
 
     Examples
     --------
@@ -98,20 +82,8 @@ def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray
 def conformal_level(probabilities, labels, coverage: float) -> float:
     """The level at which ranges of new records hold their labels with at least the stated probability (Vovk et al. 2005).
 
-    A range's probability before the label joins it is the record's level; the ceil((N + 1) coverage)-th smallest is taken.
-
-    Parameters
-    ----------
-    probabilities : array, shape (N, 4)
-        Of validation records.
-    labels : integer array, shape (N,)
-    coverage : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    float
-        Infinite if there are too few records for the coverage.
+    A range's probability before the label joins it is the record's level; the ceil((N + 1) coverage)-th smallest is taken, or
+    infinity if there are too few records. ``probabilities`` are (N, 4) and ``labels`` (N,), of validation records.
 
     Raises
     ------

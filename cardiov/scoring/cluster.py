@@ -33,21 +33,13 @@ TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[tuple[str, Score | CardioVError]]:
     """`cardiov.scoring.archive.score_files` on a cluster; files come in the order in which they are done.
 
-    Parameters
-    ----------
-    processes : int, optional
-        By default one per core, or four per GPU if the cluster has GPUs.
-    address : str
-        The cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine.
+    The address is that of the cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine. By default there
+    is one process per core, or there are four per GPU if the cluster has GPUs.
 
     Raises
     ------
-    ParameterError
-        If Ray is not installed, or no cluster answers at the address.
-    CheckpointError
-        If the weights cannot be used.
-    WorkerError
-        If the cluster is lost.
+    ParameterError, CheckpointError, WorkerError
+        If Ray is not installed or no cluster answers, if the weights cannot be used, or if the cluster is lost.
     """
     load_model(model)  # before a cluster starts
     waiting = dict.fromkeys(files)
