@@ -13,7 +13,7 @@ from cardiov.mapping import LEVELS
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.record import COVERAGE, NOT_A_DEVICE, load_model, score
-from cardiov.store.files import replacing
+from cardiov.store.files import write_text
 from cardiov.store.templates import templates
 
 WEB = Path(__file__).with_name("web")
@@ -87,8 +87,7 @@ def write_report(files, path, model=None, fs=None, unit=None) -> None:
     css = (WEB / "app.css").read_text(encoding="utf-8")
     values = {"scored": scored, "errors": errors, "css": css, "data": network.metadata.get("data")}
     text = TEMPLATES.get_template("score_report.html").render(values)
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _drawn(window):

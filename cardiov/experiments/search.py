@@ -13,8 +13,6 @@ split takes no part: no network here reads its signals.
 import hashlib
 import json
 import os
-import sys
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -202,8 +200,7 @@ def _train(settings, seed, model, cache, metadata, folder):
         finetune_epochs=settings.epochs, schedule="one-cycle",
     )  # fmt: skip
     folder = folder / hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
-    with redirect_stdout(sys.stderr):  # progress is no result of a notebook
-        history = fit(config, cache, metadata, folder, folder)
+    history = fit(config, cache, metadata, folder, folder)
     os.truncate(folder / "weights.safetensors", 0)  # only its name is needed, to recognise the run as finished
     scores = metrics(pd.read_csv(folder / "predictions.csv"))
     return {"error": 1 - scores["auc_mean"], "mae": scores["mae"], "seconds": history["seconds"].sum()}
