@@ -28,6 +28,7 @@ from cardiov.ordinal import monotone_probabilities
 
 FLOOR = 1e-6  # in the likelihood only: a value between pooled thresholds has the probability 0
 MAX_TEMPERATURE = 20  # and the lowest is 1/20
+DIGITS = 9  # of a range's probability: beyond them processors round differently, and equal ones would not be equal
 
 # from logits (B, outputs) to class probabilities (B, 4), never negative
 Probabilities = Callable[[torch.Tensor], torch.Tensor]
@@ -118,4 +119,5 @@ def _growing(probabilities):
         low, high = np.where(upwards, low, low - 1), np.where(upwards, high + 1, high)
         mass = mass + np.where(upwards, above, below)
         grown.append((low, high, mass))
-    return tuple(np.stack(column) for column in zip(*grown, strict=True))
+    low, high, mass = (np.stack(column) for column in zip(*grown, strict=True))
+    return low, high, mass.round(DIGITS)

@@ -136,3 +136,10 @@ def test_coverage_is_as_stated_even_where_probabilities_are_wrong(coverage):
 def test_few_records_promise_more_than_asked_rather_than_less():
     found = simulated_coverages(0.8, fitted=7, tested=50, repetitions=400)  # the seventh of seven: 7 / 8
     assert found.mean() == pytest.approx(7 / 8, abs=3 * found.std() / 20)
+
+
+@pytest.mark.parametrize("rounded", [np.nextafter(0.6, 0), 0.6, np.nextafter(0.6, 1)])
+def test_a_range_as_probable_as_the_level_grows_however_a_processor_rounds(rounded):
+    low, high = prediction_sets([[0.1, 0.2, rounded, 0.1]], 0.6)
+    assert (low.tolist(), high.tolist()) == ([1], [2])
+    assert conformal_level([[0.1, 0.2, rounded, 0.1]], [1], 0.5) == 0.6
