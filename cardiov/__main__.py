@@ -78,6 +78,13 @@ def download(folder, version, source):
 # Develop
 
 
+def sample(source, target):
+    """Make the sample of PTB-XL that comes with the repository."""
+    from cardiov.data.sample import write_sample
+
+    print(*write_sample(source, target), sep="\n")
+
+
 def review_export(packet, key, dataset, data, run_name, split, seed):
     """Write the wrongly predicted records as a packet that hides label and prediction."""
     from cardiov.experiments.review import export
@@ -187,6 +194,7 @@ def _add_develop(commands):
     command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
                          help="a further parameter of the notebook, as text")  # fmt: skip
 
+    _command(commands, sample, ("source", "folder in PTB-XL's layout, with signals at 100 Hz, 500 Hz or both"), ("target", "its folder"))
     review = commands.add_parser("review", description="Have wrongly predicted records reread, blinded.")
     actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, review_export, ("packet", "folder for the reader"), ("key", "CSV, kept elsewhere"), name="export")
@@ -201,7 +209,7 @@ def _add_develop(commands):
     places = ("build", "folder such as build/demo"), ("settings", "folders of data and parameters"), ("ludb", "folder of LUDB, or nothing")
     command = _command(commands, alone, *places)
     command.add_argument("command", nargs=argparse.REMAINDER)
-    return [*_listed(steps.notebook), ("review", review.description), *_listed(alone)]
+    return [*_listed(steps.notebook, sample), ("review", review.description), *_listed(alone)]
 
 
 def main(argv=None) -> int:

@@ -9,20 +9,19 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from cardiov.data.ptbxl import TABLE, read_table
-from cardiov.ecg import formats
-from cardiov.ecg.filters import BAND, ORDER, prepare_signal, to_microvolts
-from cardiov.ecg.leads import MIN_RATE, as_ecg, read_ecg
-from cardiov.errors import DataSetError, ParameterError, SignalError
+from cardiov.data.records import open_records
+from cardiov.ecg.filters import BAND, FADE, ORDER, prepare_signal, to_microvolts
+from cardiov.ecg.leads import MIN_RATE
+from cardiov.errors import DataSetError, ParameterError
 from cardiov.store.files import check_room, locked, storing
 
 log = logging.getLogger(__name__)
-CACHE_FORMAT = 1  # raised when the prepared signals change for the same input
+CACHE_FORMAT = 2  # raised when the prepared signals change for the same input
 SIGNALS, DESCRIPTION = "signals.npy", "cache.json"
 CHUNK = 16  # records per task
 
@@ -90,7 +89,7 @@ def prepare(folder, cache_dir, rate=500, workers=None) -> Cache:
     """
     if not rate >= MIN_RATE:
         raise ParameterError(f"the rate is {rate} Hz: give at least {MIN_RATE:g} Hz, which the filter's band needs.")
-    records = _records(folder)
+    records = open_records(folder)
     key = _inputs_key(records, rate)
     cache_dir = Path(cache_dir).absolute()
     _refuse_foreign(cache_dir)
@@ -106,32 +105,13 @@ def cache_at(folder, build, rate) -> Cache:
     return prepare(folder, build / f"cache-{rate:g}", rate)
 
 
-def _records(folder):
-    """{ecg_id: path without suffix} of all records."""
-    names = read_table(folder)["filename_hr"].astype(str)
-    strange = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
-    if strange:
-        raise DataSetError(f"{TABLE} names the record {strange[0]!r} outside the data folder: correct filename_hr.")
-    return {int(ecg_id): Path(folder) / name for ecg_id, name in names.items()}
-
-
 def _inputs_key(records, rate):
     """Changes with the record list, with a file's size or time, and with the settings."""
-    key, absent = hashlib.sha256(repr(_settings(rate)).encode()), []
-    for ecg_id, base in records.items():
-        try:
-            stats = [os.stat(f"{base}{suffix}") for suffix in (".hea", ".dat")]
-            key.update(repr((ecg_id, base.name, [(s.st_size, s.st_mtime_ns) for s in stats])).encode())
-        except OSError:
-            absent.append(base)
-    if absent:
-        cause = f"{len(absent)} of the {len(records)} records listed in {TABLE} lack their .hea or .dat file"
-        raise DataSetError(f"{cause}, the first being {', '.join(map(str, absent[:3]))}: unpack or download them.")
-    return key.hexdigest()
+    return hashlib.sha256(repr((_settings(rate), records.state())).encode()).hexdigest()
 
 
 def _settings(rate):
-    return {"format": CACHE_FORMAT, "rate": float(rate), "band": BAND, "order": ORDER}
+    return {"format": CACHE_FORMAT, "rate": float(rate), "band": BAND, "order": ORDER, "fade": FADE}
 
 
 def _refuse_foreign(cache_dir):
@@ -140,16 +120,17 @@ def _refuse_foreign(cache_dir):
 
 
 def _build(records, cache_dir, rate, workers, key):
-    shape = (len(records), *_prepare_record(next(iter(records.values())), rate)[0].shape)  # (N, 12, n)
+    ecg_ids = list(records.paths)
+    shape = (len(ecg_ids), *_prepare_record(records, ecg_ids[0], rate)[0].shape)  # (N, 12, n)
     unfinished = Path(f"{cache_dir}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         offset, size = _allocate(unfinished / SIGNALS, shape)
         digests, warnings = _convert(records, unfinished / SIGNALS, offset, shape, rate, workers)
-        digest = hashlib.sha256(repr((_settings(rate), list(zip(records, digests, strict=True)))).encode()).hexdigest()
+        digest = hashlib.sha256(repr((_settings(rate), list(zip(ecg_ids, digests, strict=True)))).encode()).hexdigest()
         content = {**_settings(rate), "shape": shape, "bytes": size, "digest": digest, "inputs": key,
-                   "warnings": warnings, "ecg_ids": list(records)}  # fmt: skip
+                   "warnings": warnings, "ecg_ids": ecg_ids}  # fmt: skip
         (unfinished / DESCRIPTION).write_text(json.dumps(content), encoding="utf-8")
         for name in (DESCRIPTION, SIGNALS):
             (cache_dir / name).unlink(missing_ok=True)
@@ -174,12 +155,11 @@ def _allocate(path, shape):
 
 def _convert(records, path, offset, shape, rate, workers):
     """Prepare all records in parallel; their content digests, and the warnings by ecg_id."""
-    digests, warnings = [None] * len(records), {}
-    ids, bases = list(records), list(records.values())
-    task = partial(_convert_chunk, path=path, offset=offset, shape=shape[1:], rate=rate)
+    ids, digests, warnings = list(records.paths), [None] * shape[0], {}
+    task = partial(_convert_chunk, records, path=path, offset=offset, shape=shape[1:], rate=rate)
     with tqdm(total=len(ids), unit=" records", desc="preparing signals") as bar, ThreadPoolExecutor(workers) as pool:
         try:
-            futures = [pool.submit(task, start, bases[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+            futures = [pool.submit(task, start, ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
             for future in as_completed(futures):
                 for row, digest, names in future.result():
                     digests[row] = digest
@@ -196,14 +176,14 @@ def _convert(records, path, offset, shape, rate, workers):
     return digests, dict(sorted(warnings.items()))
 
 
-def _convert_chunk(start, bases, path, offset, shape, rate):
+def _convert_chunk(records, start, ecg_ids, path, offset, shape, rate):
     """Prepare some records and write them at their places; (row, content digest, warnings) of each."""
     done = []
     with open(path, "r+b") as file:
-        for row, base in enumerate(bases, start):
-            signal, digest, warnings = _prepare_record(base, rate)
+        for row, ecg_id in enumerate(ecg_ids, start):
+            signal, digest, warnings = _prepare_record(records, ecg_id, rate)
             if signal.shape != shape:
-                cause = f"{base} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s"
+                cause = f"record {ecg_id} has {signal.shape[1] / rate:.2f} s where the first record has {shape[1] / rate:.2f} s"
                 raise DataSetError(f"{cause}: leave it out of the metadata or cut it to that length.")
             quantised, clipped = to_microvolts(signal)
             if clipped:
@@ -214,12 +194,7 @@ def _convert_chunk(start, bases, path, offset, shape, rate):
     return done
 
 
-def _prepare_record(base, rate):
-    """Prepared signal (12, n) in mV, digest of the record's files, and warnings."""
-    try:
-        header, data = Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes()
-    except OSError as error:
-        raise SignalError(f"{base} cannot be read ({error.strerror}): restore its .hea and .dat files.") from error
-    plain = formats.read_plain(header, {f"{base.name}.dat": data}.get, base)
-    ecg = as_ecg(plain) if plain else read_ecg(base)
-    return prepare_signal(ecg.signal, ecg.fs, rate), hashlib.sha256(header + data).hexdigest(), ecg.warnings
+def _prepare_record(records, ecg_id, rate):
+    """Prepared signal (12, n) in mV, digest of the record, and warnings."""
+    ecg, digest = records.read_with_digest(ecg_id)
+    return prepare_signal(ecg.signal, ecg.fs, rate), digest, ecg.warnings

@@ -8,20 +8,28 @@ import scipy.signal
 
 BAND = (0.5, 50.0)  # Hz, as in the paper
 ORDER = 3  # of the Butterworth prototype, which doubles as the filter runs forward and backward
+# Hz, at 100 Hz. PTB-XL's own signals at that rate fade above 40 Hz, other recorders' elsewhere below 50 Hz; they are alike below.
+FADE = (37.0, 43.0)
 LARGEST = 32767  # µV, of int16
 
 
 @lru_cache(maxsize=8)
-def _gain(n, fs):
-    """Squared magnitude of the Butterworth band-pass at the frequencies of a sine transform of n points."""
-    band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] else (BAND[0], "highpass")  # nothing lies above the upper edge
+def _gain(n, fs, fades):
+    """Squared magnitude of the Butterworth filter at the frequencies of a sine transform of n points, faded out if asked."""
+    # nothing lies above the upper edge at low rates; where the signal fades before it, it has nothing to do
+    band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] and not fades else (BAND[0], "highpass")
     sos = scipy.signal.butter(ORDER, band, kind, fs=fs, output="sos")
     frequencies = np.arange(1, n + 1) * fs / (2 * n)
-    return (np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2).astype(np.float32)
+    gain = np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2
+    if fades:
+        gain *= 0.5 + 0.5 * np.cos(np.pi * np.clip((frequencies - FADE[0]) / (FADE[1] - FADE[0]), 0, 1))
+    return gain.astype(np.float32)
 
 
-def bandpass(signal, fs) -> np.ndarray:
+def bandpass(signal, fs, fades=False) -> np.ndarray:
     """Zero-phase band-pass of 0.5 to 50 Hz (a high-pass of 0.5 Hz for rates up to 100 Hz): (..., n) -> float32 (..., n).
+
+    If it fades, it ends between 37 and 43 Hz as a cosine instead, at any rate.
 
     A third-order Butterworth filter runs forward and backward, as in `scipy.signal.sosfiltfilt`, but over a signal that
     continues oddly without end: the straight line from first to last sample is subtracted, the rest is a sum of sines, and
@@ -34,7 +42,7 @@ def bandpass(signal, fs) -> np.ndarray:
     first, last = x[..., :1], x[..., -1:]
     along = (np.arange(n, dtype=np.float32) + 0.5) / n
     spectrum = scipy.fft.dst(x - (first + (last - first) * along), type=2)
-    return scipy.fft.idst(spectrum * _gain(n, float(fs)), type=2, overwrite_x=True)
+    return scipy.fft.idst(spectrum * _gain(n, float(fs), fades), type=2, overwrite_x=True)
 
 
 @lru_cache(maxsize=8)
@@ -53,8 +61,11 @@ def resample(signal, fs, rate) -> np.ndarray:
 
 
 def prepare_signal(signal, fs, rate) -> np.ndarray:
-    """The network's input: a (12, n) signal in mV, band-passed, then resampled to ``rate``; float32."""
-    return resample(bandpass(signal, fs), fs, rate)
+    """The network's input: a (12, n) signal in mV, band-passed, then resampled to ``rate``; float32.
+
+    At rates up to 100 Hz the band fades at 40 Hz (`FADE`), so that ECGs recorded at 100 Hz and at higher rates look alike.
+    """
+    return resample(bandpass(signal, fs, fades=rate / 2 <= BAND[1]), fs, rate)
 
 
 def whole_microvolts(signal) -> np.ndarray:
