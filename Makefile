@@ -1,6 +1,7 @@
 # From ECG signals to the paper's tables, figures and report. `make help` lists the targets; the settings are:
 #
-# DATASET=demo       simulated data (default), a folder in PTB-XL's layout, the name of stored results, or ptbxl (downloaded)
+# DATASET=...        ptbxl-sample (default: the real ECGs in data/), demo (simulated), ptbxl (downloaded), or a folder in PTB-XL's layout
+# STEPS=exact        of rebuilding ptbxl-sample: exact, replayed, retrained (default: all three)
 # PARAMS=folder      settings of training and analysis; default notebooks/params/<data set>, else notebooks/params/paper
 # LUDB=folder        the Lobachevsky database, for the external check
 # VERSION=1.0.1      PTB-XL as the paper had it, instead of 1.0.3; PTBXL=folder takes a copy instead of a download, PTBXL_FROM=
@@ -9,7 +10,8 @@
 # PYTHON, VENV       the interpreter that makes the environment, and its folder (conda: VENV=$CONDA_PREFIX)
 # PORT, BENCH        of the page, and of the benchmarks to run
 
-DATASET ?= demo
+DATASET ?= ptbxl-sample
+STEPS ?=
 PARAMS ?=
 LUDB ?=
 VERSION :=
@@ -29,8 +31,9 @@ READY := $(VENV)/.cardiov-ready
 
 ##@ Main targets
 
-.PHONY: paper
-paper:  ## everything: environment, data, training, experiments, notebooks, report and its comparison with what is committed
+.PHONY: paper publish
+paper:  ## ptbxl-sample: rebuild what is published, and compare; other data sets: training, experiments, notebooks, report
+publish:  ## take what is made here into results/, figures/ and the README, after training what is not stored
 
 .PHONY: test
 test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold
@@ -49,8 +52,8 @@ bench: $(READY)  ## speed and memory, as ratios
 	$(PY) -m pytest -s -m "slow or not slow" $(BENCH)
 notebooks: $(READY) data/demo/ptbxl_database.csv  ## execute the notebooks in place, for the outputs that nbval checks
 	for notebook in notebooks/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
-clean:  ## delete demo data, caches and executed notebooks; results, figures, weights of real data and .venv stay
-	rm -rf data/demo build/demo build/*/done build/*/notebooks build/*/cache-* build/*/stored
+clean:  ## delete demo data, caches and what notebooks have made; results, figures, weights of real data and .venv stay
+	rm -rf data/demo build/demo $(addprefix build/*/,done notebooks rebuilt retrained results figures cache-*)
 help:  ## this list
 	@awk -F ':.*## ' '/^##@/ {print substr($$0, 5) ":"} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "Settings, such as DATASET=<folder in PTB-XL's layout>, are listed at the head of the Makefile."
@@ -80,12 +83,14 @@ data/ptbxl%ptbxl_database.csv: | $(READY)
 
 # The paper. plan.py turns the settings into NAME, SOURCE, DATA, PARAMS and VERSION, or says in one sentence what is wrong.
 
-ifneq ($(filter paper build/%,$(MAKECMDGOALS)),)
-PLAN := $(shell $(PYTHON) cardiov/paper/plan.py $(foreach name,DATASET PARAMS LUDB VERSION PTBXL,'$(name)=$($(name))') 2>&1)
+ifneq ($(filter paper publish build/%,$(MAKECMDGOALS)),)
+PLAN := $(shell $(PYTHON) cardiov/paper/plan.py $(foreach name,DATASET PARAMS LUDB VERSION PTBXL STEPS,'$(name)=$($(name))') 2>&1)
 $(if $(filter NAME=%,$(PLAN)),,$(error $(PLAN)))
-$(foreach setting,$(PLAN),$(eval override $(setting)))
+$(foreach setting,NAME SOURCE DATA PARAMS VERSION,$(eval override $(filter $(setting)=%,$(PLAN))))
+override STEPS := $(filter exact replayed retrained,$(subst STEPS=,,$(PLAN)))
+REBUILDS := $(if $(filter publish,$(MAKECMDGOALS)),,$(filter sample,$(SOURCE)))
 
-BUILD := build/$(NAME)$(if $(DATA),,/stored)
+BUILD := build/$(NAME)$(if $(REBUILDS),/rebuilt)
 DONE := $(BUILD)/done
 RUN := $(BUILD)/notebooks
 TORCHRUN := $(PY) -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES)
@@ -95,47 +100,57 @@ ANALYSED := $(patsubst %,$(BUILD)/%,$(filter-out %/99_published.ipynb $(WITHOUT_
 
 # One make at a time works on a data set; with -n it only looks, and need not wait.
 ifeq ($(LOCKED)$(strip $(LOOKS_ONLY)),)
-paper: $(READY)
-	@$(PY) -m cardiov alone $(BUILD) '$(DATA) $(PARAMS)' '$(LUDB)' $(MAKE) LOCKED=yes paper
+paper publish: $(READY)
+	@$(PY) -m cardiov alone $(BUILD) '$(DATA) $(PARAMS)' '$(LUDB)' $(MAKE) LOCKED=yes $@
 else
-paper: $(DONE)/compare
+paper: $(DONE)/$(if $(REBUILDS),ending-$(subst $() ,-,$(STEPS)),publish)
+publish: $(DONE)/publish
 endif
 
 # A step prints what it has made. The list stands for the step: `alone` deletes it when something of it is gone.
 step = @mkdir -p $(@D) && echo "cardiov $(1)" && $(or $(2),$(PY)) -m cardiov $(1) > $@.part && mv $@.part $@
+FOLDERS := $(DATA) $(NAME) $(PARAMS)
 
-ifneq ($(DATA),)
-EXPERIMENTS := $(addprefix $(DONE)/,search stress heat ship $(if $(LUDB),external))
 $(DONE)/prepare: $(DATA)/ptbxl_database.csv $(SIGNALS_CODE) requirements.lock | $(READY)
-	$(call step,prepare $(DATA) $(NAME) $(PARAMS) $(if $(filter copy,$(SOURCE)),--verify $(VERSION)))
+	$(call step,prepare $(FOLDERS) $(if $(filter copy,$(SOURCE)),--verify $(VERSION)))
+
+ifneq ($(REBUILDS),)  # training takes longest; meanwhile the notebooks run, each on one core
+MAKEFLAGS += $(if $(LOCKED),-j$(shell getconf _NPROCESSORS_ONLN))
+export OMP_NUM_THREADS := 1
+STORED := $(shell find $(wildcard $(addprefix results/$(NAME)/,search.csv external_ludb.csv runs reviews)) -type f)
+PUBLISHED := $(filter-out $(STORED),$(shell find results/$(NAME) figures/$(NAME) -type f))
+$(DONE)/retrained: $(DONE)/prepare $(TRAINING_CODE) $(PARAMS)/runs.yaml $(STORED)
+	$(call step,retrained $(FOLDERS))
+$(DONE)/replayed: $(DONE)/prepare $(TRAINING_CODE) $(call wing,pretrained) $(STORED)
+	$(call step,replayed $(FOLDERS))
+$(DONE)/experiments: $(DONE)/prepare $(STORED)
+	@touch $@
+$(DONE)/exact: $(RUN)/99_published.ipynb $(PAPER_CODE) $(PUBLISHED)
+	$(call step,exact $(FOLDERS))
+$(DONE)/report: $(addprefix $(DONE)/,$(STEPS))
+$(DONE)/ending-%: $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS) report)
+	$(call step,ending $(NAME) $(STEPS))
+else
+EXPERIMENTS := $(addprefix $(DONE)/,search stress heat ship $(if $(LUDB),external))
 $(DONE)/train: $(DONE)/prepare $(TRAINING_CODE) $(PARAMS)/runs.yaml
-	$(call step,train $(DATA) $(NAME) $(PARAMS),$(if $(PROCESSES),$(TORCHRUN)))
+	$(call step,train $(FOLDERS),$(if $(PROCESSES),$(TORCHRUN)))
 $(EXPERIMENTS): $(DONE)/%: $(DONE)/prepare $(EXPERIMENTS_CODE) | $(DONE)/train
-	$(call step,$* $(DATA) $(NAME) $(PARAMS) $(LUDB:%=--ludb %))
+	$(call step,$* $(FOLDERS) $(LUDB:%=--ludb %))
 $(filter-out %/search,$(EXPERIMENTS)): $(DONE)/train
+$(filter-out %/search %/ship,$(EXPERIMENTS)): $(DONE)/ship
 $(DONE)/search: $(PARAMS)/search.yaml
-$(DONE)/external: $(DONE)/ship
 $(DONE)/experiments: $(EXPERIMENTS)
 	@touch $@
-else  # of stored results; a notebook takes seconds to start, so several run at once, each on one core
-MAKEFLAGS += $(if $(LOCKED),-j$(shell getconf _NPROCESSORS_ONLN)) $(if $(filter output-sync,$(.FEATURES)),--output-sync)
-export OMP_NUM_THREADS := 1
-STORED := $(shell find $(wildcard $(addprefix results/$(NAME)/,records.csv search.csv runs)) -type f)
-$(DONE)/experiments: $(STORED) requirements.lock | $(READY)
-	@mkdir -p $(@D) && touch $@
+$(DONE)/publish: $(DONE)/report
+	$(call step,publish $(NAME))
 endif
 
 $(RUN)/%.ipynb: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(NOTEBOOKS_CODE)
 	$(PY) -m cardiov notebook $< $@ --dataset $(NAME) --data "$(DATA)" -f $(PARAMS)/analysis.yaml
-$(filter-out %/01_dataset.ipynb,$(ANALYSED)): $(RUN)/01_dataset.ipynb
 REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/reviews/*.csv))
 $(RUN)/07_agreement.ipynb: results/published.csv $(REVIEWS)
 $(RUN)/99_published.ipynb: $(ANALYSED) $(PAPER_CODE)
 
 $(DONE)/report: $(RUN)/99_published.ipynb $(PAPER_CODE)
-	$(call step,report $(NAME))
-$(DONE)/compare: $(DONE)/report
-	$(PY) -m cardiov compare $(NAME)
-	$(if $(DATA),,@echo "The signals of $(NAME) are not here, so what needs them stays as stored: training, search, stress test, heat maps, drawn ECGs.")
-	@touch $@
+	$(call step,report $(NAME) $(if $(REBUILDS),$(STEPS)))
 endif

@@ -181,9 +181,14 @@ def _add_reproduce(commands):
     for step in experiments:
         command = _command(commands, step, *places)
         command.add_argument("--ludb", metavar="FOLDER", required=step is steps.external, help="folder of LUDB's records")
-    for step in (steps.report, steps.compare):
-        _command(commands, step, ("dataset", "name under results/"))
-    return _listed(demo, download, steps.prepare, steps.train, *experiments, steps.report, steps.compare)
+    rebuilding = (steps.exact, steps.replayed, steps.retrained)
+    for step in rebuilding:
+        _command(commands, step, *places)
+    name = ("dataset", "name under results/")
+    _command(commands, steps.publish, name)
+    for step, count in ((steps.report, "*"), (steps.ending, "+")):
+        _command(commands, step, name).add_argument("steps", nargs=count, metavar="STEP", help="exact, replayed or retrained")
+    return _listed(demo, download, steps.prepare, steps.train, *experiments, *rebuilding, steps.report, steps.ending, steps.publish)
 
 
 def _add_develop(commands):
@@ -200,7 +205,7 @@ def _add_develop(commands):
     command = _command(actions, review_export, ("packet", "folder for the reader"), ("key", "CSV, kept elsewhere"), name="export")
     command.add_argument("--dataset", required=True, help="name under results/")
     command.add_argument("--data", required=True, help="its folder in PTB-XL's layout")
-    command.add_argument("--run", dest="run_name", default="ordinal-0", help="run whose predictions are reread (default: ordinal-0)")
+    command.add_argument("--run", dest="run_name", help="run whose predictions are reread (default: the shipped network's)")
     command.add_argument("--split", default="test", help="validation or test (default)")
     command.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
     command = _command(actions, review_import, ("sheet", "filled in by the reader"), ("key", "written by export"), name="import")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from cardiov.analysis.metrics import METRICS, STATISTICS, metrics, subgroup_metrics, weighted_metrics
 from cardiov.errors import ParameterError
@@ -128,3 +129,10 @@ def _weighted(statistic, predictions, counts):
         return weighted_metrics(predictions, counts, names)
     rows = np.arange(len(predictions))
     return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, count)]) for count in counts])
+
+
+def prediction_interval(values, level: float) -> tuple[float, float]:
+    """Where one more value of a normal sample lies with this probability (Student 1908; Hahn & Meeker 1991, section 4.7)."""
+    mean, spread, n = np.mean(values), np.std(values, ddof=1), len(values)
+    half = scipy.stats.t.ppf((1 + level) / 2, n - 1) * spread * np.sqrt(1 + 1 / n)
+    return float(mean - half), float(mean + half)

@@ -148,3 +148,14 @@ def _labels(scp_codes):
         except StatementError as error:
             raise StatementError(f"record {ecg_id}: {error}") from error
     return pd.DataFrame(rows, index=scp_codes.index)
+
+
+LISTED = ["patient_id", "sex", "age", "age_90_or_over", "fold", "split", "critical_value", "critical_value_highest_risk", "tie",
+          "superclasses", "statements", "baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]  # fmt: skip
+
+
+def list_records(folder) -> pd.DataFrame:
+    """What the analysis needs of every record, by ``ecg_id``; ``statements`` is text, such as "NORM:100;SR:0"."""
+    records = read_metadata(folder)
+    statements = (";".join(f"{name}:{likelihood:g}" for name, likelihood in codes.items()) for codes in records["scp_codes"])
+    return records.assign(statements=list(statements))[LISTED]

@@ -68,6 +68,11 @@ def prepare_signal(signal, fs, rate) -> np.ndarray:
     return resample(bandpass(signal, fs, fades=rate / 2 <= BAND[1]), fs, rate)
 
 
+def band_at(rate) -> tuple[float, float]:
+    """The band, in Hz, of what `prepare_signal` gives at a rate in Hz."""
+    return BAND if rate / 2 > BAND[1] else (BAND[0], sum(FADE) / 2)
+
+
 def whole_microvolts(signal) -> np.ndarray:
     """A signal in mV rounded to whole µV, as caches store it and networks are trained on it; float32."""
     return np.multiply(np.rint(signal * np.float32(1000)), 1e-3, dtype=np.float32)

@@ -34,7 +34,7 @@ def predict(model, folder, rate) -> pd.DataFrame:
         ecgs = [read_ecg(Path(folder, str(ecg_id))) for ecg_id in records.index[rows]]
         return to_microvolts(np.stack([prepare_signal(ecg.signal, ecg.fs, rate) for ecg in ecgs]))[0]
 
-    cache, fabric = SimpleNamespace(rate=rate, stored=stored), make_fabric(config.precision)
+    cache, fabric = SimpleNamespace(rate=rate, stored=stored), make_fabric()
     metadata = records.assign(patient_id=records.index, split="test")
     predictions = predict_records(fabric, model.to(fabric.device), cache, metadata, config).assign(split="external")
     return predictions.join(records[["age", "sex", "diagnoses", "statements"]], on="ecg_id")

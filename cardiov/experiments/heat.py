@@ -2,7 +2,7 @@
 
 A map that looks right may only follow the signal, whatever the weights. So heat is measured against chance, against
 networks with random weights (Adebayo et al. 2018) and against the signal's own energy. The maps themselves are
-`cardiov.scoring.gradcam`'s. ``records`` are paths without suffix by ``ecg_id``; rates are in Hz.
+`cardiov.scoring.gradcam`'s. ``records`` are those of `cardiov.data.records`; rates are in Hz.
 """
 
 import copy
@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 from cardiov import mapping
 from cardiov.analysis.cases import NOISE
 from cardiov.data.ptbxl import read_metadata
+from cardiov.data.records import Files, open_records
 from cardiov.ecg.filters import prepare_signal
-from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError
 from cardiov.experiments.waves import beat_marks, read_waves, share_rows
 from cardiov.model import CardioV
@@ -101,7 +101,7 @@ def choose_examples(metadata, predictions) -> dict[str, int]:
     return chosen
 
 
-def write_heat(data, weights, run_dir, rate, ludb=None) -> list[Path]:
+def write_heat(data, weights, run_dir, ludb=None) -> list[Path]:
     """Compute maps of the test split and write what notebook 09 needs into an ordinal run's folder; no signal is stored.
 
     Returns the files: ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats), ``heat_sanity.csv``
@@ -110,19 +110,18 @@ def write_heat(data, weights, run_dir, rate, ludb=None) -> list[Path]:
     """
     run_dir, model, metadata = Path(run_dir), CardioV.from_pretrained(weights), read_metadata(data)
     predictions = pd.read_csv(existing(run_dir / "predictions.csv", "train the run first and give its folder"))
-    ludb_records = {} if ludb is None else _ludb_records(ludb)
+    rate, records, marked = model.metadata["preprocessing"]["rate"], open_records(data), ludb and _ludb_records(ludb)
     test = predictions[predictions["split"] == "test"].sort_values("ecg_id")[:RECORDS].set_index("ecg_id")
-    records = {ecg_id: Path(data, metadata.loc[ecg_id, "filename_hr"]) for ecg_id in test.index}
     values = test["predicted"].to_dict()
-    annotated = all(Path(f"{record}.atr").exists() for record in records.values())
+    annotated = all(Path(f"{records.paths[ecg_id]}.atr").exists() for ecg_id in values)
     shares, sanity = _measure(model, records, rate, values, "atr" if annotated else None)
     for table in (shares, sanity):
         if len(table):
             table.insert(1, "patient_id", table["ecg_id"].map(metadata["patient_id"]))
-    tables = _examples(model, data, metadata, predictions, rate)
+    tables = _examples(model, records, metadata, predictions, rate)
     tables |= {"heat_sanity": sanity, "heat_shares": shares, "heat_cascade": _cascade(model, records, rate, values)}
-    if ludb_records:
-        tables["heat_shares_ludb"] = shares = _measure(model, ludb_records, rate, None, "ii")[0]
+    if marked:
+        tables["heat_shares_ludb"] = shares = _measure(model, marked, rate, dict.fromkeys(marked.paths), "ii")[0]
         shares.insert(1, "patient_id", shares["ecg_id"])  # each of LUDB's records is of another person
     for name in HEAT_TABLES:  # also of an earlier run
         (run_dir / f"{name}.csv").unlink(missing_ok=True)
@@ -133,23 +132,22 @@ def _ludb_records(folder):
     records = {int(path.stem): path.with_suffix("") for path in Path(folder).glob("*.hea")}
     if not records:
         raise DataSetError(f"{folder} has no WFDB records: give the folder of LUDB's records 1 to 200.")
-    return dict(sorted(records.items()))
+    return Files(dict(sorted(records.items())))
 
 
-def _signals(records, rate):
+def _signals(records, ecg_ids, rate):
     """Prepared signals of some records, (B, 12, n) in mV."""
-    ecgs = [read_ecg(record) for record in records]
+    ecgs = [records.read(ecg_id) for ecg_id in ecg_ids]
     return np.stack([prepare_signal(ecg.signal, ecg.fs, rate) for ecg in ecgs])
 
 
-def _examples(model, data, metadata, predictions, rate):
+def _examples(model, records, metadata, predictions, rate):
     maps, marks, names = {}, {}, ["example", "ecg_id"]
     predicted = predictions.set_index("ecg_id")["predicted"]
     for name, ecg_id in choose_examples(metadata, predictions).items():
-        record = Path(data, metadata.loc[ecg_id, "filename_hr"])
-        ecg = read_ecg(record)
+        ecg = records.read(ecg_id)
         heat = heat_maps(model, prepare_signal(ecg.signal, ecg.fs, rate), predicted[ecg_id])  # (7, n)
-        marks[name, ecg_id] = beats = beat_marks(record, ecg.signal, ecg.fs)
+        marks[name, ecg_id] = beats = beat_marks(records.paths[ecg_id], ecg.signal, ecg.fs)
         maps[name, ecg_id] = _at_map_rate(heat, rate, beats)
     tables = {"heat_maps": maps, "heat_marks": marks} if maps else {}
     return {name: pd.concat(parts, names=names).reset_index(names).reset_index(drop=True) for name, parts in tables.items()}
@@ -168,20 +166,23 @@ def _at_map_rate(heat, rate, beats):
 
 
 def _measure(model, records, rate, values, extension):
-    """Shares of heat (if `extension` names annotations) and rank correlations, of all records in batches."""
-    ecg_ids = list(records)
-    start = _signals([records[i] for i in ecg_ids[:CASCADE_RECORDS]], rate)
+    """Shares of heat (if `extension` names annotations) and rank correlations, in batches of the records.
+
+    ``values`` are the explained critical values by ``ecg_id``; where one is None, the predicted one.
+    """
+    ecg_ids = list(values)
+    start = _signals(records, ecg_ids[:CASCADE_RECORDS], rate)
     trained, random = StageCAM(model), StageCAM(randomised(model, start))
     shares, sanity = [], []
     for batch in tqdm(in_pieces(ecg_ids, BATCH), desc="Grad-CAM", unit=" batches"):
-        x = _signals([records[i] for i in batch], rate)
-        k = [values[i] for i in batch] if values else _predicted(model, x)
+        x = _signals(records, batch, rate)
+        k = [given if (given := values[i]) is not None else predicted for i, predicted in zip(batch, _predicted(model, x), strict=True)]
         heats = {"trained": stage_heat(trained, torch.from_numpy(x), k), "random": stage_heat(random, torch.from_numpy(x), k)}
         heats["contrast"] = heats["trained"] - heats["trained"].min(axis=-1, keepdims=True)
         heats["energy"] = _energy(x)
         sanity += _sanity_rows(batch, heats, rate)
         for row, ecg_id in enumerate(batch if extension else []):
-            of_record, waves = {name: heat[row] for name, heat in heats.items()}, read_waves(records[ecg_id], extension)
+            of_record, waves = {name: heat[row] for name, heat in heats.items()}, read_waves(records.paths[ecg_id], extension)
             shares += [{"ecg_id": ecg_id, **share} for share in share_rows(of_record, waves, rate)]
     return pd.DataFrame(shares), pd.DataFrame(sanity)
 
@@ -209,8 +210,8 @@ def _sanity_rows(ecg_ids, heats, rate):
 
 def _cascade(model, records, rate, values):
     """Mean rank correlation with the trained maps by stage, randomised from the head down to each module."""
-    ecg_ids = list(records)[:CASCADE_RECORDS]
-    x = _signals([records[i] for i in ecg_ids], rate)
+    ecg_ids = list(values)[:CASCADE_RECORDS]
+    x = _signals(records, ecg_ids, rate)
     k = np.array([values[i] for i in ecg_ids])
     names = [name for name, _ in model.named_children()][::-1]  # head, s7, ..., s1, stem
     counts = tqdm(range(len(names) + 1), desc="cascade")

@@ -17,14 +17,14 @@ from matplotlib.backends.backend_pdf import PdfPages
 from tqdm.auto import tqdm
 
 from cardiov.analysis.agreement import misread, wrong
-from cardiov.data.ptbxl import read_metadata
-from cardiov.ecg.leads import read_ecg
+from cardiov.data.records import open_records
 from cardiov.errors import ParameterError, ReviewError
+from cardiov.experiments.shipping import chosen_run
 from cardiov.mapping import LEVELS, statements
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import data_title
 from cardiov.store.files import write_text
-from cardiov.store.results import read_predictions, save_table, simulated, write_table
+from cardiov.store.results import read_predictions, results_dir, simulated, write_table
 from cardiov.store.templates import templates
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
@@ -47,8 +47,10 @@ def empty_sheet(cases: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"case": cases.index, "critical_value": "", "comment": ""})
 
 
-def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=0) -> pd.DataFrame:
+def export(dataset: str, data, packet, key, run=None, split="test", seed=0) -> pd.DataFrame:
     """Write the wrongly predicted records of a run as a blinded packet, and the key to it elsewhere; returns the cases.
+
+    The run is by default the one whose network is shipped.
 
     The packet holds ``cases.pdf`` (a page per case on ECG paper at true scale, the signals as recorded), ``sheet.csv``
     and ``README.txt``. Nothing in it shows label, prediction, record, patient or file. It appears under its name only
@@ -60,15 +62,15 @@ def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=
         If no record is predicted wrongly, a record is missing, the packet exists already, or the key lies inside it or
         belongs to another packet.
     """
-    predictions = read_predictions(dataset, run).query("split == @split")
+    predictions = read_predictions(dataset, run or chosen_run(dataset)).query("split == @split")
     cases = shuffled_cases(wrong(predictions)["ecg_id"], seed)
-    files = _signal_files(cases, data)
+    records = _records(cases, data)
     content = cases.assign(dataset=dataset)
     packet, key = Path(packet).absolute(), Path(key).absolute()
     _refuse_places(packet, key, content)
     packet.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{packet.name}.", suffix=".tmp", dir=packet.parent) as folder:
-        _write_pages(files, Path(folder, PAGES), simulated(dataset))
+        _write_pages(cases, records, Path(folder, PAGES), simulated(dataset))
         write_table(empty_sheet(cases), Path(folder, SHEET))
         write_text(Path(folder, INSTRUCTIONS), _instructions(dataset, len(cases)))
         write_table(content, key)  # before the packet appears: a packet without its key would be worthless
@@ -77,18 +79,18 @@ def export(dataset: str, data, packet, key, run="ordinal-0", split="test", seed=
     return cases
 
 
-def _signal_files(cases, data):
-    """{case: path of the record}."""
+def _records(cases, data):
+    """The signals of the cases' data set."""
     if cases.empty:
         raise ReviewError("no record of this run and split is predicted wrongly: check the run, and the split.")
-    names = read_metadata(data)["filename_hr"]
-    absent = cases.loc[~cases["ecg_id"].isin(names.index), "ecg_id"]
-    if len(absent):
+    records = open_records(data)
+    absent = [ecg_id for ecg_id in cases["ecg_id"] if ecg_id not in records.paths]
+    if absent:
         raise ReviewError(
-            f"{len(absent)} wrongly predicted records are not in {data}, the first being {absent.iloc[0]}: give the "
+            f"{len(absent)} wrongly predicted records are not in {data}, the first being {absent[0]}: give the "
             "data folder that the run was trained on."
         )
-    return {case: Path(data) / names[ecg_id] for case, ecg_id in cases["ecg_id"].items()}
+    return records
 
 
 def _refuse_places(packet, key, content):
@@ -100,11 +102,11 @@ def _refuse_places(packet, key, content):
         raise ReviewError(f"{key} is the key of another packet, which would be lost: give another place for this one.")
 
 
-def _write_pages(files, path, artificial):
+def _write_pages(cases, records, path, artificial):
     # matplotlib simplifies the traces by at most 0.04 mm, which leaves about 40 kB per page
     with PdfPages(path, metadata=ANONYMOUS) as pages:
-        for case, file in tqdm(files.items(), unit=" cases", desc="drawing"):
-            ecg = read_ecg(file)
+        for case, ecg_id in tqdm(cases["ecg_id"].items(), unit=" cases", desc="drawing"):
+            ecg = records.read(ecg_id)
             title = f"case {case}" + " (simulated ECG)" * artificial
             pages.savefig(ecg_paper(ecg.signal, ecg.fs, title))
 
@@ -130,7 +132,8 @@ def import_sheet(sheet, key, reader: str) -> Path:
         raise ReviewError(f"{sheet}: {'; '.join(problems)}: correct the sheet and import it again.")
     readings = filled.set_index("case")["critical_value"].astype(int)
     table = pd.DataFrame({"ecg_id": cases["ecg_id"].astype(int), "critical_value": readings}).sort_values("ecg_id")
-    return save_table(table.reset_index(drop=True), cases["dataset"].iloc[0], f"reviews/{reader}")
+    path = results_dir(cases["dataset"].iloc[0]) / "reviews" / f"{reader}.csv"
+    return write_table(table.reset_index(drop=True), path)
 
 
 def _read_sheet(path, columns, kind):

@@ -11,11 +11,12 @@ Each run leaves predictions, history and provenance in ``results/<data set>/runs
 ``build/<data set>/runs/<name>-<seed>``.
 """
 
+import dataclasses
 import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
 from pathlib import Path
@@ -66,39 +67,80 @@ def read_runs(path) -> dict[str, Run]:
 def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
     """Train every run that is not finished: one per core, one after another on a GPU, or all processes of torchrun on each.
 
-    A run computes on one thread, so its numbers do not depend on the number of cores. Returns the files of all runs.
+    A run computes on one thread, so its numbers do not depend on the number of cores. Returns the files of all runs; weights
+    are listed where they are, for a run whose predictions are stored is finished.
     """
+    places = {name: (weights_path(dataset, name).parent, run_dir(dataset, name)) for name in runs}
+    _train(runs, places, data, dataset)
+    written = [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
+    return [*written, *filter(Path.exists, (weights_path(dataset, name) for name in runs))]
+
+
+def retrain(runs: Mapping[str, Run], names: Sequence[str], data, dataset: str) -> dict[str, Path]:
+    """Train each of the named runs once more with a new seed, the same for all; the folder of each name's predictions.
+
+    What the trainings leave is in ``build/<data set>/retrained``, beside what is published.
+    """
+    seed = 1 + max(run.config.seed for name, run in runs.items() if name.rpartition("-")[0] in names)
+    new = {}
+    for name in names:
+        run = next(run for known, run in runs.items() if known.rpartition("-")[0] == name)
+        new[name] = run._replace(config=dataclasses.replace(run.config, seed=seed))
+    folders = {name: build_dir(dataset) / "retrained" / f"{name}-{seed}" for name in names}
+    _train(new, {name: (folder, folder) for name, folder in folders.items()}, data, dataset)
+    return folders
+
+
+def _train(runs, places, data, dataset):
     caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
     metadata, jobs = read_metadata(data), []
     for name, run in runs.items():
         cache = caches[run.rate]
-        folders = weights_path(dataset, name).parent, run_dir(dataset, name)
-        jobs.append((run.config, cache, metadata.loc[cache.ecg_ids], *folders))
+        jobs.append((run.config, cache, metadata.loc[cache.ecg_ids], *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         for job in jobs:
             fit(*job)
     else:
         _train_in_pool(jobs, 1 if torch.cuda.is_available() else os.cpu_count())
-    written = [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
-    return [*written, *(weights_path(dataset, name) for name in runs)]
 
 
 def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        futures = [pool.submit(fit, *job) for job in jobs]
+    epochs = context.Queue()
+    threading.Thread(target=_show_progress, args=(epochs, [job[0] for job in jobs]), daemon=True).start()
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(epochs,)) as pool:
+        futures = [pool.submit(_fit_in_worker, number, job) for number, job in enumerate(jobs)]
         try:
-            for future in tqdm(as_completed(futures), total=len(futures), unit=" runs", desc="training"):
+            for future in as_completed(futures):
                 future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+        finally:
+            epochs.put(None)
 
 
-def _begin_worker():
+def _show_progress(epochs, configs):
+    """One line for all runs: their epochs as they end, from a queue of (number of the run, its epochs so far)."""
+    totals = [sum(count for _, count in config.phases) for config in configs]
+    done = [0] * len(totals)
+    with tqdm(total=sum(totals), unit=" epochs", desc=f"training {len(totals)} networks", smoothing=0) as bar:
+        while (report := epochs.get()) is not None:
+            done[report[0]] = totals[report[0]] if report[1] is None else report[1]
+            bar.update(sum(done) - bar.n)
+
+
+def _begin_worker(epochs):
+    global _epochs
+    _epochs = epochs
     sys.stdout = sys.stderr = open(os.devnull, "w")  # several runs at once would print into each other
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _fit_in_worker(number, job):
+    fit(*job, on_epoch=lambda count: _epochs.put((number, count)))
+    _epochs.put((number, None))
 
 
 def _end_with_parent():

@@ -30,7 +30,7 @@ from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import check_writable, write_note
 from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
-from cardiov.store.results import NO_SEARCH, build_dir, existing, save_table, search_provenance_path
+from cardiov.store.results import NO_SEARCH, build_dir, existing, results_dir, search_provenance_path, write_table
 from cardiov.training.config import VERSION, TrainingConfig
 from cardiov.training.run import fit
 
@@ -146,7 +146,7 @@ def search_networks(settings, data, dataset):
     models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
     write_note(search_provenance_path(dataset), {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()})
-    return [save_table(models, dataset, "search"), search_provenance_path(dataset)]
+    return [write_table(models, results_dir(dataset) / "search.csv", "%.6g"), search_provenance_path(dataset)]
 
 
 def train_models(settings, cache, metadata, folder):

@@ -7,17 +7,18 @@ from cardiov.analysis.metrics import SCORES
 from cardiov.analysis.probabilities import calibrated
 from cardiov.analysis.resampling import bootstrap
 from cardiov.data.ptbxl import VERSIONS
-from cardiov.ecg.filters import BAND, ORDER
+from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
 from cardiov.errors import ParameterError
 from cardiov.experiments.runs import weights_path
-from cardiov.model import CardioV
+from cardiov.model import PRETRAINED, CardioV
 from cardiov.scoring.calibration import conformal_level, fit_temperature
 from cardiov.store import results
 from cardiov.store.files import shown, write_text
 from cardiov.store.templates import templates
+from cardiov.training.config import same_run
 
-RECIPE = "best"  # the name of the runs among which one is chosen
+RECIPE = "ordinal"  # the name of the runs among which one is chosen
 COVERAGES = (0.8, 0.9, 0.95)
 LARGEST = 16 * 10**6  # bytes
 CARD_METRICS = {
@@ -29,7 +30,7 @@ CARD_METRICS = {
 
 
 def chosen_run(dataset: str, name: str = RECIPE) -> str:
-    """The run of a recipe, such as "best-1", whose network has the lowest loss on fold 9 in its last phase."""
+    """The run of a recipe, such as "ordinal-1", whose network has the lowest loss on fold 9 in its last phase."""
     losses = {}
     for seed in results.run_seeds(dataset, name):
         history = results.read_history(dataset, f"{name}-{seed}")
@@ -53,7 +54,7 @@ def describe(dataset: str) -> dict:
     return {
         "name": dataset,
         "chosen_run": run_name,
-        "preprocessing": {"rate": run["rate"], "band": BAND, "order": ORDER, "leads": LEADS, "unit": "mV"},
+        "preprocessing": {"rate": run["rate"], "band": band_at(run["rate"]), "order": ORDER, "leads": LEADS, "unit": "mV"},
         "label_rule": run["config"]["label_rule"],
         "temperature": temperature,
         "levels": {str(coverage): round(conformal_level(probabilities, label, coverage), 6) for coverage in COVERAGES},
@@ -70,17 +71,26 @@ def ship(dataset: str, path) -> list[Path]:
     Raises
     ------
     CheckpointError
-        If the chosen run's weights are not there: they are never committed, so its study must have run here.
+        If the chosen run's weights are not there: they are not committed, but for those of the network in the package.
     ParameterError
         If the weights are larger than the repository takes.
     """
     description = describe(dataset)
-    weights = weights_path(dataset, description["chosen_run"])
+    weights = _weights(dataset, description["chosen_run"])
     if weights.exists() and weights.stat().st_size > LARGEST:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], **description)
     return [path, write_text(path.with_suffix(".md"), model_card(CardioV.from_pretrained(path)))]
+
+
+def _weights(dataset, run):
+    """A run's weights; those in the package, if they are this run's, where the run was trained elsewhere."""
+    path, packaged = weights_path(dataset, run), PRETRAINED / f"{dataset}.safetensors"
+    if path.exists() or not packaged.exists():
+        return path
+    made = CardioV.from_pretrained(packaged).metadata
+    return packaged if same_run(made["run"], results.read_provenance(dataset, run)["run"]) else path
 
 
 def model_card(model) -> str:

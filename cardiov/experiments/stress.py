@@ -7,8 +7,6 @@ relations hold after a disturbance exactly as well as before it. Disturbances ac
 rate, before the band-pass (`cardiov.ecg.filters.prepare_signal`): what the filter removes harms nobody.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -17,9 +15,9 @@ from tqdm.auto import tqdm
 
 from cardiov.analysis.metrics import SCORES
 from cardiov.data.ptbxl import read_metadata
+from cardiov.data.records import open_records
 from cardiov.ecg.electrodes import ELECTRODES, LEAD_MATRIX, LIMBS, electrode_potentials
 from cardiov.ecg.filters import prepare_signal, whole_microvolts
-from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.training.devices import make_fabric
@@ -101,11 +99,10 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, precision="32-true", objective="ordinal") -> pd.DataFrame:
+def stressed_predictions(model, data, rate, objective="ordinal") -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Rate (Hz), precision and objective are those of the network's training (`cardiov.training.config.TrainingConfig`). A
-    `DataSetError` if there is no test record.
+    Rate (Hz) and objective are those of the network's training. A `DataSetError` if there is no test record.
 
     Returns
     -------
@@ -113,17 +110,18 @@ def stressed_predictions(model, data, rate, precision="32-true", objective="ordi
         A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
         ``p3`` and ``predicted``, as in a run's predictions.
     """
-    files = read_metadata(data).query("split == 'test'")["filename_hr"]
-    if files.empty:
+    metadata, records = read_metadata(data), open_records(data)
+    test = metadata.index[metadata["split"] == "test"]
+    if test.empty:
         raise DataSetError(f"{data} has no record in fold 10, the test split: give a data set that has.")
-    fabric = make_fabric(precision)
+    fabric = make_fabric()
     model = model.to(fabric.device).eval()
     tables = []
-    for ecg_id, name in tqdm(files.items(), total=len(files), unit=" records", desc="disturbing ECGs"):
-        ecg = read_ecg(Path(data) / name)
+    for ecg_id in tqdm(test, unit=" records", desc="disturbing ECGs"):
+        ecg = records.read(ecg_id)
         batch = torch.from_numpy(_conditions(ecg, rate, [0, ecg_id])).to(fabric.device)  # (conditions, 12, n)
-        with torch.inference_mode(), fabric.autocast():
-            outputs = model(batch).float().cpu()
+        with torch.inference_mode():
+            outputs = model(batch).cpu()
         scores, predicted = decode_outputs(outputs, objective)
         table = pd.DataFrame([CLEAN, *((kind, str(strength)) for kind, strength in CONDITIONS)], columns=["disturbance", "strength"])
         table.insert(0, "ecg_id", ecg_id)

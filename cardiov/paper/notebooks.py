@@ -1,7 +1,6 @@
 """Run a notebook by papermill, so that its result appears only when the whole of it has run."""
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from cardiov.store.files import ROOT, replacing, shown
 
 
 def run_notebook(source, target, parameters: dict, shared: dict | None = None) -> Path:
-    """Execute a notebook; its output is shown on stderr as it comes. Equal results are equal files.
+    """Execute a notebook. Equal results are equal files.
 
     Of the values that are shared by all notebooks, it takes those that its cell tagged ``parameters`` has a name for.
 
@@ -50,7 +49,7 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
 
 def _execute(source, executed, parameters):
     # the paths in the notebooks are anchored on the package, but a kernel should not depend on the caller's folder
-    settings = {"cwd": str(ROOT), "progress_bar": False, "stdout_file": sys.stderr, "stderr_file": sys.stderr}
+    settings = {"cwd": str(ROOT), "progress_bar": False}
     try:
         papermill.execute_notebook(str(source), str(executed), parameters, **settings)
     except PapermillExecutionError as error:

@@ -1,19 +1,13 @@
-"""Reproduced against published, and regenerated against committed, by tolerances that were fixed before the runs.
+"""Reproduced against published, by tolerances that were fixed before the runs.
 
 ``results/published.csv`` holds every published figure that is known, ``results/tolerances.csv`` what counts as equal.
 """
 
-import io
-import json
-import re
-from fnmatch import fnmatch
-
 import pandas as pd
 
 from cardiov.data.ptbxl import VERSIONS
-from cardiov.errors import ComparisonError, DataSetError
+from cardiov.errors import DataSetError
 from cardiov.store.files import ROOT
-from cardiov.store.provenance import git
 from cardiov.store.results import read_scalars, simulated
 
 RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
@@ -24,10 +18,6 @@ RELATIONS = {">": float.__gt__, "<": float.__lt__}
 
 def _strings(file):
     return pd.read_csv(file, dtype=str, keep_default_na=False)
-
-
-def _tolerances(comparison):
-    return _strings(ROOT / "results" / "tolerances.csv").query("comparison == @comparison").to_dict("records")
 
 
 def _within(value, reference, rule):
@@ -54,7 +44,8 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
         raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
-    tolerances = {(rule["table"], rule["column"]): rule for rule in _tolerances("published")}
+    rules = _strings(ROOT / "results" / "tolerances.csv").to_dict("records")
+    tolerances = {(rule["table"], rule["quantity"]): rule for rule in rules}
     limits = _limits(dataset, scalars)
     figures = _strings(ROOT / "results" / "published.csv").to_dict("records")
     return pd.DataFrame([_judged(figure, scalars, tolerances, limits) for figure in figures])
@@ -118,76 +109,3 @@ def _shown_tolerance(rule):
     parts = [rule["absolute"], f"{float(rule['relative']):.1%}" if rule["relative"] else ""]
     given = " + ".join(part for part in parts if part not in ("", "0"))
     return f"± {given}" if given else "exact"
-
-
-def compare_with_committed(dataset: str) -> pd.DataFrame | None:
-    """Cells of the data set's tables and scalars that differ from those of the last commit; None if nothing is committed.
-
-    Predictions, histories, provenance and figures differ between processors and are left out, as are readers' reviews.
-    ``within`` says whether a cell is within its tolerance.
-    """
-    listed = git("ls-tree", "-r", "--name-only", "HEAD", f"results/{dataset}/") or ""
-    names = [name for name in listed.split() if re.fullmatch(r"(?!.*/(runs|reviews)/).*\.(csv|json)", name)]
-    if not names:
-        return None
-    rules = _tolerances("committed")
-    cells = [cell for name in names for cell in _differing_cells(name, name.removeprefix(f"results/{dataset}/"), rules)]
-    return pd.DataFrame(cells, columns=["table", "row", "column", "committed", "regenerated", "within"])
-
-
-def _differing_cells(name, table, rules):
-    path = ROOT / name
-    if not path.exists():
-        return [(table, "", "", "a table", "missing", False)]
-    old, new = _read(git("show", f"HEAD:{name}"), path.suffix), _read(path.read_text(encoding="utf-8"), path.suffix)
-    if list(old) != list(new):
-        return [(table, "", "columns", _added(old, new), _added(new, old), False)]
-    if len(old) != len(new):
-        return [(table, "", "rows", len(old), len(new), _within(len(new), len(old), _rule(rules, table, "", "rows")))]
-    differing = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
-    return [_compared(table, old, new, row, column, rules) for row, column in differing]
-
-
-def _read(text, suffix):
-    """A table of strings, so that equal means equal as written; scalars are a table of one row."""
-    if suffix == ".json":
-        return pd.DataFrame([{key: str(value) for key, value in json.loads(text).items()}])
-    return _strings(io.StringIO(text))
-
-
-def _added(these, others):
-    return ", ".join(column for column in these if column not in set(others)) or "another order"
-
-
-def _compared(table, old, new, row, column, rules):
-    name, committed, regenerated = old.columns[column], old.iat[row, column], new.iat[row, column]
-    within = _within(regenerated, committed, _rule(rules, table, " ".join(old.iloc[row]), name))
-    return table, old.iat[row, 0] if table.endswith(".csv") else "", name, committed, regenerated, within
-
-
-def _rule(rules, table, row, column):
-    """The first rule whose patterns fit; `row` is the text of all its cells, and "rows" stands for their number."""
-    place = {"table": table, "row": row, "column": column}.items()
-    fitting = (rule for rule in rules if all(fnmatch(text, rule[name] or "*") for name, text in place))
-    return next(fitting, {"absolute": 0, "relative": 0})
-
-
-def verdict(dataset: str, cells: pd.DataFrame | None) -> str:
-    """The outcome of `compare_with_committed` in one sentence.
-
-    Raises
-    ------
-    ComparisonError
-        If a cell is outside its tolerance.
-    """
-    if cells is None:
-        return f"results/{dataset} is not committed, so there is nothing to compare with."
-    outside = cells[~cells["within"].astype(bool)]
-    if len(outside):
-        first = f"the first being {outside.iloc[0]['column']} in {outside.iloc[0]['table']}"
-        raise ComparisonError(
-            f"{len(outside)} cells of results/{dataset} differ from the committed ones by more than results/tolerances.csv allows, "
-            f"{first}: find out why, or commit the new results to accept them."
-        )
-    allowed = f"cells that differ as results/tolerances.csv allows (trained numbers differ between processors): {len(cells)}"
-    return f"results/{dataset} agrees with what is committed; {allowed}."

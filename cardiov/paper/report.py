@@ -9,11 +9,11 @@ import pandas as pd
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
-from cardiov.paper.published import with_interval
+from cardiov.paper.reproduction import outcome_path
 from cardiov.plots.style import recipe_title
-from cardiov.store.files import ROOT, write_text
+from cardiov.store.files import ROOT, read_note, write_text
 from cardiov.store.provenance import provenance
-from cardiov.store.results import figures_dir, read_scalars, results_dir, simulated
+from cardiov.store.results import build_dir, made_dir, read_scalars, results_dir, simulated
 from cardiov.store.templates import templates
 
 STATISTICS = {  # as a reader names them
@@ -25,22 +25,29 @@ STATISTICS = {  # as a reader names them
     **{f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)},
     **{f"error_{k}": f"error of {k}" for k in (1, 2, 3)}, **{f"auc_above_{k}": f"AUC of above {k}" for k in range(3)},
 }  # fmt: skip
+RETRAINED = (
+    "Networks that were trained here with a new seed. published: mean of the stored seeds; low to high: 99 % prediction interval for "
+    "one more seed, outside of which 1 in 100 figures of a sound reproduction lies; here: the new network."
+)
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 ORIGINS = ("Published counts:", "Simulated:")  # captions that begin so say where their numbers come from
-README_DATA_SETS = ("ptbxl-sample", "demo")
+README_DATA_SET = "ptbxl-sample"
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
-README_MARKS = ("<!-- results: written by `make paper` -->", "<!-- end of results -->")
+README_MARKS = ("<!-- results: written by `make publish` -->", "<!-- end of results -->")
 
 
-def write_report(dataset: str):
-    """Write ``results/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path."""
-    if not any(results_dir(dataset).glob("*.csv")):
-        raise DataSetError(f"results/{dataset} has no tables: run `make paper` for this data set first.")
+def write_report(dataset: str, steps=()):
+    """Write ``build/<dataset>/report.html``: images inside, no scripts, nothing loaded from elsewhere; its path.
+
+    ``steps`` are those of rebuilding what is published (`cardiov.paper.reproduction`), whose outcomes it shows.
+    """
+    if not any(made_dir(dataset).glob("*.csv")):
+        raise DataSetError(f"build/{dataset}/results has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
         dataset=dataset, simulated=simulated(dataset), source=VERSIONS["1.0.3"], made=provenance(), runs=_runs(dataset),
-        sections=_sections(dataset),
+        sections=_here(dataset, steps) + _sections(dataset),
     )  # fmt: skip
-    return write_text(results_dir(dataset) / "report.html", page)
+    return write_text(build_dir(dataset) / "report.html", page)
 
 
 def _runs(dataset):
@@ -56,7 +63,7 @@ def _runs(dataset):
 def _sections(dataset):
     """(heading, items) of each notebook that has left something."""
     sections = [("At a glance", [_headline(dataset)])]
-    folders = {"table": results_dir(dataset), "figure": figures_dir(dataset)}
+    folders = {"table": made_dir(dataset), "figure": made_dir(dataset, "figures")}
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
         origin = " Simulated data." if section.reads_data and simulated(dataset) else ""
@@ -65,8 +72,20 @@ def _sections(dataset):
     return [(heading, items) for heading, items in sections if any(items)]
 
 
+def _here(dataset, steps):
+    """The section that shows how rebuilding ended on this machine; none if nothing was rebuilt."""
+    outcomes = pd.DataFrame([{"step": step, **read_note(outcome_path(dataset, step))} for step in steps])
+    if outcomes.empty:
+        return []
+    outcomes["passed"] = outcomes["passed"].map({True: "yes", False: "no"})
+    items = [{"name": "outcomes", "caption": "How rebuilding what is published ended on this machine.", **_cells(outcomes)}]
+    if "retrained" in steps:
+        items.append({"name": "retrained", "caption": RETRAINED, **_cells(pd.read_csv(build_dir(dataset) / "retrained.csv"))})
+    return [("On this machine", items)]
+
+
 def _headline(dataset):
-    path = results_dir(dataset) / "published.csv"
+    path = made_dir(dataset) / "published.csv"
     if not path.exists():
         return None
     table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
@@ -124,35 +143,19 @@ def _text(value):
 
 
 def readme_table() -> str:
-    """The results that the README shows: published figures beside the reproduced ones of each committed data set."""
-    columns = {}
-    for dataset in README_DATA_SETS:
-        if (results_dir(dataset) / "published.csv").exists():
-            columns |= _readme_columns(dataset)
-    lines = [["Where", "Quantity", "Published", *columns], ["---"] * (3 + len(columns))]
-    for row in _headline_rows(pd.read_csv(ROOT / "results" / "published.csv", dtype=str)).itertuples():
-        cells = (column.get((row.where, row.quantity), "") for column in columns.values())
-        lines.append([row.where, row.quantity, row.published, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if columns else "No results yet."
-
-
-def _readme_columns(dataset):
-    """Cells by where and quantity: of the paper's protocol and, on real ECGs, of the network that is shipped."""
-    table = pd.read_csv(results_dir(dataset) / "published.csv", dtype=str, keep_default_na=False)
-    cells, scalars = table.set_index(["where", "quantity"]).apply(_readme_cell, axis=1), read_scalars(dataset)
-    n = f"n = {scalars.get('04_roc.n', 0):,}"
-    if simulated(dataset):
-        return {f"{dataset} (simulated), {n}": cells}
-    columns = {f"{dataset}, paper's protocol, {n}": cells}
-    if "11_best.n" in scalars:
-        keys = pd.read_csv(ROOT / "results" / "published.csv", dtype=str).set_index(["where", "quantity"])["scalar"]
-        keys = keys[keys.str.startswith("04_roc.", na=False)].str.replace("04_roc.", "11_best.chosen_")
-        columns[f"{dataset}, best recipe, n = {scalars['11_best.n']:,}"] = keys.map(lambda key: with_interval(key, scalars))
-    return columns
+    """The results that the README shows: published figures beside the reproduced ones."""
+    path = results_dir(README_DATA_SET) / "published.csv"
+    if not path.exists():
+        return "No results yet."
+    table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
+    n = read_scalars(README_DATA_SET).get("04_roc.n", 0)
+    lines = [["Where", "Quantity", "Published", f"{README_DATA_SET}, n = {n:,}"], ["---"] * 4]
+    lines += [[row.where, row.quantity, row.published, _readme_cell(row)] for row in table.itertuples()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _readme_cell(figure):
-    return figure["reproduced"] + (f": {figure['verdict']}" if figure["verdict"] in ("pass", "fail") else "")
+    return figure.reproduced + (f": {figure.verdict}" if figure.verdict in ("pass", "fail") else "")
 
 
 def update_readme() -> None:

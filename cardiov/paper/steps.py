@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-RUN = "ordinal-0"  # the paper's network, which is disturbed and explained
 ANALYSIS = {"resamples", "permutations", "seed"}  # what analysis.yaml may set
 
 
@@ -14,18 +13,20 @@ def _print(paths):
 
 
 def prepare(data, dataset, params, verify=None):
-    """Filter and resample a data set's signals, once, into caches on disk."""
+    """Filter and resample a data set's signals, once, into caches on disk; and list its records."""
     from cardiov.data.cache import cache_at
     from cardiov.data.checksums import verify as verify_copy
+    from cardiov.data.ptbxl import list_records
     from cardiov.experiments.runs import read_runs
     from cardiov.experiments.search import read_search
-    from cardiov.store.results import build_dir
+    from cardiov.store.results import build_dir, save_table
 
     build = build_dir(dataset)
     if verify:
         verify_copy(data, build / "verified.json", verify)
     rates = {run.rate for run in read_runs(Path(params, "runs.yaml")).values()} | {read_search(Path(params, "search.yaml")).rate}
-    _print(cache_at(data, build, rate).folder / "cache.json" for rate in sorted(rates))
+    caches = [cache_at(data, build, rate).folder / "cache.json" for rate in sorted(rates)]
+    _print([*caches, save_table(list_records(data), dataset, "records")])
 
 
 def train(data, dataset, params):
@@ -43,27 +44,24 @@ def search(data, dataset, params, ludb=None):
 
 
 def stress(data, dataset, params, ludb=None):
-    """Predict the test records again, disturbed (notebook 08)."""
-    from cardiov.experiments.runs import weights_path
+    """Predict the test records again, disturbed, by the chosen network (notebook 08)."""
+    from cardiov.experiments.shipping import chosen_run
     from cardiov.experiments.stress import stressed_predictions
     from cardiov.model import CardioV
-    from cardiov.objectives import objective_of
-    from cardiov.store.results import read_provenance, run_dir, write_table
+    from cardiov.store.results import run_dir, shipped_path, write_table
 
-    run = read_provenance(dataset, RUN)["run"]
-    model = CardioV.from_pretrained(weights_path(dataset, RUN))
-    settings = {"rate": run["rate"], "precision": run["config"]["precision"], "objective": objective_of(model)}
-    _print([write_table(stressed_predictions(model, data, **settings), run_dir(dataset, RUN) / "stress.csv")])
+    model = CardioV.from_pretrained(shipped_path(dataset))
+    table = stressed_predictions(model, data, rate=model.metadata["preprocessing"]["rate"])
+    _print([write_table(table, run_dir(dataset, chosen_run(dataset)) / "stress.csv")])
 
 
 def heat(data, dataset, params, ludb=None):
-    """Measure Grad-CAM of the test records against the waves of the heart (notebook 09)."""
+    """Measure the chosen network's Grad-CAM of the test records against the waves of the heart (notebook 09)."""
     from cardiov.experiments.heat import write_heat
-    from cardiov.experiments.runs import weights_path
-    from cardiov.store.results import read_provenance, run_dir
+    from cardiov.experiments.shipping import chosen_run
+    from cardiov.store.results import run_dir, shipped_path
 
-    rate = read_provenance(dataset, RUN)["run"]["rate"]
-    _print(write_heat(data, weights_path(dataset, RUN), run_dir(dataset, RUN), rate, ludb))
+    _print(write_heat(data, shipped_path(dataset), run_dir(dataset, chosen_run(dataset)), ludb))
 
 
 def ship(data, dataset, params, ludb=None):
@@ -96,20 +94,46 @@ def notebook(source, target, dataset=None, data=None, parameters=None, parameter
     run_notebook(source, target, dict(parameter), shared)
 
 
-def report(dataset):
-    """Write a data set's tables and figures into one page, and the headline figures into the README."""
-    from cardiov.paper.report import update_readme, write_report
+def exact(data, dataset, params):
+    """Compare tables and figures, made again from the stored predictions, with the published ones."""
+    from cardiov.paper import reproduction
 
-    page = write_report(dataset)
+    _print(reproduction.exact(dataset))
+
+
+def replayed(data, dataset, params):
+    """Predict folds 9 and 10 by the shipped network, and compare with the stored predictions."""
+    from cardiov.paper import reproduction
+
+    _print(reproduction.replayed(dataset, data))
+
+
+def retrained(data, dataset, params):
+    """Train the three objectives with a new seed, and place their figures among the stored seeds'."""
+    from cardiov.paper import reproduction
+
+    _print(reproduction.retrained(dataset, data, params))
+
+
+def report(dataset, steps=()):
+    """Write a data set's tables and figures, and how steps of rebuilding ended here, into one page."""
+    from cardiov.paper.report import write_report
+
+    _print([write_report(dataset, steps)])
+
+
+def ending(dataset, steps):
+    """Say how each step of `make paper` ended."""
+    from cardiov.paper.reproduction import ending as lines
+
+    print(lines(dataset, steps), file=sys.stderr)
+
+
+def publish(dataset):
+    """Take what was made here into results, figures and the README."""
+    from cardiov.paper.differences import publish as take
+    from cardiov.paper.report import update_readme
+
+    pages = take(dataset)
     update_readme()
-    _print([page])
-
-
-def compare(dataset):
-    """Compare a data set's tables with the committed ones; trained numbers are only reported."""
-    from cardiov.paper.published import compare_with_committed, verdict
-
-    cells = compare_with_committed(dataset)
-    if cells is not None and len(cells):
-        print(cells.sort_values("within").head(30).to_string(index=False, max_colwidth=40))
-    print(verdict(dataset, cells))
+    _print(pages)

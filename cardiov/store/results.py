@@ -1,6 +1,8 @@
 """Where results lie, and how tables, figures and single numbers are saved and read.
 
-A function that reads a missing result raises a DataSetError, which says what makes the result.
+``results/<data set>`` and ``figures/<data set>`` hold what is published: what trainings and experiments have left, which the
+notebooks read, and their tables and figures. What a notebook makes goes to ``build/<data set>``, and is compared with what is
+published, or published itself. A function that reads a missing result raises a DataSetError, which says what makes the result.
 """
 
 import json
@@ -14,23 +16,28 @@ from cardiov.errors import DataSetError
 from cardiov.store.files import ROOT, replacing, shown, write_note
 
 FIGURE_DPI = 200
-# six digits are more than any result here carries, and hide the last-digit noise of summation order
-FLOAT_FORMAT = "%.6g"
+FLOAT_FORMAT = "%.8g"  # two digits more than what results are compared to
+KINDS = ("results", "figures")
 
 
 def results_dir(dataset: str) -> Path:
-    """Folder of a data set's tables, predictions and report."""
+    """Folder of a data set's published tables, predictions and report."""
     return ROOT / "results" / dataset
 
 
 def figures_dir(dataset: str) -> Path:
-    """Folder of a data set's figures, each with the CSV of what it plots."""
+    """Folder of a data set's published figures, each with the CSV of what it plots."""
     return ROOT / "figures" / dataset
 
 
 def build_dir(dataset: str) -> Path:
-    """Folder of what is never committed: make's marks, signal caches, weights, executed notebooks."""
+    """Folder of what is never committed: make's marks, signal caches, weights, executed notebooks, what these make."""
     return ROOT / "build" / dataset
+
+
+def made_dir(dataset: str, kind: str = "results") -> Path:
+    """Folder of the tables ("results") or figures ("figures") that notebooks have made on this machine."""
+    return build_dir(dataset) / kind
 
 
 def run_dir(dataset: str, run: str) -> Path:
@@ -58,20 +65,20 @@ def write_table(frame: pd.DataFrame, path: Path, float_format: str | None = None
 
 
 def save_table(frame: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
-    """Write a table to ``results/<dataset>/<name>.csv``, floats with six significant digits.
+    """Write a notebook's table to ``build/<dataset>/results/<name>.csv``, floats with eight significant digits.
 
     The report shows the table where a notebook's call gives a caption (`cardiov.paper.captions`).
     """
-    return write_table(frame, results_dir(dataset) / f"{name}.csv", FLOAT_FORMAT)
+    return write_table(frame, made_dir(dataset) / f"{name}.csv", FLOAT_FORMAT)
 
 
 def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
-    """Write a figure to ``figures/<dataset>/<name>.png`` and what it plots to the CSV of the same name.
+    """Write a figure to ``build/<dataset>/figures/<name>.png`` and what it plots to the CSV of the same name.
 
     The caption is the PNG's description, and the report shows it as it does `save_table`'s. The PNG carries no date and
     no software version, so the same figure is the same file.
     """
-    path = figures_dir(dataset) / f"{name}.png"
+    path = made_dir(dataset, "figures") / f"{name}.png"
     metadata = {"Software": None} | ({"Description": caption} if caption else {})
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata=metadata)
@@ -80,8 +87,8 @@ def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption:
 
 
 def save_scalars(dataset: str, name: str, scalars: dict) -> Path:
-    """Write single numbers to ``results/<dataset>/scalars/<name>.json``, floats with six significant digits."""
-    path = results_dir(dataset) / "scalars" / f"{name}.json"
+    """Write single numbers to ``build/<dataset>/results/scalars/<name>.json``, floats with eight significant digits."""
+    path = made_dir(dataset) / "scalars" / f"{name}.json"
     write_note(path, {key: _plain(value) for key, value in scalars.items()})
     return path
 
@@ -95,19 +102,20 @@ def _plain(value):
 
 
 def read_scalars(dataset: str) -> dict:
-    """All single numbers of a data set, keyed ``<name>.<key>`` after the file that holds them."""
-    files = sorted((results_dir(dataset) / "scalars").glob("*.json"))
-    contents = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    """All single numbers of a data set, keyed ``<name>.<key>`` after the file that holds them: as made here, else as published."""
+    files = {path.stem: path for folder in (results_dir(dataset), made_dir(dataset)) for path in (folder / "scalars").glob("*.json")}
+    contents = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in sorted(files.items())}
     return {f"{name}.{key}": value for name, content in contents.items() for key, value in content.items()}
 
 
 def read_records(dataset: str) -> pd.DataFrame:
-    """What notebook 01 keeps of every record, by ``ecg_id``: person, fold, labels, statements, annotations of noise.
+    """What `python -m cardiov prepare` keeps of every record, by ``ecg_id``: person, fold, labels, statements, noise.
 
     ``statements`` is text, and ``scp_codes`` a dict from statement to likelihood, in the data set's order.
     """
-    path = results_dir(dataset) / "records.csv"
-    records = pd.read_csv(existing(path, "run notebook 01 for this data set first"), index_col="ecg_id")
+    made, published = (folder / "records.csv" for folder in (made_dir(dataset), results_dir(dataset)))
+    path = made if made.exists() else existing(published, "run `python -m cardiov prepare` first")
+    records = pd.read_csv(path, index_col="ecg_id")
     stated = ([item.split(":") for item in text.split(";")] for text in records["statements"])
     return records.assign(scp_codes=[{name: float(likelihood) for name, likelihood in items} for items in stated])
 
@@ -123,7 +131,7 @@ def read_predictions(dataset: str, run: str) -> pd.DataFrame:
 
 
 def read_provenance(dataset: str, run: str) -> dict:
-    """What made a run such as ``"best-0"``: see `provenance`, and ``run`` with the settings of the training."""
+    """What made a run such as ``"ordinal-0"``: see `provenance`, and ``run`` with the settings of the training."""
     path = run_dir(dataset, run) / "provenance.json"
     return json.loads(existing(path, f"train the run {run} first").read_text(encoding="utf-8"))
 
@@ -138,7 +146,7 @@ def run_names(dataset: str, prefix: str) -> list[str]:
 
 
 def run_seeds(dataset: str, name: str) -> list[int]:
-    """Training seeds of the stored runs of a name, sorted: such as 0 and 1 of ``best-0`` and ``best-1``."""
+    """Training seeds of the stored runs of a name, sorted: such as 0 and 1 of ``ordinal-0`` and ``ordinal-1``."""
     folder = results_dir(dataset) / "runs"
     matches = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in folder.glob("*/predictions.csv"))
     seeds = sorted(int(match[1]) for match in matches if match)

@@ -28,7 +28,7 @@ from cardiov.training.trainer import Trainer
 
 
 @exchanging()
-def fit(config, cache, metadata, weights_dir, run_dir):
+def fit(config, cache, metadata, weights_dir, run_dir, on_epoch=lambda count: None):
     """Train one network or finish an interrupted training, in all processes of torchrun; a finished run is not repeated.
 
     Parameters
@@ -40,6 +40,8 @@ def fit(config, cache, metadata, weights_dir, run_dir):
         Of `cardiov.data.ptbxl.read_metadata`, in the order of the cache.
     weights_dir, run_dir : path
         For weights.safetensors and the checkpoint; for predictions.csv, history.csv and provenance.json.
+    on_epoch : callable
+        Is told the number of epochs that the run has behind it, after each.
 
     Returns
     -------
@@ -54,11 +56,11 @@ def fit(config, cache, metadata, weights_dir, run_dir):
     if config.label_rule == "highest-risk":
         metadata = metadata.assign(critical_value=metadata["critical_value_highest_risk"])
     identity = _identity(config, cache, metadata)
-    if _finished(identity, weights_dir, run_dir):
+    if _finished(identity, run_dir):
         return pd.read_csv(run_dir / "history.csv")
     check_writable(weights_dir, run_dir)
     started, made_by = time.time(), provenance()
-    trainer = Trainer(config, cache, metadata, weights_dir / "checkpoint.pt", identity)
+    trainer = Trainer(config, cache, metadata, weights_dir / "checkpoint.pt", identity, on_epoch)
     model, history = trainer.run()
     if trainer.fabric.is_global_zero:
         predictions = predict(trainer.fabric, model, cache, metadata, config)
@@ -80,10 +82,9 @@ def _identity(config, cache, metadata):
     return {"config": asdict(config), **data, "version": VERSION}
 
 
-def _finished(identity, weights_dir, run_dir):
-    """Whether a whole run of this identity is there already."""
-    written = [weights_dir / "weights.safetensors", run_dir / "predictions.csv", run_dir / "history.csv"]
-    if not all(path.exists() for path in [*written, run_dir / "provenance.json"]):
+def _finished(identity, run_dir):
+    """Whether the results of a run of this identity are there already; its weights are not needed for the analysis."""
+    if not all((run_dir / name).exists() for name in ("predictions.csv", "history.csv", "provenance.json")):
         return False
     stored = json.loads((run_dir / "provenance.json").read_text()).get("run", {})
     return same_run(stored, json.loads(json.dumps(identity)))

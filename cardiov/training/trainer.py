@@ -25,9 +25,9 @@ from cardiov.training.phase import Phase
 class Trainer:
     """One training run; `identity` is what decides it."""
 
-    def __init__(self, config, cache, metadata, checkpoint, identity):
+    def __init__(self, config, cache, metadata, checkpoint, identity, on_epoch):
         self.config, self.cache, self.checkpoint, self.identity = config, cache, Path(checkpoint), identity
-        self.metadata = metadata
+        self.metadata, self.on_epoch = metadata, on_epoch
         validation = np.flatnonzero(metadata["split"] == "validation")
         self.rows = {"train": training_rows(metadata, config), "validation": validation}
         self.fabric = make_fabric(config.precision)
@@ -66,6 +66,7 @@ class Trainer:
         with safe_open(path, framework="pt") as file:
             self.history = json.loads(file.metadata()["history"])
             self.body = {name: file.get_tensor(name) for name in file.keys()}
+        self.on_epoch(len(self.history))
 
     def _statements_key(self, phase):
         config = {name: value for name, value in asdict(self.config).items() if name not in AFTER_STATEMENTS}
@@ -91,6 +92,7 @@ class Trainer:
             row["learning_rate"] = phase.optimizer.param_groups[0]["lr"]
             self.history.append({**row, "seconds": round(time.time() - began, 1)})
             self._save(number, epoch, phase.state, best)
+            self.on_epoch(len(self.history))
             losses = f"train {train_loss:.4f}, validation {loss:.4f}"
             self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {losses}", file=sys.stderr)
         phase.model.load_state_dict(best["state"])
