@@ -129,6 +129,7 @@ $(RUN)/%.ipynb: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(
 	$(PY) -m cardiov notebook $< $@ --dataset $(NAME) --data "$(DATA)" -f $(PARAMS)/analysis.yaml
 $(filter-out %/01_dataset.ipynb,$(ANALYSED)): $(RUN)/01_dataset.ipynb
 REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/reviews/*.csv))
+$(RUN)/01_dataset.ipynb: $(wildcard data/ptbxl-metadata/*.xz)
 $(RUN)/07_agreement.ipynb: results/published.csv $(REVIEWS)
 $(RUN)/99_published.ipynb: $(ANALYSED) $(PAPER_CODE)
 
