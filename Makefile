@@ -148,6 +148,7 @@ endif
 $(RUN)/%.ipynb: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(NOTEBOOKS_CODE)
 	$(PY) -m cardiov notebook $< $@ --dataset $(NAME) --data "$(DATA)" -f $(PARAMS)/analysis.yaml
 REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/reviews/*.csv))
+$(RUN)/01_dataset.ipynb: $(wildcard data/ptbxl-metadata/*.xz)
 $(RUN)/07_agreement.ipynb: results/published.csv $(REVIEWS)
 $(RUN)/99_published.ipynb: $(ANALYSED) $(PAPER_CODE)
 

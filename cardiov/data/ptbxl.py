@@ -1,7 +1,10 @@
 """A data set in PTB-XL's layout (Wagner et al. 2020, CC BY 4.0, see `VERSIONS`): metadata, labels and folds."""
 
 import ast
+import hashlib
+import io
 import logging
+import lzma
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pandas as pd
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, ParameterError, StatementError
+from cardiov.store.files import ROOT, shown
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,7 @@ class Version:
     records: int
     patients: int
     doi: str
+    sha256: str = ""  # of its table
     licence: str = "CC BY 4.0"
     citation: str = (
         "Wagner P, Strodthoff N, Bousseljot R-D, Kreiseler D, Lunze FI, Samek W, Schaeffter T. PTB-XL, a large "
@@ -28,11 +33,22 @@ class Version:
 
 
 VERSIONS = {
-    "1.0.1": Version(records=21837, patients=18885, doi="10.13026/x4td-x982"),
-    "1.0.3": Version(records=21799, patients=18869, doi="10.13026/kfzx-aw45"),
+    "1.0.1": Version(  # the paper's
+        records=21837,
+        patients=18885,
+        doi="10.13026/x4td-x982",
+        sha256="cd9bf4e6445c5e022605857c4d6f90c90ff0e62df847da52efaebe94de786156",
+    ),
+    "1.0.3": Version(
+        records=21799,
+        patients=18869,
+        doi="10.13026/kfzx-aw45",
+        sha256="7600de9c1b27d181d850b3c6038a35d7c3ddb6bb33b702e3a20252a6859d216b",
+    ),
 }
 
 TABLE = "ptbxl_database.csv"
+PUBLISHED = ROOT / "data/ptbxl-metadata"  # the tables of both versions
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
            "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
 SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
@@ -58,16 +74,21 @@ def read_table(folder) -> pd.DataFrame:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataSetError(f"there is no data folder {folder}: check its path, or make the demo data ('make paper').")
+    return _parse_table(folder / TABLE, folder / TABLE)
+
+
+def _parse_table(file, where):
+    """The table in a file, a path or a stream that messages call `where`."""
     try:
-        table = pd.read_csv(folder / TABLE)
+        table = pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise DataSetError(f"{folder / TABLE} cannot be read ({error}): restore the data set's own file.") from error
+        raise DataSetError(f"{where} cannot be read ({error}): restore the data set's own file.") from error
     missing = [column for column in COLUMNS if column not in table]
     if missing:
-        raise DataSetError(f"{folder / TABLE} lacks the column {', '.join(missing)}: restore the data set's own file.")
-    table["ecg_id"] = _whole_numbers(table["ecg_id"], folder / TABLE)
+        raise DataSetError(f"{where} lacks the column {', '.join(missing)}: restore the data set's own file.")
+    table["ecg_id"] = _whole_numbers(table["ecg_id"], where)
     if table.empty or table["ecg_id"].duplicated().any():
-        raise DataSetError(f"{folder / TABLE} has no rows, or an ecg_id twice: restore the data set's own file.")
+        raise DataSetError(f"{where} has no rows, or an ecg_id twice: restore the data set's own file.")
     return table.set_index("ecg_id")
 
 
@@ -92,8 +113,30 @@ def read_metadata(folder) -> pd.DataFrame:
     DataSetError, StatementError
         If the folder or a column is missing or a value is invalid; if a record has no statement or an unknown one.
     """
-    frame = read_table(folder)
-    where = Path(folder) / TABLE
+    return _with_labels(read_table(folder), Path(folder) / TABLE)
+
+
+def read_published(version: str) -> pd.DataFrame:
+    """Metadata and labels of all records of a published version, as `read_metadata`, from the file in the repository.
+
+    Raises
+    ------
+    ParameterError, DataSetError
+        If the version is unknown; if its file is missing, damaged or not as it was published.
+    """
+    check_version(version)
+    path = PUBLISHED / f"{Path(TABLE).stem}-{version}.csv.xz"
+    try:
+        content = lzma.decompress(path.read_bytes())
+    except (OSError, lzma.LZMAError) as error:
+        raise DataSetError(f"{shown(path)} cannot be read ({error}): restore it from the repository.") from error
+    if hashlib.sha256(content).hexdigest() != VERSIONS[version].sha256:
+        raise DataSetError(f"{shown(path)} is not PTB-XL's table of version {version}: restore it from the repository.")
+    return _with_labels(_parse_table(io.BytesIO(content), path), path)
+
+
+def _with_labels(frame, where):
+    """What `read_metadata` returns, from the table as it is, which is changed."""
     frame["patient_id"] = _whole_numbers(frame["patient_id"], where)
     frame["fold"] = _whole_numbers(frame["strat_fold"], where, range(1, 11))
     frame["split"] = [SPLITS.get(fold, "train") for fold in frame["fold"]]

@@ -30,7 +30,7 @@ RETRAINED = (
     "one more seed, outside of which 1 in 100 figures of a sound reproduction lies; here: the new network."
 )
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
-ORIGINS = ("Published counts:", "Simulated:")  # captions that begin so say where their numbers come from
+ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
 README_DATA_SET = "ptbxl-sample"
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
 README_MARKS = ("<!-- results: written by `make publish` -->", "<!-- end of results -->")
@@ -44,7 +44,7 @@ def write_report(dataset: str, steps=()):
     if not any(made_dir(dataset).glob("*.csv")):
         raise DataSetError(f"build/{dataset}/results has no tables: run `make paper` for this data set first.")
     page = templates(Path(__file__).parent).get_template("report.html").render(
-        dataset=dataset, simulated=simulated(dataset), source=VERSIONS["1.0.3"], made=provenance(), runs=_runs(dataset),
+        dataset=dataset, simulated=simulated(dataset), versions=VERSIONS, made=provenance(), runs=_runs(dataset),
         sections=_here(dataset, steps) + _sections(dataset),
     )  # fmt: skip
     return write_text(build_dir(dataset) / "report.html", page)
@@ -67,7 +67,8 @@ def _sections(dataset):
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
         origin = " Simulated data." if section.reads_data and simulated(dataset) else ""
-        items = [_item(path, caption if caption.startswith(ORIGINS) else caption + origin) for path, caption in files]
+        texts = (caption if any(name in caption for name in ORIGINS) else caption + origin for _, caption in files)
+        items = [_item(path, text) for (path, _), text in zip(files, texts, strict=True)]
         sections.append((section.heading, items))
     return [(heading, items) for heading, items in sections if any(items)]
 

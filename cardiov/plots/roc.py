@@ -54,24 +54,35 @@ def confusion_matrix(counts, title=None):
 
 @styled
 def label_distribution(counts, title=None):
-    """Draw the share of each critical value in each split, a panel for each label rule.
+    """Draw the share of each critical value in each data set, a row of panels for each split and a column for each label rule.
 
     Parameters
     ----------
     counts : DataFrame
-        Records, indexed by ``rule`` and ``split``, with the critical values 0 to 3 as columns.
+        Records, indexed by ``records of`` (the data set), ``rule`` and ``split``, with the critical values 0 to 3 as columns.
     """
-    rules = counts.index.unique("rule")
-    figure, (row,) = panels(180, 62, columns=len(rules), title=title, sharey=True)
-    figure.get_layout_engine().set(wspace=0.06)
-    for axes, rule in zip(row, rules, strict=True):
-        table = counts.loc[rule].set_axis(_LEVELS, axis=1)
-        records = table.sum(axis=1)
-        shares = 100 * table.div(records, axis=0).set_axis([f"{split} (n = {n:,})" for split, n in records.items()])
-        shares.plot.barh(stacked=True, width=0.8, color=LEVEL_COLOURS, edgecolor="white", legend=False, ax=axes)
-        for bars, ink in zip(axes.containers, ("white", "black", "black", "white"), strict=True):
-            axes.bar_label(bars, [f"{share:.0f}" if share >= 4 else "" for share in bars.datavalues], label_type="center", color=ink)
-        axes.set(title=f"rule: {rule}", xlabel="share of the split's records (%)", ylabel="", xlim=(0, 100))
-    axes.invert_yaxis()
+    rules, splits = (counts.index.unique(level) for level in ("rule", "split"))
+    figure, grid = panels(180, 30 + 18 * len(splits), len(splits), len(rules), title=title, sharex=True, sharey="row")
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
+    for row, split in zip(grid, splits, strict=True):
+        for axes, rule in zip(row, rules, strict=True):
+            _share_bars(axes, counts.xs((rule, split), level=("rule", "split")))
+        row[0].set_ylabel(split)
+        row[0].invert_yaxis()  # which the row shares
+    figure.align_ylabels()
+    for top, bottom, rule in zip(grid[0], grid[-1], rules, strict=True):
+        top.set_title(f"rule: {rule}")
+        bottom.set_xlabel("share of the records (%)")
     legend_below(figure, axes, len(LEVELS))
     return figure
+
+
+def _share_bars(axes, table):
+    """A bar for each row of counts, stacked to 100 %."""
+    records = table.sum(axis=1)
+    names = [f"{name}, n = {n:,}" for name, n in records.items()]
+    shares = 100 * table.set_axis(_LEVELS, axis=1).div(records, axis=0).set_axis(names)
+    shares.plot.barh(stacked=True, width=0.85, color=LEVEL_COLOURS, edgecolor="white", legend=False, ax=axes)
+    for bars, ink in zip(axes.containers, ("white", "black", "black", "black"), strict=True):
+        axes.bar_label(bars, [f"{share:.0f}" if share >= 4 else "" for share in bars.datavalues], label_type="center", color=ink)
+    axes.set(ylabel="", xlim=(0, 100))

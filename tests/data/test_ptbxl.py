@@ -1,18 +1,22 @@
 """Metadata, labels and the signal cache, on small simulated data sets and on the real sample."""
 
+import lzma
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from ecg_files import read_plain, write_data_set, write_record
 
 from cardiov.data import ptbxl
-from cardiov.data.ptbxl import read_metadata
+from cardiov.data.ptbxl import read_metadata, read_published
 from cardiov.ecg import formats
 from cardiov.ecg.leads import as_ecg, read_ecg
-from cardiov.errors import DataSetError, StatementError
+from cardiov.errors import DataSetError, ParameterError, StatementError
+from cardiov.store.files import ROOT
 
 SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[3] / "shared"))
 SAMPLE = SHARED / "ptbxl-sample"
@@ -51,6 +55,70 @@ def test_published_counts():
     assert (ptbxl.VERSIONS["1.0.1"].records, ptbxl.VERSIONS["1.0.1"].patients) == (21837, 18885)
     assert (ptbxl.VERSIONS["1.0.3"].records, ptbxl.VERSIONS["1.0.3"].patients) == (21799, 18869)
     assert all(version.licence == "CC BY 4.0" and "Wagner" in version.citation for version in ptbxl.VERSIONS.values())
+
+
+@pytest.fixture(scope="module", params=["1.0.1", "1.0.3"])
+def published(request):
+    return request.param, read_published(request.param)
+
+
+KNOWN = {  # counted by other code
+    "1.0.1": {"records": 21837, "patients": 18885, "superclasses": [9528, 5486, 5250, 4907, 2655], "splits": [17441, 2193, 2203],
+              "labels": [9148, 5322, 3241, 4126], "ties": 3420, "men": 11379, "highest": 95, "without age": 89},
+    "1.0.3": {"records": 21799, "patients": 18869, "superclasses": [9514, 5469, 5235, 4898, 2649], "splits": [17418, 2183, 2198],
+              "labels": [9139, 5312, 3236, 4112], "ties": 3411, "men": 11354, "highest": 90, "without age": 0},
+}  # fmt: skip
+
+
+def test_metadata_of_the_whole_of_ptbxl(published):
+    version, records = published
+    expected, stated = KNOWN[version], records["superclasses"].str.split(";").explode().value_counts()
+    assert (len(records), records["patient_id"].nunique()) == (expected["records"], expected["patients"])
+    assert stated[["NORM", "MI", "STTC", "CD", "HYP"]].tolist() == expected["superclasses"]
+    assert records["split"].value_counts()[["train", "validation", "test"]].tolist() == expected["splits"]
+    assert records["critical_value"].value_counts().sort_index().tolist() == expected["labels"]
+    assert (records["tie"].sum(), (records["sex"] == "male").sum()) == (expected["ties"], expected["men"])
+    age = records["age"]
+    assert (age.min(), age.max(), age.isna().sum()) == (2, expected["highest"], expected["without age"])
+    assert (records.groupby("patient_id")["split"].nunique() == 1).all()
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of version 1.0.1's file that a test may damage."""
+    monkeypatch.setattr(ptbxl, "PUBLISHED", tmp_path)
+    return Path(shutil.copy(ROOT / "data/ptbxl-metadata/ptbxl_database-1.0.1.csv.xz", tmp_path))
+
+
+def test_a_published_table_that_is_missing_or_damaged_is_named(copy):
+    content = copy.read_bytes()
+    for damaged in (content[:-1000], content[:1000] + bytes(1000) + content[2000:], b"", lzma.compress(b"")):
+        copy.write_bytes(damaged)
+        with pytest.raises(DataSetError, match=r"ptbxl_database-1.0.1.csv.xz (cannot be read|is not PTB-XL's table)"):
+            read_published("1.0.1")
+    copy.unlink()
+    with pytest.raises(DataSetError, match=r"1.0.1.csv.xz cannot be read .*: restore it from the repository\.$"):
+        read_published("1.0.1")
+
+
+def test_a_published_table_in_which_one_age_was_changed_is_refused(copy):
+    text = lzma.decompress(copy.read_bytes())
+    copy.write_bytes(lzma.compress(text.replace(b"1,15709.0,56.0", b"1,15709.0,57.0", 1), preset=0))
+    with pytest.raises(DataSetError, match=r"is not PTB-XL's table of version 1.0.1: restore it"):
+        read_published("1.0.1")
+    copy.write_bytes(lzma.compress(text, preset=0))  # compressed otherwise, but the same
+    assert read_published("1.0.1").loc[1, "age"] == 56
+
+
+def test_an_unknown_version_is_refused():
+    with pytest.raises(ParameterError, match="'1.0.2': give 1.0.3 or 1.0.1"):
+        read_published("1.0.2")
+
+
+@needs_sample
+def test_the_published_table_holds_the_records_of_the_sample():
+    sample = read_metadata(SAMPLE)
+    pd.testing.assert_frame_equal(read_published("1.0.3").loc[sample.index], sample)
 
 
 @needs_sample

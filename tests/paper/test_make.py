@@ -58,7 +58,8 @@ ALL = {"demo"} | AFTER_SIGNALS
 def tree(tmp_path):
     """The repository's files, empty where only their age counts, with stubs for the interpreter and the environment."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    for pattern in ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "*.lock", "*.toml"):
+    for pattern in ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-metadata/*.xz", "*.lock",
+                    "*.toml"):  # fmt: skip
         for path in ROOT.glob(pattern):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +152,7 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("cardiov/errors.py", set()),
         ("results/published.csv", {"07_agreement"} | LAST),
         ("results/tolerances.csv", LAST),
+        ("data/ptbxl-metadata/ptbxl_database-1.0.1.csv.xz", AFTER_EXPERIMENTS),
         ("requirements.lock", ALL - {"demo"}),
         ("data/demo/ptbxl_database.csv", AFTER_SIGNALS),
         ("data/demo/new-record.dat", AFTER_SIGNALS),

@@ -58,8 +58,10 @@ def test_the_page_is_self_contained(page):
 
 def test_simulated_data_are_labelled_and_real_data_attributed(page):
     demo, real = page("demo"), page("ptbxl-sample")
-    assert "(simulated)" in demo.split("<h1>")[1].split("</h1>")[0] and "Wagner" not in demo
-    assert "Wagner P" in real and "CC BY 4.0" in real and "imulated" not in real
+    assert "(simulated)" in demo.split("<h1>")[1].split("</h1>")[0] and "Simulated data. A program" in demo
+    assert "Data in the layout of PTB-XL" in real and "imulated" not in real
+    for text in (demo, real):  # each shows the counts of PTB-XL
+        assert "Wagner P" in text and "Version 1.0.1: doi:10.13026/x4td-x982, CC BY 4.0." in text
     assert all("not a medical device" in text for text in (demo, real))
 
 
@@ -82,6 +84,7 @@ def test_sections_follow_the_notebooks(page):
 def test_captions_say_what_is_simulated(page):
     text = Page(page("demo")).text
     assert "test split. Simulated data." in text and "Table 3. The network's stages.\n" in text
+    assert "Table 1. Overall statistics of PTB-XL 1.0.1" in text and "the data set at hand. Simulated data." not in text
     assert "Simulated data" not in Page(page("ptbxl-sample")).text
 
 

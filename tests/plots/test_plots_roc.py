@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from cardiov.plots.roc import CURVES, confusion_matrix, label_distribution, roc_curves
 from cardiov.plots.style import LEVEL_COLOURS
@@ -64,13 +64,38 @@ def test_confusion_matrix_shades_by_row_and_writes_counts():
     assert axes.get_ylabel() == "labelled risk" and axes.yaxis_inverted()  # label 0 is the top row
 
 
-def test_label_distribution_stacks_to_100_per_cent():
-    index = pd.MultiIndex.from_product([["most-likely", "highest-risk"], ["train", "test"]], names=["rule", "split"])
-    counts = pd.DataFrame([[5, 3, 1, 1], [0, 2, 1, 1], [2, 3, 3, 2], [0, 0, 2, 2]], index=index)
-    panels = label_distribution(counts).axes
-    assert [axes.get_title() for axes in panels] == ["rule: most-likely", "rule: highest-risk"]
-    widths = [[bar.get_width() for bar in bars] for bars in panels[0].containers]
-    assert widths == [[50, 0], [30, 50], [10, 25], [10, 25]]
-    ends = [bar.get_x() + bar.get_width() for bar in panels[1].containers[-1]]
-    assert ends == pytest.approx([100, 100])
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["train (n = 10)", "test (n = 4)"]
+def test_label_distribution_sets_data_sets_beside_each_other_and_stacks_to_100_per_cent():
+    levels = {"records of": ["PTB-XL", "sample"], "rule": ["most-likely", "highest-risk"], "split": ["train", "test"]}
+    index = pd.MultiIndex.from_product(levels.values(), names=levels)
+    counts = pd.DataFrame([[50, 30, 10, 10], [0, 20, 10, 10], [20, 30, 30, 20], [0, 0, 20, 20],
+                           [4, 0, 0, 1], [0, 0, 0, 0], [0, 2, 2, 1], [0, 0, 0, 0]], index=index)  # fmt: skip
+    figure = label_distribution(counts, "some")
+    train, train_by_risk, test, _ = figure.axes
+    assert [train.get_title(), train_by_risk.get_title()] == ["rule: most-likely", "rule: highest-risk"]
+    assert [train.get_ylabel(), test.get_ylabel()] == ["train", "test"]
+    assert widths(train) == [[50, 80], [30, 0], [10, 0], [10, 20]]
+    assert widths(test) == [[0, 0], [50, 0], [25, 0], [25, 0]]  # a split may be empty
+    assert [bar.get_x() + bar.get_width() for bar in train_by_risk.containers[-1]] == pytest.approx([100, 100])
+    assert [label.get_text() for label in train.get_yticklabels()] == ["PTB-XL, n = 100", "sample, n = 5"]
+    assert train.yaxis_inverted() and test.yaxis_inverted()  # the first data set is on top
+    assert [text.get_text() for text in train.texts] == ["50", "80", "30", "", "10", "", "10", "20"]
+
+
+def widths(axes):
+    return [[bar.get_width() for bar in bars] for bars in axes.containers]
+
+
+def test_numbers_in_bars_can_be_read():
+    """Contrast of at least 4.5 to 1, as WCAG 2.1 asks of text."""
+    index = pd.MultiIndex.from_tuples([("PTB-XL", "most-likely", "all")], names=["records of", "rule", "split"])
+    (axes,) = label_distribution(pd.DataFrame([[1, 1, 1, 1]], index=index)).axes
+    grounds = [to_rgb(bars[0].get_facecolor()) for bars in axes.containers]
+    inks = [to_rgb(text.get_color()) for text in axes.texts]
+    assert min(contrast(ink, ground) for ink, ground in zip(inks, grounds, strict=True)) >= 4.5
+
+
+def contrast(*colours):
+    """Of two sRGB colours, by WCAG 2.1."""
+    linear = [[c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour] for colour in colours]
+    dark, light = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
+    return (light + 0.05) / (dark + 0.05)
