@@ -35,28 +35,29 @@ def peak():  # MB; not getrusage's, in which Linux counts the process that start
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 """
 PREPARE = PEAK + """
-from cardiov.ptbxl import prepare
+from cardiov.data.cache import prepare
 before, start = peak(), time.perf_counter()
 cache = prepare(sys.argv[1], sys.argv[2], rate=500, workers=2)
 print(json.dumps([time.perf_counter() - start, peak() - before, cache.shape]))
 """
 TRAIN = PEAK + """
 import torch
-from cardiov import training
-from cardiov.ptbxl import open_cache, read_metadata
-from cardiov.model import CardioVConfig
+from cardiov.data.cache import open_cache
+from cardiov.data.ptbxl import read_metadata
+from cardiov.training.config import TrainingConfig
+from cardiov.training.run import fit
 before = peak()
 small = {"stem_width": 16, "widths": [16] * 7, "depths": [1] * 7}
-config = training.TrainingConfig(objective="classification", pretrain_epochs=1, finetune_epochs=0, model=small)
+config = TrainingConfig(objective="classification", pretrain_epochs=1, finetune_epochs=0, model=small)
 cache = open_cache(sys.argv[2])
-history = training.fit(config, cache, read_metadata(sys.argv[1]).loc[cache.ecg_ids], sys.argv[3], sys.argv[3])
+history = fit(config, cache, read_metadata(sys.argv[1]).loc[cache.ecg_ids], sys.argv[3], sys.argv[3])
 print(json.dumps([0, peak() - before, len(history)]))
 """
 SCORE = PEAK + """
 import resource
 from pathlib import Path
 from cardiov.scoring.archive import find_files, write_scores
-from cardiov.scoring import load_model
+from cardiov.scoring.record import load_model
 load_model()
 before, start = peak(), time.perf_counter()
 bad = write_scores(find_files([sys.argv[1]]), "csv", sys.argv[2], processes=2)

@@ -76,7 +76,7 @@ def test_preparing_is_faster_than_a_loop(data, tmp_path, record_ratio):
 PREPARE_AND_READ = """
 import json, re, sys
 import numpy as np
-from cardiov.ptbxl import prepare
+from cardiov.data.cache import prepare
 def peak():  # not getrusage's, in which Linux counts the process that started this one
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 before = peak()

@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 import numpy as np, pandas as pd
 from tiny_runs import CONFIG
-from cardiov.ptbxl import Cache
-from cardiov.training import fit
+from cardiov.data.cache import Cache
+from cardiov.training.run import fit
 folder, n = Path({folder!r}), {records}
 rows = np.arange(n)
 split = np.where(rows % 8 < 7, "train", "validation")

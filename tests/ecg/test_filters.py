@@ -62,7 +62,28 @@ def test_prepare_signal_filters_then_resamples():
     x = simulated_signal() / 1000
     assert prepare_signal(x, 500, 500).shape == (12, 5000)
     np.testing.assert_array_equal(prepare_signal(x, 500, 500), bandpass(x, 500))
-    np.testing.assert_array_equal(prepare_signal(x, 500, 100), resample(bandpass(x, 500), 500, 100))
+    np.testing.assert_array_equal(prepare_signal(x, 500, 100), resample(bandpass(x, 500, fades=True), 500, 100))
+
+
+@pytest.mark.parametrize("fs", [100, 250, 500])
+def test_the_band_fades_from_37_to_43_hz_at_any_rate(fs):
+    time, middle = np.arange(20 * fs) / fs, slice(5 * fs, -5 * fs)
+    for frequency, gain in ((36, 1), (40, 0.5), (41.5, 0.5 - 0.5 * np.sqrt(0.5)), (44, 0)):
+        wave = np.sin(2 * np.pi * frequency * time)
+        assert np.abs(bandpass(wave, fs, fades=True)[middle] - gain * wave[middle]).max() < 2e-3
+
+
+@pytest.mark.parametrize("rate", [100, 125, 500])
+def test_what_a_network_sees_at_100_hz_does_not_depend_on_the_recorders_rate(rate):
+    """A beat with frequencies up to 35 Hz, recorded at several rates."""
+
+    def seen(fs):
+        time = np.arange(10 * fs) / fs - 5
+        beat = np.exp(-(time**2) / 0.1) * sum(np.cos(2 * np.pi * f * time) for f in range(1, 34)) / 33
+        return prepare_signal(beat[None].astype(np.float32), fs, 100)
+
+    assert np.ptp(seen(250)) > 1
+    np.testing.assert_allclose(seen(rate), seen(250), atol=2e-3)
 
 
 def test_microvolts_are_rounded_and_clipped():
