@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that ``--help`` does not wai
 
 import argparse
 import errno
+import logging
 import os
 import sys
 from functools import partial
@@ -222,6 +223,7 @@ def main(argv=None) -> int:
     arguments = vars(command_line().parse_args(argv))
     run = arguments.pop("run")
     training_processes.begin()
+    _show_log()
     try:
         run(**arguments)
     except CardioVError as error:
@@ -233,6 +235,12 @@ def main(argv=None) -> int:
     except OSError as error:
         return _say_storage(error)
     return 0
+
+
+def _show_log():
+    """Print on stderr what the package logs; of several processes that train together the first speaks, and all warn."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("cardiov").setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
 
 
 def _say_storage(error):

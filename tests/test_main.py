@@ -1,6 +1,7 @@
 """The command line: quick help, one sentence for what goes wrong, and the exit code."""
 
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -84,6 +85,14 @@ def test_a_full_or_read_only_device_is_a_sentence_and_other_errors_stay_errors(m
     assert capsys.readouterr().err == "[Errno 30] for some reason: give permission for that, or another place, and run the command again.\n"
     with pytest.raises(OSError):
         fail(errno.EIO)
+
+
+@pytest.mark.parametrize(("rank", "shown"), [("0", "a choice\na warning\n"), ("1", "a warning\n")])
+def test_the_log_is_shown_on_stderr_by_the_first_process(rank, shown):
+    code = "import logging; from cardiov.__main__ import _show_log; _show_log(); log = logging.getLogger('cardiov.training')\n"
+    code += "log.info('a choice'); log.warning('a warning'); logging.getLogger('other').info('chatter')"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"RANK": rank}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", shown)
 
 
 def test_parameters_of_a_notebook_are_the_files_the_data_set_and_text(monkeypatch, tmp_path):

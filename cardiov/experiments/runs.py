@@ -34,6 +34,7 @@ from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
 from cardiov.store.results import build_dir, read_provenance, run_dir
 from cardiov.training.config import TrainingConfig
+from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
 
 WRITTEN = ("predictions.csv", "history.csv", "provenance.json")  # of a run, in its folder of results
@@ -95,6 +96,7 @@ def _train(runs, places, data, dataset):
     caches = {rate: cache_at(data, build_dir(dataset), rate) for rate in {run.rate for run in runs.values()}}
     metadata, jobs = read_metadata(data), []
     for name, run in runs.items():
+        chosen_precision(run.config.precision)  # which says its choice here, for the workers are silent
         cache = caches[run.rate]
         jobs.append((run.config, cache, metadata.loc[cache.ecg_ids], *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:

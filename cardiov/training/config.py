@@ -33,7 +33,7 @@ class TrainingConfig:
     schedule: str = "plateau"  # or "one-cycle"
     plateau_factor: float = 0.3
     plateau_patience: int = 2  # epochs without a better validation loss; the paper gives no number
-    precision: str = "32-true"  # Fabric's names, such as "bf16-mixed" where the processor has bfloat16
+    precision: str = "32-true"  # Fabric's names; "auto": bf16-mixed on a device that multiplies bfloat16, else 32-true
     crop: float = 0.0  # seconds of each record, at a random place, that a training step sees; 0 for all
     augment: dict = field(default_factory=dict)  # amounts of `cardiov.training.augmentation.AUGMENTATIONS`
     average: float = 0.0  # decay per step of the moving average of the weights, which is then what is kept; 0 for none

@@ -10,6 +10,9 @@ from cardiov.training.batches import in_pieces, signals_of
 def predict(fabric, model, cache, metadata, config):
     """Per-record predictions of the validation and test records.
 
+    They are computed in the precision of the weights, which is single also after training in bf16-mixed, so that they can be
+    repeated on any processor.
+
     Returns
     -------
     pandas.DataFrame
@@ -21,7 +24,7 @@ def predict(fabric, model, cache, metadata, config):
     model.eval()
     outputs = []
     parts = in_pieces(rows, config.micro_batch)
-    with torch.inference_mode():  # in single precision, which any processor repeats
+    with torch.inference_mode():
         for x in signals_of(cache, parts, fabric.device):
             x = x.to(model.head.weight)  # (B, 12, n)
             windows = _windows(x, round(config.crop * cache.rate), config.windows)

@@ -65,7 +65,8 @@ def fit(config, cache, metadata, weights_dir, run_dir, on_epoch=lambda count: No
     if trainer.fabric.is_global_zero:
         predictions = predict(trainer.fabric, model, cache, metadata, config)
         seconds = round(time.time() - started, 1)
-        described = {"run": identity, "seconds": seconds, **made_by, **_gpu(trainer.fabric.device)}
+        used = {"precision": trainer.precision, **_gpu(trainer.fabric.device)}
+        described = {"run": identity, "seconds": seconds, **made_by, **used}
         _write_run(described, model, history, predictions, weights_dir, run_dir)
     trainer.fabric.barrier()
     return history

@@ -18,7 +18,7 @@ from cardiov.errors import CheckpointError, ParameterError
 from cardiov.store.files import locked, replacing
 from cardiov.training.batches import data_digest, training_rows
 from cardiov.training.config import AFTER_STATEMENTS, STATEMENTS, VERSION, completed, same_run
-from cardiov.training.devices import make_fabric
+from cardiov.training.devices import chosen_precision, make_fabric
 from cardiov.training.phase import Phase
 
 
@@ -30,7 +30,8 @@ class Trainer:
         self.metadata, self.on_epoch = metadata, on_epoch
         validation = np.flatnonzero(metadata["split"] == "validation")
         self.rows = {"train": training_rows(metadata, config), "validation": validation}
-        self.fabric = make_fabric(config.precision)
+        self.precision = chosen_precision(config.precision)
+        self.fabric = make_fabric(self.precision)
         self._check_processes()
         self.history, self.body = [], None  # body: the weights, but for the head, that the next phase starts from
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from cardiov.model import CardioV
+from cardiov.training.devices import multiplies_bfloat16
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from textbook import Textbook  # noqa: E402
 
 pytestmark = pytest.mark.slow
 BATCH, SAMPLES, ROUNDS = 16, 5000, 5
-BFLOAT16 = torch.cpu._is_avx512_bf16_supported()  # bfloat16 matrix products in hardware
+BFLOAT16 = multiplies_bfloat16()
 
 
 @pytest.fixture(scope="module")

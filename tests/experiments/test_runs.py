@@ -18,7 +18,7 @@ from cardiov.store.files import ROOT
 from cardiov.training.config import TrainingConfig
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
-RECIPE = {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "model": TINY}
+RECIPE = {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "precision": "auto", "model": TINY}
 DECLARED = {
     "recipes": {"small": {"rate": 100, **RECIPE}},
     "runs": {"best": {"recipe": "small", "seeds": [0, 1]}, "coral": {"recipe": "small", "seeds": [0], "objective": "coral", "rate": 125}},
@@ -66,17 +66,21 @@ def test_every_data_set_declares_the_three_objectives_of_table_6_alike(path):
 def test_every_run_is_trained_once_and_its_files_are_named(tmp_path):
     write_data_set(tmp_path / "data")
     command = [sys.executable, "-m", "cardiov", "train", tmp_path / "data", "part", written(tmp_path).parent]
-    train = partial(subprocess.check_output, command, env=os.environ | {"CARDIOV_ROOT": str(tmp_path)}, text=True)
-    listed = train().splitlines()
+    environment = os.environ | {"CARDIOV_ROOT": str(tmp_path)}
+    train = partial(subprocess.run, command, env=environment, check=True, capture_output=True, text=True)
+    done = train()
+    listed = done.stdout.splitlines()
+    assert done.stderr.count('precision "auto" is') == 1  # of three runs in several processes
     folder = tmp_path / "results" / "part" / "runs"
     assert sorted(path.name for path in folder.iterdir()) == ["best-0", "best-1", "coral-0"]
     for run in folder.iterdir():
         assert set(pd.read_csv(run / "predictions.csv")["split"]) == {"validation", "test"}
-        assert json.loads((run / "provenance.json").read_text())["run"]["train_records"] == 2
+        stored = json.loads((run / "provenance.json").read_text())
+        assert stored["run"]["train_records"] == 2 and f'"auto" is {stored["precision"]} here' in done.stderr
     written_at = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     weights = {tmp_path / f"build/part/runs/{run}/weights.safetensors" for run in ("best-0", "best-1", "coral-0")}
     assert {tmp_path / line for line in listed} == set(written_at) | weights
-    assert train().splitlines() == listed
+    assert train().stdout.splitlines() == listed
     assert written_at == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
 
 

@@ -1,12 +1,16 @@
-"""Networks are compiled where torch can compile them."""
+"""A precision is chosen by the device, and networks are compiled where torch can compile them."""
 
 import logging
+import os
+import subprocess
+import sys
 
+import pytest
 import torch
 
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.training import devices
-from cardiov.training.devices import _compiles, compile_for
+from cardiov.training.devices import _compiles, chosen_precision, compile_for, multiplies_bfloat16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL = CardioVConfig(stem_width=16, widths=(16, 32), depths=(1, 1))
@@ -28,3 +32,65 @@ def test_without_a_compiler_a_network_runs_as_it_is(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         assert compile_for(CardioV(SMALL), CUDA)._compiled_call_impl is None
     assert "does not work here (Failed to find C compiler.)" in caplog.text
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("gpu", "low", "precision", "reason"),
+    [
+        (False, True, "bf16-mixed", "the processor multiplies bfloat16 in hardware."),
+        (False, False, "32-true", "the processor does not multiply bfloat16 in hardware."),
+        (True, True, "bf16-mixed", "the GPU multiplies bfloat16 in hardware."),
+        (True, False, "32-true", "the GPU does not multiply bfloat16 in hardware."),
+    ],
+)
+def test_auto_is_bfloat16_only_on_a_device_that_multiplies_it_and_the_log_says_so_once(
+    monkeypatch, caplog, gpu, low, precision, reason
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: low and not including_emulation)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: low is not gpu)  # on a GPU the processor does not matter
+    chosen_precision.cache_clear()
+    with caplog.at_level(logging.INFO):
+        assert [chosen_precision("auto") for _ in range(3)] == [precision] * 3
+        assert chosen_precision("64-true") == "64-true"
+    assert caplog.messages == [f'precision "auto" is {precision} here: {reason}']
+    chosen_precision.cache_clear()
+
+
+ASKED = """
+import torch
+from cardiov.training.devices import multiplies_bfloat16
+torch.nn.functional.conv2d(torch.ones(16, 16, 8, 64), torch.ones(16, 16, 3, 3))  # large enough for oneDNN
+print("asked:", multiplies_bfloat16())
+"""
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_bfloat16_is_in_hardware_if_onednn_says_so_of_itself():
+    """Whatever the processor: ONEDNN_VERBOSE makes oneDNN print the instructions that it takes."""
+    settings = [{"ONEDNN_MAX_CPU_ISA": limit} for limit in ("ALL", "SSE41", "AVX2", "AVX512_CORE")]
+    settings += [{"DNNL_MAX_CPU_ISA": "avx512_core_vnni"}]
+    environments = [os.environ | setting | {"ONEDNN_VERBOSE": "1"} for setting in settings]
+    start = [sys.executable, "-c", ASKED]
+    asked = [subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, text=True) for environment in environments]
+    for setting, process in zip(settings, asked, strict=True):
+        printed = process.communicate()[0].splitlines()
+        (instructions,) = [line for line in printed if "cpu,isa:" in line]
+        low = "bfloat16" in instructions and "AVX2" not in instructions  # which converts it, and multiplies single precision
+        assert printed[-1] == f"asked: {low}", (setting, instructions)
+
+
+def test_bfloat16_is_not_taken_without_vectors_or_the_processors_instructions(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for capability, multiplies in (("AVX512", True), ("AVX2", True), ("DEFAULT", False)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert multiplies_bfloat16() == multiplies
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})  # an Arm processor
+    assert not multiplies_bfloat16()

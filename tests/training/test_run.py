@@ -19,6 +19,7 @@ from cardiov.model import CardioV
 from cardiov.objectives import OBJECTIVES
 from cardiov.store import files
 from cardiov.training import run as training
+from cardiov.training import trainer
 from cardiov.training.config import VERSION
 from cardiov.training.run import fit
 
@@ -202,8 +203,29 @@ def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path, monkey
 
 
 def test_mixed_precision_trains_too(data, tmp_path):
-    """bfloat16 products run, if slowly, on any processor; predictions stay near those of single precision."""
+    """bfloat16 products run, if slowly, on any processor; the network stays near that of single precision."""
     low = run(replace(CONFIG, precision="bf16-mixed"), data, tmp_path / "low")
     full = run(CONFIG, data, tmp_path / "full")
     difference = np.abs(low.filter(like="output_") - full.filter(like="output_")).to_numpy()
     assert 0 < difference.mean() < 0.2
+
+
+def test_predictions_are_in_single_precision_after_training_in_mixed(data, tmp_path):
+    predictions = run(replace(CONFIG, precision="bf16-mixed"), data, tmp_path)
+    model = CardioV.from_pretrained(tmp_path / "weights" / "weights.safetensors")
+    with torch.no_grad():
+        again = model(torch.from_numpy(data[0].read(data[1].index.get_indexer(predictions["ecg_id"]))))
+    assert np.allclose(again, predictions.filter(like="output_"), atol=1e-5)  # bfloat16 has three digits
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_a_run_whose_precision_is_chosen_by_the_device_is_the_same_on_another(data, tmp_path, monkeypatch, precision):
+    config = replace(CONFIG, precision="auto")
+    monkeypatch.setattr(trainer, "chosen_precision", lambda name: precision)
+    chosen = run(config, data, tmp_path)
+    stored = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert (stored["precision"], stored["run"]["config"]["precision"]) == (precision, "auto")
+    named = run(replace(config, precision=precision), data, tmp_path / "named")
+    pd.testing.assert_frame_equal(chosen, named, check_exact=True)
+    monkeypatch.setattr(trainer, "chosen_precision", None)  # training again would now fail
+    assert len(fit(config, *data, tmp_path / "weights", tmp_path / "run")) == 3
