@@ -1,18 +1,15 @@
 """One ECG scored: against the network asked by hand, another isotonic fit, and the stored predictions of real records."""
 
 import json
-import os
-import tarfile
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from ecg_files import simulated_signal, write_record
 from sklearn.isotonic import IsotonicRegression
 
 from cardiov.analysis.probabilities import calibrated
+from cardiov.data.records import open_records
 from cardiov.ecg.filters import prepare_signal
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.errors import CheckpointError, ParameterError, SignalError
@@ -22,8 +19,8 @@ from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.gradcam import heat_maps
 from cardiov.scoring.record import score, score_all
 from cardiov.store import results
+from cardiov.store.files import ROOT
 
-SAMPLE = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[3] / "shared")) / "ptbxl-sample"
 SMALL = CardioVConfig(stem_width=16, widths=(16, 16), depths=(1, 1))
 
 
@@ -177,18 +174,13 @@ def test_an_ecg_made_by_hand_is_checked(signal, fs, message):
         score(ECG(signal, fs))
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the real sample of PTB-XL is not here (CARDIOV_SHARED)")
-def test_real_records_get_the_scores_that_are_stored_of_the_chosen_run(tmp_path):
-    with tarfile.open(SAMPLE / "records500-01000.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    model = CardioV.from_pretrained()
-    stored = results.read_predictions("ptbxl-sample", model.metadata["chosen_run"])
-    stored = calibrated(stored, model.metadata["temperature"]).set_index("ecg_id")
-    files = pd.read_csv(SAMPLE / "ptbxl_database.csv", index_col="ecg_id")["filename_hr"]
-    here = [ecg_id for ecg_id in stored.index if (tmp_path / f"{files[ecg_id]}.hea").exists()]
-    assert len(here) >= 10
-    scores = score_all([read_ecg(tmp_path / files[ecg_id]) for ecg_id in here])
+def test_real_records_get_the_scores_that_are_stored_of_the_chosen_run():
+    """The instrument and the study prepare and predict alike."""
+    model, records = CardioV.from_pretrained(), open_records(ROOT / "data/ptbxl-sample")
+    stored = results.read_predictions("ptbxl-sample", model.metadata["chosen_run"]).iloc[::10]
+    stored = calibrated(stored, model.metadata["temperature"])
+    scores = score_all([records.read(ecg_id) for ecg_id in stored["ecg_id"]])
     found = np.stack([scored.probabilities for scored in scores])
-    # trained and predicted in bfloat16, scored in float32
-    np.testing.assert_allclose(found, stored.loc[here, ["p0", "p1", "p2", "p3"]], atol=0.01)
-    assert np.mean([scored.critical_value for scored in scores] == stored.loc[here, "predicted"]) > 0.97
+    np.testing.assert_allclose(found, stored[["p0", "p1", "p2", "p3"]], atol=1e-3)
+    decided = np.diff(np.sort(found, axis=1)[:, 2:]).ravel() >= 1e-3
+    assert [scored.critical_value for scored in np.array(scores)[decided]] == stored.loc[decided, "predicted"].tolist()
