@@ -28,7 +28,7 @@ def chosen_precision(name: str) -> str:
     else:
         device, low = "processor", multiplies_bfloat16()
     precision, verb = ("bf16-mixed", "multiplies") if low else ("32-true", "does not multiply")
-    log.info('precision "auto" is %s here: the %s %s bfloat16 in hardware.', precision, device, verb)
+    log.info('precision "auto" is %s here: torch %s bfloat16 in hardware on this %s.', precision, verb, device)
     return precision
 
 
@@ -64,19 +64,9 @@ def make_fabric(precision: str = "32-true") -> Fabric:
     strategy = DDPStrategy(timeout=PATIENCE, forward_sync_buffers=False) if devices * nodes > 1 else "auto"
     torch.backends.cudnn.allow_tf32 = False  # single precision is what it says; speed comes from "bf16-mixed"
     torch.backends.cudnn.deterministic = True  # equal runs give equal networks on a GPU too
-    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=chosen_precision(precision))
+    fabric = Fabric(accelerator="auto", devices=devices, num_nodes=nodes, strategy=strategy, precision=precision)
     fabric.launch()
     return fabric
-
-
-def chosen_precision(name: str) -> str:
-    """A precision of Fabric; "auto" is bfloat16 on devices that multiply it, else single precision."""
-    if name != "auto":
-        return name
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "") not in ("", "ALL", "DEFAULT")
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() and not limited else "32-true"
 
 
 def compile_for(model: nn.Module, device: torch.device) -> nn.Module:

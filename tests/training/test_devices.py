@@ -40,10 +40,10 @@ def test_without_a_compiler_a_network_runs_as_it_is(monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("gpu", "low", "precision", "reason"),
     [
-        (False, True, "bf16-mixed", "the processor multiplies bfloat16 in hardware."),
-        (False, False, "32-true", "the processor does not multiply bfloat16 in hardware."),
-        (True, True, "bf16-mixed", "the GPU multiplies bfloat16 in hardware."),
-        (True, False, "32-true", "the GPU does not multiply bfloat16 in hardware."),
+        (False, True, "bf16-mixed", "torch multiplies bfloat16 in hardware on this processor."),
+        (False, False, "32-true", "torch does not multiply bfloat16 in hardware on this processor."),
+        (True, True, "bf16-mixed", "torch multiplies bfloat16 in hardware on this GPU."),
+        (True, False, "32-true", "torch does not multiply bfloat16 in hardware on this GPU."),
     ],
 )
 def test_auto_is_bfloat16_only_on_a_device_that_multiplies_it_and_the_log_says_so_once(
@@ -71,16 +71,15 @@ print("asked:", multiplies_bfloat16())
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_bfloat16_is_in_hardware_if_onednn_says_so_of_itself():
     """Whatever the processor: ONEDNN_VERBOSE makes oneDNN print the instructions that it takes."""
-    settings = [{"ONEDNN_MAX_CPU_ISA": limit} for limit in ("ALL", "SSE41", "AVX2", "AVX512_CORE")]
-    settings += [{"DNNL_MAX_CPU_ISA": "avx512_core_vnni"}]
-    environments = [os.environ | setting | {"ONEDNN_VERBOSE": "1"} for setting in settings]
+    limits = "ALL", "AVX2", "AVX512_CORE"
+    environments = [os.environ | {"ONEDNN_MAX_CPU_ISA": limit, "ONEDNN_VERBOSE": "1"} for limit in limits]
     start = [sys.executable, "-c", ASKED]
     asked = [subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, text=True) for environment in environments]
-    for setting, process in zip(settings, asked, strict=True):
+    for limit, process in zip(limits, asked, strict=True):
         printed = process.communicate()[0].splitlines()
         (instructions,) = [line for line in printed if "cpu,isa:" in line]
         low = "bfloat16" in instructions and "AVX2" not in instructions  # which converts it, and multiplies single precision
-        assert printed[-1] == f"asked: {low}", (setting, instructions)
+        assert printed[-1] == f"asked: {low}", (limit, instructions)
 
 
 def test_bfloat16_is_not_taken_without_vectors_or_the_processors_instructions(monkeypatch):
@@ -92,5 +91,9 @@ def test_bfloat16_is_not_taken_without_vectors_or_the_processors_instructions(mo
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
         assert multiplies_bfloat16() == multiplies
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    for limit, multiplies in (("AVX512_CORE_BF16", True), ("AVX512_CORE_VNNI", False), ("avx512_core", False)):
+        monkeypatch.setenv("DNNL_MAX_CPU_ISA", limit)
+        assert multiplies_bfloat16() == multiplies
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})  # an Arm processor
     assert not multiplies_bfloat16()
