@@ -11,7 +11,7 @@
 # PORT, BENCH        of the page, and of the benchmarks to run
 
 DATASET ?= ptbxl-sample
-STEPS ?=
+STEPS :=
 PARAMS ?=
 LUDB ?=
 VERSION :=
@@ -53,7 +53,7 @@ bench: $(READY)  ## speed and memory, as ratios
 notebooks: $(READY) data/demo/ptbxl_database.csv  ## execute the notebooks in place, for the outputs that nbval checks
 	for notebook in notebooks/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
 clean:  ## delete demo data, caches and what notebooks have made; results, figures, weights of real data and .venv stay
-	rm -rf data/demo build/demo $(addprefix build/*/,done notebooks rebuilt retrained results figures cache-*)
+	rm -rf data/demo build/demo $(addprefix build/*/,done notebooks rebuilt retrained outcomes results figures cache-*)
 help:  ## this list
 	@awk -F ':.*## ' '/^##@/ {print substr($$0, 5) ":"} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "Settings, such as DATASET=<folder in PTB-XL's layout>, are listed at the head of the Makefile."
@@ -69,6 +69,7 @@ wing = $(filter-out %.pyc,$(foreach name,$(1),$(wildcard cardiov/$(name)/*.* car
 SIGNALS_CODE := cardiov/mapping.py cardiov/critical_values.csv $(call wing,ecg data)
 NETWORK_CODE := $(addprefix cardiov/,model.py kernels.py ordinal.py objectives.py)
 TRAINING_CODE := $(SIGNALS_CODE) $(NETWORK_CODE) $(call wing,training) cardiov/experiments/runs.py
+REPRODUCTION_CODE := $(TRAINING_CODE) $(call wing,analysis pretrained) cardiov/experiments/shipping.py cardiov/paper/reproduction.py
 EXPERIMENTS_CODE := $(TRAINING_CODE) $(call wing,analysis scoring experiments)
 NOTEBOOKS_CODE := $(EXPERIMENTS_CODE) $(call wing,plots store)
 PAPER_CODE := $(call wing,paper) results/published.csv results/tolerances.csv
@@ -92,6 +93,7 @@ REBUILDS := $(if $(filter publish,$(MAKECMDGOALS)),,$(filter sample,$(SOURCE)))
 
 BUILD := build/$(NAME)$(if $(REBUILDS),/rebuilt)
 DONE := $(BUILD)/done
+ENDING := $(DONE)/ending-$(subst $() ,-,$(STEPS))
 RUN := $(BUILD)/notebooks
 TORCHRUN := $(PY) -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES)
 # the notebook on LUDB only if LUDB is given, or if its results are here
@@ -103,7 +105,7 @@ ifeq ($(LOCKED)$(strip $(LOOKS_ONLY)),)
 paper publish: $(READY)
 	@$(PY) -m cardiov alone $(BUILD) '$(DATA) $(PARAMS)' '$(LUDB)' $(MAKE) LOCKED=yes $@
 else
-paper: $(DONE)/$(if $(REBUILDS),ending-$(subst $() ,-,$(STEPS)),publish)
+paper: $(if $(REBUILDS),$(ENDING),$(DONE)/publish)
 publish: $(DONE)/publish
 endif
 
@@ -117,19 +119,23 @@ $(DONE)/prepare: $(DATA)/ptbxl_database.csv $(SIGNALS_CODE) requirements.lock | 
 ifneq ($(REBUILDS),)  # training takes longest; meanwhile the notebooks run, each on one core
 MAKEFLAGS += $(if $(LOCKED),-j$(shell getconf _NPROCESSORS_ONLN))
 export OMP_NUM_THREADS := 1
-STORED := $(shell find $(wildcard $(addprefix results/$(NAME)/,search.csv external_ludb.csv runs reviews)) -type f)
-PUBLISHED := $(filter-out $(STORED),$(shell find results/$(NAME) figures/$(NAME) -type f))
-$(DONE)/retrained: $(DONE)/prepare $(TRAINING_CODE) $(PARAMS)/runs.yaml $(STORED)
+# files and folders; a folder's age shows that a file is gone
+under = $(if $(wildcard $(1)),$(shell find $(wildcard $(1))))
+STORED := $(call under,$(addprefix results/$(NAME)/,search.csv external_ludb.csv runs reviews))
+PUBLISHED := $(filter-out $(STORED),$(call under,results/$(NAME) figures/$(NAME)))
+$(DONE)/retrained: $(DONE)/prepare $(REPRODUCTION_CODE) $(PARAMS)/runs.yaml $(STORED)
 	$(call step,retrained $(FOLDERS))
-$(DONE)/replayed: $(DONE)/prepare $(TRAINING_CODE) $(call wing,pretrained) $(STORED)
+$(DONE)/replayed: $(DONE)/prepare $(REPRODUCTION_CODE) $(STORED)
 	$(call step,replayed $(FOLDERS))
 $(DONE)/experiments: $(DONE)/prepare $(STORED)
 	@touch $@
 $(DONE)/exact: $(RUN)/99_published.ipynb $(PAPER_CODE) $(PUBLISHED)
 	$(call step,exact $(FOLDERS))
-$(DONE)/report: $(addprefix $(DONE)/,$(STEPS))
-$(DONE)/ending-%: $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS) report)
-	$(call step,ending $(NAME) $(STEPS))
+# There is one report, so the marks of other choices of STEPS go.
+$(ENDING): $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS)) $(RUN)/99_published.ipynb $(PAPER_CODE)
+	@rm -f $(DONE)/ending-*
+	$(call step,report $(NAME) $(STEPS))
+	@$(PY) -m cardiov ending $(NAME) $(STEPS)
 else
 EXPERIMENTS := $(addprefix $(DONE)/,search stress heat ship $(if $(LUDB),external))
 $(DONE)/train: $(DONE)/prepare $(TRAINING_CODE) $(PARAMS)/runs.yaml
@@ -141,6 +147,8 @@ $(filter-out %/search %/ship,$(EXPERIMENTS)): $(DONE)/ship
 $(DONE)/search: $(PARAMS)/search.yaml
 $(DONE)/experiments: $(EXPERIMENTS)
 	@touch $@
+$(DONE)/report: $(RUN)/99_published.ipynb $(PAPER_CODE)
+	$(call step,report $(NAME))
 $(DONE)/publish: $(DONE)/report
 	$(call step,publish $(NAME))
 endif
@@ -151,7 +159,4 @@ REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/review
 $(RUN)/01_dataset.ipynb: $(wildcard data/ptbxl-metadata/*.xz)
 $(RUN)/07_agreement.ipynb: results/published.csv $(REVIEWS)
 $(RUN)/99_published.ipynb: $(ANALYSED) $(PAPER_CODE)
-
-$(DONE)/report: $(RUN)/99_published.ipynb $(PAPER_CODE)
-	$(call step,report $(NAME) $(if $(REBUILDS),$(STEPS)))
 endif

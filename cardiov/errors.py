@@ -46,4 +46,4 @@ class ReviewError(CardioVError):
 
 
 class ComparisonError(CardioVError):
-    """Regenerated results that differ from the committed ones beyond their tolerances."""
+    """Results, made again on this machine, that are not as published."""

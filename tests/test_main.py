@@ -7,21 +7,20 @@ import subprocess
 import sys
 from importlib.metadata import entry_points, version
 
-import pandas as pd
 import pytest
 
 from cardiov.__main__ import main
 from cardiov.data import cache
 from cardiov.errors import ParameterError
 from cardiov.paper import notebooks
-from cardiov.store import results
 from cardiov.store.files import ROOT
 from cardiov.store.parameters import read_parameters
 
 PARAMS = str(ROOT / "notebooks/params/demo")
 GROUPS = {"use": ("score", "app"),
-          "reproduce": ("demo", "download", "prepare", "train", "search", "stress", "heat", "ship", "external", "report", "compare"),
-          "develop": ("notebook", "review", "alone")}  # fmt: skip
+          "reproduce": ("demo", "download", "prepare", "train", "search", "stress", "heat", "ship", "external", "exact", "replayed",
+                        "retrained", "report", "ending", "publish"),
+          "develop": ("notebook", "sample", "review", "alone")}  # fmt: skip
 
 
 def test_help_lists_the_commands_in_three_groups_without_waiting_for_torch():
@@ -53,13 +52,18 @@ def test_the_console_command_and_the_module_are_the_same(capsys):
         (["prepare", "no/folder", "some", PARAMS], "no/folder"),
         (["train", "no/folder", "some", PARAMS], "no/folder"),
         (["search", "no/folder", "some", PARAMS], "no/folder"),
-        (["stress", "no/folder", "some", PARAMS], "results/some/runs/ordinal-0"),
-        (["heat", "no/folder", "some", PARAMS], "results/some/runs/ordinal-0"),
-        (["ship", "no/folder", "some", PARAMS], "results/some/runs has no run best-<seed>: train best-0 first"),
+        (["stress", "no/folder", "some", PARAMS], "build/some/shipped.safetensors: no readable safetensors weights"),
+        (["heat", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),
+        (["ship", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),
         (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),
         (["notebook", "no.ipynb", "out.ipynb", "-f", "no.yaml"], "no.yaml cannot be read as YAML"),
         (["external", "no/folder", "some", PARAMS, "--ludb", "no/ludb"], "shipped.safetensors: no readable safetensors weights"),
-        (["report", "nothing"], "results/nothing has no tables"),
+        (["exact", "no/folder", "nothing", PARAMS], "build/nothing/results is missing: run the notebooks first"),
+        (["replayed", "no/folder", "nothing", PARAMS], "nothing: no readable safetensors weights"),
+        (["retrained", "no/folder", "nothing", PARAMS], "no/folder"),
+        (["report", "nothing"], "build/nothing/results has no tables"),
+        (["ending", "nothing", "replayed"], "build/nothing/outcomes/replayed.json is missing: run `python -m cardiov replayed` first"),
+        (["publish", "nothing"], "build/nothing/report.html is missing: run the notebooks and `python -m cardiov report` first"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_without_a_traceback(root, monkeypatch, capsys, arguments, sentence):
@@ -112,9 +116,3 @@ def test_a_file_without_parameters_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ParameterError, match="p.yaml"):
         read_parameters(path, {"a"})
-
-
-def test_compare_says_when_nothing_is_committed(root, capsys):
-    results.save_table(pd.DataFrame({"a": [1]}), "some", "table1")
-    assert main(["compare", "some"]) == 0
-    assert "results/some is not committed" in capsys.readouterr().out

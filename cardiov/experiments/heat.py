@@ -168,7 +168,7 @@ def _at_map_rate(heat, rate, beats):
 def _measure(model, records, rate, values, extension):
     """Shares of heat (if `extension` names annotations) and rank correlations, in batches of the records.
 
-    ``values`` are the explained critical values by ``ecg_id``; where one is None, the predicted one.
+    ``values`` holds by ``ecg_id`` the critical value whose heat is measured, or None for the predicted one.
     """
     ecg_ids = list(values)
     start = _signals(records, ecg_ids[:CASCADE_RECORDS], rate)
@@ -176,7 +176,8 @@ def _measure(model, records, rate, values, extension):
     shares, sanity = [], []
     for batch in tqdm(in_pieces(ecg_ids, BATCH), desc="Grad-CAM", unit=" batches"):
         x = _signals(records, batch, rate)
-        k = [given if (given := values[i]) is not None else predicted for i, predicted in zip(batch, _predicted(model, x), strict=True)]
+        k = [values[i] for i in batch]
+        k = _predicted(model, x) if None in k else k
         heats = {"trained": stage_heat(trained, torch.from_numpy(x), k), "random": stage_heat(random, torch.from_numpy(x), k)}
         heats["contrast"] = heats["trained"] - heats["trained"].min(axis=-1, keepdims=True)
         heats["energy"] = _energy(x)

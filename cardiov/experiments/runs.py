@@ -108,8 +108,9 @@ def _train(runs, places, data, dataset):
 
 def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
-    epochs = context.Queue()
-    threading.Thread(target=_show_progress, args=(epochs, [job[0] for job in jobs]), daemon=True).start()
+    epochs = context.SimpleQueue()  # not a Queue, whose last reports may come after a worker's result
+    progress = threading.Thread(target=_show_progress, args=(epochs, [job[0] for job in jobs]), daemon=True)
+    progress.start()
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(epochs,)) as pool:
         futures = [pool.submit(_fit_in_worker, number, job) for number, job in enumerate(jobs)]
         try:
@@ -120,6 +121,7 @@ def _train_in_pool(jobs, workers):
             raise
         finally:
             epochs.put(None)
+            progress.join()
 
 
 def _show_progress(epochs, configs):

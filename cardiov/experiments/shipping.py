@@ -9,7 +9,7 @@ from cardiov.analysis.resampling import bootstrap
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
-from cardiov.errors import ParameterError
+from cardiov.errors import CheckpointError, ParameterError
 from cardiov.experiments.runs import weights_path
 from cardiov.model import PRETRAINED, CardioV
 from cardiov.scoring.calibration import conformal_level, fit_temperature
@@ -77,7 +77,7 @@ def ship(dataset: str, path) -> list[Path]:
     """
     description = describe(dataset)
     weights = _weights(dataset, description["chosen_run"])
-    if weights.exists() and weights.stat().st_size > LARGEST:
+    if weights.stat().st_size > LARGEST:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], **description)
@@ -87,10 +87,13 @@ def ship(dataset: str, path) -> list[Path]:
 def _weights(dataset, run):
     """A run's weights; those in the package, if they are this run's, where the run was trained elsewhere."""
     path, packaged = weights_path(dataset, run), PRETRAINED / f"{dataset}.safetensors"
-    if path.exists() or not packaged.exists():
+    if path.exists():
         return path
-    made = CardioV.from_pretrained(packaged).metadata
-    return packaged if same_run(made["run"], results.read_provenance(dataset, run)["run"]) else path
+    if packaged.exists():
+        made = CardioV.from_pretrained(packaged).metadata["run"]
+        if same_run(made, results.read_provenance(dataset, run)["run"]):
+            return packaged
+    raise CheckpointError(f"{shown(path)} is missing: delete {shown(results.run_dir(dataset, run))}, so that the run is trained again.")
 
 
 def model_card(model) -> str:

@@ -19,7 +19,7 @@ from cardiov.data.records import open_records
 from cardiov.ecg.electrodes import ELECTRODES, LEAD_MATRIX, LIMBS, electrode_potentials
 from cardiov.ecg.filters import prepare_signal, whole_microvolts
 from cardiov.errors import DataSetError, ParameterError
-from cardiov.objectives import decode_outputs
+from cardiov.objectives import decode_outputs, objective_of
 from cardiov.training.devices import make_fabric
 
 CLEAN = ("none", "0")  # disturbance and strength of the record as it is
@@ -99,10 +99,11 @@ def disturb(signal, fs, disturbance, strength, seed=0) -> np.ndarray:
     return (signal + LEAD_MATRIX @ change).astype(np.float32)
 
 
-def stressed_predictions(model, data, rate, objective="ordinal") -> pd.DataFrame:
+def stressed_predictions(model, data, rate) -> pd.DataFrame:
     """Predict every test record as it is, and under each disturbance of `DISTURBANCES`.
 
-    Rate (Hz) and objective are those of the network's training. A `DataSetError` if there is no test record.
+    The rate (Hz) is that of the network's training. A `DataSetError` if there is no test record, and a `CheckpointError` if the
+    weights do not say what they were trained for.
 
     Returns
     -------
@@ -110,7 +111,7 @@ def stressed_predictions(model, data, rate, objective="ordinal") -> pd.DataFrame
         A row per record and condition: ``ecg_id``, ``disturbance`` and ``strength`` ("none" and "0" first), ``p0`` to
         ``p3`` and ``predicted``, as in a run's predictions.
     """
-    metadata, records = read_metadata(data), open_records(data)
+    metadata, records, objective = read_metadata(data), open_records(data), objective_of(model)
     test = metadata.index[metadata["split"] == "test"]
     if test.empty:
         raise DataSetError(f"{data} has no record in fold 10, the test split: give a data set that has.")

@@ -63,5 +63,5 @@ def delete_outdated(build: Path, settings: str, ludb: str) -> None:
 
 
 def _newest(folder):
-    """Time of the last change in a folder, in ns."""
-    return max(path.stat().st_mtime_ns for path in (Path(folder), *Path(folder).rglob("*")))
+    """Time of the last change in a folder, in ns; 0 if it is gone, and make makes it again."""
+    return max((path.stat().st_mtime_ns for path in (Path(folder), *Path(folder).rglob("*")) if path.exists()), default=0)

@@ -1,4 +1,4 @@
-"""What the notebooks have made on this machine against what is published; and publishing it."""
+"""What this machine has made against what is published; and publishing it."""
 
 import json
 import math
@@ -29,7 +29,11 @@ def compared_files(dataset: str, kind: str) -> dict[str, tuple[Path, Path]]:
 
 
 def differences(dataset: str) -> pd.DataFrame:
-    """Cells that differ by more than `TOLERANCE`: table, row (its words), statistic (the column), published and made."""
+    """Cells that differ by more than `TOLERANCE`: table, row (its words), statistic (the column), published and made.
+
+    A `DataSetError` if nothing was made.
+    """
+    results.existing(results.made_dir(dataset), "run the notebooks first")
     cells = []
     for kind in results.KINDS:
         for name, paths in compared_files(dataset, kind).items():
@@ -43,12 +47,14 @@ def _differing_cells(published, made):
         return [("", "the table", *("present" if there else "missing" for there in present))]
     old, new = _read(published), _read(made)
     if list(old) != list(new):
-        return [("", "columns", ", ".join(old), ", ".join(new))]
+        only = [", ".join(column for column in one if column not in other) for one, other in ((old, new), (new, old))]
+        return [("", "columns", *(only if any(only) else (", ".join(old), ", ".join(new))))]
     if len(old) != len(new):
         return [("", "number of rows", len(old), len(new))]
     places = zip(*(old.to_numpy() != new.to_numpy()).nonzero(), strict=True)
-    cells = [(_words(old.iloc[i]), old.columns[j], old.iat[i, j], new.iat[i, j]) for i, j in places]
-    return [cell for cell in cells if not _equal(cell[2], cell[3])]
+    words = _words if len(old) > 1 else lambda row: ""
+    cells = [(words(old.iloc[i]), old.columns[j], old.iat[i, j], new.iat[i, j]) for i, j in places]
+    return [cell for cell in cells if not _equal(*cell[2:])]
 
 
 def _read(path):
@@ -59,9 +65,9 @@ def _read(path):
 
 
 def _words(row):
-    """What names a row: its cells that are no numbers, or else its first cell."""
-    words = [cell for cell in row if cell and _number(cell) is None]
-    return " ".join(words)[:60] or row.iloc[0]
+    """What names a row: its first cell, and those after it that are no numbers."""
+    first, *others = row
+    return " ".join([first, *(cell for cell in others if cell and _number(cell) is None)])[:60]
 
 
 def _number(text):
@@ -77,25 +83,31 @@ def _equal(first, second):
 
 
 def publish(dataset: str) -> list[Path]:
-    """Take what the notebooks and the report have made here into ``results`` and ``figures``; what was published and is no longer made goes."""
-    folders = {"results": results.results_dir(dataset), "figures": results.figures_dir(dataset)}
-    for kind, folder in folders.items():
+    """Take the tables, figures, report and network that were made here into what is published; what is no longer made goes.
+
+    Raises
+    ------
+    DataSetError
+        If no report was made here; then nothing is changed.
+    """
+    page = results.existing(results.build_dir(dataset) / "report.html", "run the notebooks and `python -m cardiov report` first")
+    for kind in results.KINDS:
         for published, made in compared_files(dataset, kind).values():
-            if not made.exists():
-                published.unlink()
-        for path in sorted(results.made_dir(dataset, kind).rglob("*.*")):
-            _copy(path, folder / path.relative_to(results.made_dir(dataset, kind)))
-        for picture in folder.glob("*.png"):
-            if not picture.with_suffix(".csv").exists():
-                picture.unlink()
+            _take(made, published)
+            if kind == "figures":
+                _take(made.with_suffix(".png"), published.with_suffix(".png"))
     network, packaged = results.shipped_path(dataset), PRETRAINED / f"{dataset}.safetensors"
     if packaged.exists() and network.exists():
-        for ending in (".safetensors", ".md"):
-            _copy(network.with_suffix(ending), packaged.with_suffix(ending))
-    return [_copy(results.build_dir(dataset) / "report.html", folders["results"] / "report.html")]
+        _take(network, packaged)
+        _take(network.with_suffix(".md"), packaged.with_suffix(".md"))
+    return [_take(page, results.results_dir(dataset) / "report.html")]
 
 
-def _copy(source, target):
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+def _take(source, target):
+    """Copy a file, or delete its copy if it is gone."""
+    if source.exists():
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        target.unlink(missing_ok=True)
     return target

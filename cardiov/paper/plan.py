@@ -46,7 +46,7 @@ def plan(DATASET=SAMPLE, PARAMS="", LUDB="", VERSION="", PTBXL="", STEPS=""):
 
 def _source(dataset, version, copy):
     """Where the signals come from, their folder, and the name of the results."""
-    if dataset in (SAMPLE, f"data/{SAMPLE}"):
+    if dataset == SAMPLE or Path(dataset).resolve() == Path("data", SAMPLE).resolve():
         return "sample", f"data/{SAMPLE}", SAMPLE
     if dataset in ("demo", "data/demo"):
         return "demo", "data/demo", "demo"
@@ -57,9 +57,12 @@ def _source(dataset, version, copy):
 
 
 def _check_data(source, data, name):
+    there = Path(data, "ptbxl_database.csv").is_file()
+    if source == "sample" and not there:
+        raise SettingError(f"{data}/ptbxl_database.csv is missing: restore {data}, which comes with the repository.")
     if source not in ("folder", "copy"):
         return
-    if not Path(data, "ptbxl_database.csv").is_file():
+    if not there:
         raise SettingError(f"{data}/ptbxl_database.csv is missing: give DATASET={SAMPLE}, demo, ptbxl or a folder in PTB-XL's layout.")
     if ("demo" in name) != Path(data, "SIMULATED.txt").is_file():  # results are labelled by the name alone
         raise SettingError(f'the name of a folder must contain "demo" if, and only if, its data are simulated: rename {data}.')

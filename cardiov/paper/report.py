@@ -9,11 +9,11 @@ import pandas as pd
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
-from cardiov.paper.reproduction import outcome_path
+from cardiov.paper.reproduction import read_outcomes
 from cardiov.plots.style import recipe_title
 from cardiov.store.files import ROOT, read_note, write_text
 from cardiov.store.provenance import provenance
-from cardiov.store.results import build_dir, made_dir, read_scalars, results_dir, simulated
+from cardiov.store.results import build_dir, made_dir, results_dir, simulated
 from cardiov.store.templates import templates
 
 STATISTICS = {  # as a reader names them
@@ -75,9 +75,9 @@ def _sections(dataset):
 
 def _here(dataset, steps):
     """The section that shows how rebuilding ended on this machine; none if nothing was rebuilt."""
-    outcomes = pd.DataFrame([{"step": step, **read_note(outcome_path(dataset, step))} for step in steps])
-    if outcomes.empty:
+    if not steps:
         return []
+    outcomes = read_outcomes(dataset, steps)
     outcomes["passed"] = outcomes["passed"].map({True: "yes", False: "no"})
     items = [{"name": "outcomes", "caption": "How rebuilding what is published ended on this machine.", **_cells(outcomes)}]
     if "retrained" in steps:
@@ -149,7 +149,7 @@ def readme_table() -> str:
     if not path.exists():
         return "No results yet."
     table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
-    n = read_scalars(README_DATA_SET).get("04_roc.n", 0)
+    n = read_note(results_dir(README_DATA_SET) / "scalars/04_roc.json").get("n", 0)
     lines = [["Where", "Quantity", "Published", f"{README_DATA_SET}, n = {n:,}"], ["---"] * 4]
     lines += [[row.where, row.quantity, row.published, _readme_cell(row)] for row in table.itertuples()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

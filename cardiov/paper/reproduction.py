@@ -32,15 +32,20 @@ OBJECTIVES = ("ordinal", "classification", "regression")
 PROBABILITY = 1e-3  # by which a probability may differ between processors
 
 
-def outcome_path(dataset: str, step: str) -> Path:
-    """Where a step's outcome is: ``passed`` and ``line``."""
+def _outcome_path(dataset, step):
     return results.build_dir(dataset) / "outcomes" / f"{step}.json"
 
 
 def _write_outcome(dataset, step, passed, line):
-    path = outcome_path(dataset, step)
+    path = _outcome_path(dataset, step)
     write_note(path, {"passed": bool(passed), "line": line})
     return path
+
+
+def read_outcomes(dataset: str, steps) -> pd.DataFrame:
+    """How steps ended, a row each: ``step``, ``passed`` and ``line``; a `DataSetError` if one has not run."""
+    paths = {step: results.existing(_outcome_path(dataset, step), f"run `python -m cardiov {step}` first") for step in steps}
+    return pd.DataFrame([{"step": step, "passed": False, "line": "", **read_note(path)} for step, path in paths.items()])
 
 
 def exact(dataset: str) -> list[Path]:
@@ -48,13 +53,14 @@ def exact(dataset: str) -> list[Path]:
     cells = differences(dataset)
     table = results.write_table(cells, results.build_dir(dataset) / "differences.csv")
     tables, figures = (len(compared_files(dataset, kind)) for kind in results.KINDS)
-    what = f"{tables} files of tables and numbers, {figures} of figures"
-    line = f"{what}: equal to the published ones within {TOLERANCE:g}"
-    if len(cells):
+    line = f"{tables} files of tables and numbers, {figures} of figures: "
+    if cells.empty:
+        line += f"equal to the published ones within {TOLERANCE:g}"
+    else:
         first = cells.iloc[0]
-        place = f"{first['table']}, row {first['row'] or '-'}, {first['statistic']}"
-        line = f"{what}: {len(cells)} cells differ, the first in {place}: {first['published']} published, {first['made']} here (all: {shown(table)})"
-    return [_write_outcome(dataset, "exact", not len(cells), line), table]
+        line += f"{len(cells)} cells differ (all in {shown(table)}), the first in {first['table']}, row {first['row'] or '-'}, "
+        line += f"{first['statistic']}: {first['published']} published, {first['made']} here"
+    return [_write_outcome(dataset, "exact", cells.empty, line), table]
 
 
 def replayed(dataset: str, data) -> list[Path]:
@@ -75,8 +81,9 @@ def compare_predictions(here: pd.DataFrame, stored: pd.DataFrame) -> tuple[bool,
     p, q = here[SCORES].to_numpy(), stored[SCORES].to_numpy()
     largest, ranked = np.abs(p - q).max(), np.sort(q, axis=1)
     decided = ranked[:, -1] - ranked[:, -2] >= PROBABILITY
-    changed = int((decided & (here["predicted"] != stored["predicted"]).to_numpy()).sum())
-    line = f"{len(here):,} ECGs, largest difference of a probability {largest:.1e}, critical values changed: {changed}"
+    changed = int((decided & (here["predicted"].to_numpy() != stored["predicted"].to_numpy())).sum())
+    line = f"{len(here):,} ECGs, largest difference of a probability {largest:.1e} (at most {PROBABILITY:g}), "
+    line += f"critical values changed: {changed}"
     return largest <= PROBABILITY and not changed, line
 
 
@@ -86,12 +93,11 @@ def retrained(dataset: str, data, params) -> list[Path]:
     new = {name: pd.read_csv(folder / "predictions.csv").query("split == 'test'") for name, folder in folders.items()}
     table = place_in_seeds(new, {name: results.read_seeds(dataset, name, "test") for name in OBJECTIVES})
     path = results.write_table(table, results.build_dir(dataset) / "retrained.csv", results.FLOAT_FORMAT)
-    unusual = table[~table["usual"]]
+    unusual = [
+        f"{row.objective} {row.figure} {row.here:.4f} ({row.low:.4f} to {row.high:.4f})" for row in table.itertuples() if not row.usual
+    ]
     line = f"{len(table)} figures of {len(new)} new networks, in {LEVEL:.0%} prediction intervals of {table['seeds'].min()} seeds: "
-    line += "all as expected"
-    if len(unusual):
-        named = (f"{row.objective} {row.figure} {row.here:.4f} ({row.low:.4f} to {row.high:.4f})" for row in unusual.itertuples())
-        line = line.removesuffix("all as expected") + f"unusual {', '.join(named)}; of sound figures 1 in 100 is"
+    line += f"unusual {', '.join(unusual)}; 1 in 100 figures of a sound reproduction is" if unusual else "all as expected"
     return [_write_outcome(dataset, "retrained", True, line), path]
 
 
@@ -115,9 +121,9 @@ def ending(dataset: str, steps) -> str:
     ComparisonError
         If one of them failed; the lines are its message.
     """
-    notes = {step: read_note(outcome_path(dataset, step)) for step in steps}
-    lines = [f"{step:10} {'ok    ' if note['passed'] else 'FAILED'}  {note['line']}" for step, note in notes.items()]
+    outcomes = read_outcomes(dataset, steps)
+    lines = [f"{row.step:10} {'ok    ' if row.passed else 'FAILED'}  {row.line}" for row in outcomes.itertuples()]
     text = "\n".join([*lines, f"report     {shown(results.build_dir(dataset) / 'report.html')}"])
-    if not all(note["passed"] for note in notes.values()):
+    if not outcomes["passed"].all():
         raise ComparisonError(f"not all is as published:\n{text}")
     return text

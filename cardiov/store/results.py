@@ -141,7 +141,7 @@ def run_names(dataset: str, prefix: str) -> list[str]:
     folder = results_dir(dataset) / "runs"
     names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
     if not names:
-        raise DataSetError(f"{shown(folder)} has no run {prefix}*: train it first, as `make paper` does.")
+        raise DataSetError(f"{shown(folder)} has no run {prefix}*: train it first, as `make publish` does.")
     return names
 
 
@@ -169,7 +169,7 @@ def _read_of_run(dataset, run, name):
 def existing(path: Path, remedy: str) -> Path:
     """The path of a stored result; `remedy` says what makes it."""
     if not path.exists():
-        raise DataSetError(f"{shown(path)} is missing: {remedy}, as `make paper` does.")
+        raise DataSetError(f"{shown(path)} is missing: {remedy}, as `make publish` does.")
     return path
 
 

@@ -72,11 +72,10 @@ def test_every_saved_table_and_figure_has_a_caption_or_is_known_to_have_none():
     ]
 
 
-@pytest.mark.parametrize("dataset", ["demo", "ptbxl-sample"])
-def test_every_committed_table_and_figure_is_shown_once_or_known_to_be_hidden(dataset):
-    folders = {"table": ROOT / "results" / dataset, "figure": ROOT / "figures" / dataset}
+def test_every_published_table_and_figure_is_shown_once_or_known_to_be_hidden():
+    folders = {"table": ROOT / "results/ptbxl-sample", "figure": ROOT / "figures/ptbxl-sample"}
     saved = [saved for section in read_sections(NOTEBOOKS) for saved in section.saved]
     paths = [path for one in saved for path, _ in shown(one, folders[one.kind])]
-    committed = {*folders["table"].glob("*.csv"), *folders["figure"].glob("*.png")}
-    assert len(set(paths)) == len(paths)
-    assert {path.stem for path in committed - set(paths)} <= UNCAPTIONED | OF_COMMANDS
+    published = {*folders["table"].glob("*.csv"), *folders["figure"].glob("*.png")}
+    assert len(set(paths)) == len(paths) > 50
+    assert {path.stem for path in published - set(paths)} <= UNCAPTIONED | OF_COMMANDS

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cardiov.errors import DataSetError
 from cardiov.paper import report
 from cardiov.store import results
-from cardiov.store.files import ROOT
+from cardiov.store.files import ROOT, write_note
 
 
 class Page(HTMLParser):
@@ -40,7 +40,7 @@ def page(root):
         figure = Figure()
         figure.subplots().plot([1, 2])
         results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), dataset, "fig2_roc")
-        run = root / f"results/{dataset}/runs/ordinal-0"
+        run = results.run_dir(dataset, "ordinal-0")
         run.mkdir(parents=True, exist_ok=True)
         (run / "provenance.json").write_text('{"commit": "abc123", "run": {"config": {"seed": 7}}}')
         return report.write_report(dataset).read_text(encoding="utf-8")
@@ -106,23 +106,52 @@ def test_without_tables_it_says_what_to_run(root):
         report.write_report("nothing")
 
 
+def outcome(dataset, step, **content):
+    write_note(results.build_dir(dataset) / "outcomes" / f"{step}.json", content)
+
+
+def test_the_page_shows_how_rebuilding_ended_and_both_columns_of_figures(page):
+    page("ptbxl-sample")
+    outcome("ptbxl-sample", "exact", passed=False, line="2 cells differ")
+    outcome("ptbxl-sample", "retrained", passed=True, line="all as expected")
+    figures = {"objective": "ordinal", "figure": "mean AUC", "published": 0.8412, "low": 0.8, "high": 0.88, "here": 0.83333}
+    results.write_table(pd.DataFrame([figures]), results.build_dir("ptbxl-sample") / "retrained.csv")
+    text = " ".join(Page(report.write_report("ptbxl-sample", ["exact", "retrained"]).read_text(encoding="utf-8")).text.split())
+    assert "exact no 2 cells differ retrained yes all as expected" in text
+    assert "objective figure published low high here ordinal mean AUC 0.8412 0.8000 0.8800 0.8333" in text
+    assert text.index("2 cells differ") < text.index("Table 1.")
+    only = Page(report.write_report("ptbxl-sample", ["exact"]).read_text(encoding="utf-8")).text
+    assert "2 cells differ" in only and "all as expected" not in only and "0.8333" not in only
+    assert "2 cells differ" not in page("ptbxl-sample")
+    with pytest.raises(DataSetError, match="outcomes/replayed.json is missing: run `python -m cardiov replayed` first"):
+        report.write_report("ptbxl-sample", ["replayed"])
+
+
+def test_the_page_lies_beside_what_was_made_and_shows_that_alone(page, root):
+    results.write_table(pd.DataFrame({"name": ["published"]}), results.results_dir("some-ecgs") / "table4_targets.csv")
+    assert "Table 4" not in page("some-ecgs")
+    assert (root / "build/some-ecgs/report.html").exists() and not (root / "results/some-ecgs/report.html").exists()
+
+
 def test_the_readme_table_is_written_between_its_marks_and_only_there(root):
-    row = {"where": "Fig. 2", "quantity": "mean AUC", "published": "0.8735", "reproduced": "0.8000", "verdict": "fail"}
-    results.save_table(pd.DataFrame([row]), "ptbxl-sample", "published")
-    results.save_table(pd.DataFrame([row | {"verdict": "not comparable on this data"}]), "demo", "published")
+    rows = [("Fig. 2", "mean AUC", "0.8735", "0.8000", "fail"), ("Fig. 2", "AUC of class 1", "above 0.8", "0.8100", "pass"),
+            ("Table 6", "mean AUC of regression", "not available", "0.7000", "not available"),
+            ("Fig. 2", "mean absolute error", "0.4984", "0.5500", "not comparable on this data"),
+            ("Table 1", "records", "21837", "4,254", "fail")]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["where", "quantity", "published", "reproduced", "verdict"])
+    results.write_table(table, results.results_dir("ptbxl-sample") / "published.csv")
+    write_note(results.results_dir("ptbxl-sample") / "scalars/04_roc.json", {"n": 1367})
+    results.save_scalars("ptbxl-sample", "04_roc", {"n": 5})  # made here, and not published
+    results.write_table(table, results.results_dir("demo") / "published.csv")
     start, end = report.README_MARKS
     (root / "README.md").write_text(f"before\n{start}\nold\n{end}\nafter\n")
     report.update_readme()
     text = (root / "README.md").read_text()
-    assert text.startswith(f"before\n{start}\n| Where |") and text.endswith(f"|\n{end}\nafter\n") and "old" not in text
-    assert "| Fig. 2 | mean AUC | 0.8735 | 0.8000: fail | 0.8000 |" in text
-    assert "demo (simulated)" in text
-    best = {"n": 202, "chosen_auc_mean": 0.86, "chosen_auc_mean_low": 0.8, "chosen_auc_mean_high": 0.9}
-    results.save_scalars("ptbxl-sample", "11_best", best)
-    report.update_readme()
-    text = (root / "README.md").read_text()
-    assert "| ptbxl-sample, best recipe, n = 202 |" in text
-    assert "| 0.8735 | 0.8000: fail | 0.8600 (0.8000 to 0.9000) | 0.8000 |" in text
+    assert text == (
+        f"before\n{start}\n| Where | Quantity | Published | ptbxl-sample, n = 1,367 |\n| --- | --- | --- | --- |\n"
+        "| Fig. 2 | mean AUC | 0.8735 | 0.8000: fail |\n| Fig. 2 | AUC of class 1 | above 0.8 | 0.8100: pass |\n"
+        f"| Fig. 2 | mean absolute error | 0.4984 | 0.5500 |\n{end}\nafter\n"
+    )
     changed = (root / "README.md").stat().st_mtime_ns
     report.update_readme()
     assert (root / "README.md").stat().st_mtime_ns == changed
