@@ -44,8 +44,9 @@ test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs
 
 .PHONY: setup lab app bench notebooks clean help
 setup: $(READY)  ## only the environment
-lab: $(READY) data/demo/ptbxl_database.csv  ## JupyterLab on the notebooks
-	$(PY) -m jupyterlab notebooks
+lab: $(READY)  ## JupyterLab on copies of the notebooks in build/lab, which are yours to change
+	mkdir -p build/lab && cp -n notebooks/[0-9]*.ipynb notebooks/solutions.ipynb build/lab
+	$(PY) -m jupyterlab build/lab
 app: $(READY)  ## the page "Score my ECG" in the browser
 	$(PY) -m cardiov app --port $(PORT)
 bench: $(READY)  ## speed and memory, as ratios
