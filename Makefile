@@ -70,7 +70,7 @@ wing = $(filter-out %.pyc,$(foreach name,$(1),$(wildcard cardiov/$(name)/*.* car
 SIGNALS_CODE := cardiov/mapping.py cardiov/critical_values.csv $(call wing,ecg data)
 NETWORK_CODE := $(addprefix cardiov/,model.py kernels.py ordinal.py objectives.py)
 TRAINING_CODE := $(SIGNALS_CODE) $(NETWORK_CODE) $(call wing,training) cardiov/experiments/runs.py
-REPRODUCTION_CODE := $(TRAINING_CODE) $(call wing,analysis pretrained) cardiov/experiments/shipping.py cardiov/paper/reproduction.py
+REPRODUCTION_CODE := $(TRAINING_CODE) $(call wing,analysis) cardiov/experiments/shipping.py cardiov/paper/reproduction.py
 EXPERIMENTS_CODE := $(TRAINING_CODE) $(call wing,analysis scoring experiments)
 NOTEBOOKS_CODE := $(EXPERIMENTS_CODE) $(call wing,plots store)
 PAPER_CODE := $(call wing,paper) results/published.csv results/tolerances.csv
@@ -126,7 +126,7 @@ STORED := $(call under,$(addprefix results/$(NAME)/,search.csv external_ludb.csv
 PUBLISHED := $(filter-out $(STORED),$(call under,results/$(NAME) figures/$(NAME)))
 $(DONE)/retrained: $(DONE)/prepare $(REPRODUCTION_CODE) $(PARAMS)/runs.yaml $(STORED)
 	$(call step,retrained $(FOLDERS))
-$(DONE)/replayed: $(DONE)/prepare $(REPRODUCTION_CODE) $(STORED)
+$(DONE)/replayed: $(DONE)/prepare $(REPRODUCTION_CODE) $(call wing,pretrained) $(STORED)
 	$(call step,replayed $(FOLDERS))
 $(DONE)/experiments: $(DONE)/prepare $(STORED)
 	@touch $@

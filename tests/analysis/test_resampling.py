@@ -13,6 +13,7 @@ from cardiov.analysis.resampling import (
     bootstrap_seeds,
     bootstrap_seeds_difference,
     bootstrap_subsets,
+    prediction_interval,
     seed_draws,
 )
 from cardiov.analysis.subgroups import subgroup_differences, subgroups
@@ -194,6 +195,23 @@ def test_differences_of_subsets_are_those_of_subgroups():
                               subgroup_metrics, resamples=50, seed=2)  # fmt: skip
     expected = subgroup_differences(table, resamples=50, permutations=2, seed=2).loc["male - female"]
     pd.testing.assert_frame_equal(differences.loc["apart"], expected[["estimate", "low", "high"]])
+
+
+@pytest.mark.parametrize(("values", "level", "middle", "half"), [  # quantiles of Student's t as printed tables have them
+    ([1, 2, 3, 4, 5], 0.99, 3, 4.604 * 2.5**0.5 * 1.2**0.5), ([1, 2, 3, 4, 5], 0.95, 3, 2.776 * 2.5**0.5 * 1.2**0.5),
+    ([-1, 1], 0.9, 0, 6.314 * 2**0.5 * 1.5**0.5), ([0.84, 0.84, 0.84], 0.99, 0.84, 0),
+])  # fmt: skip
+def test_a_prediction_interval_is_students(values, level, middle, half):
+    low, high = prediction_interval(values, level)
+    assert (low, high) == pytest.approx((middle - half, middle + half), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n", "level"), [(5, 0.99), (5, 0.8), (3, 0.95), (20, 0.99)])
+def test_a_prediction_interval_holds_one_more_value_as_often_as_it_says(n, level):
+    samples = np.random.default_rng(0).normal(0.85, 0.01, (4000, n + 1))
+    intervals = np.array([prediction_interval(sample[:n], level) for sample in samples])
+    share = ((intervals[:, 0] <= samples[:, n]) & (samples[:, n] <= intervals[:, 1])).mean()
+    assert share == pytest.approx(level, abs=4 * (level * (1 - level) / 4000) ** 0.5)
 
 
 @pytest.mark.parametrize(("call", "message"), [

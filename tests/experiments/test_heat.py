@@ -77,7 +77,7 @@ def test_examples_are_chosen_by_rule():
 def run(tmp_path, model):
     """A data set of four records, two of them tested, the weights and predictions of a network for it."""
     table = write_data_set(tmp_path / "data")
-    model.save_pretrained(tmp_path / "weights.safetensors")
+    model.save_pretrained(tmp_path / "weights.safetensors", preprocessing={"rate": 100})
     predictions = pd.DataFrame({"ecg_id": [1, 4], "split": "test", "critical_value": [0, 2], "predicted": [0, 2]})
     (tmp_path / "run").mkdir()
     predictions.assign(p0=0.4, p1=0.3, p2=0.2, p3=0.1).to_csv(tmp_path / "run/predictions.csv", index=False)
@@ -92,7 +92,7 @@ def annotate(record):
 
 
 def explained(folder, **options):
-    paths = write_heat(folder / "data", folder / "weights.safetensors", folder / "run", 100, **options)
+    paths = write_heat(folder / "data", folder / "weights.safetensors", folder / "run", **options)
     assert paths == [path for name in HEAT_TABLES if (path := folder / "run" / f"{name}.csv").exists()]
     return {path.stem: pd.read_csv(path) for path in paths}
 

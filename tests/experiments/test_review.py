@@ -44,8 +44,17 @@ def predictions(root):
         "ecg_id": range(7654301, 7654301 + RECORDS), "patient_id": range(8765401, 8765401 + RECORDS), "split": "test",
         "critical_value": [0, 1, 2, 3, 0, 1], "predicted": [0, 2, 1, 0, 3, 0],
     })  # fmt: skip
-    results.save_table(table, "clinic", "runs/ordinal-0/predictions")
+    store(table, "clinic")
     return table
+
+
+def store(predictions, dataset):
+    """Store them as those of the run whose network is shipped, beside another run of all records right."""
+    for seed, loss in enumerate((0.5, 0.4)):
+        folder = results.run_dir(dataset, f"ordinal-{seed}")
+        table = predictions if seed else predictions.assign(predicted=predictions["critical_value"])
+        results.write_table(table, folder / "predictions.csv")
+        results.write_table(pd.DataFrame({"phase": ["ordinal"], "validation_loss": [loss]}), folder / "history.csv")
 
 
 def exported(root, data, name="packet", **more):
@@ -90,7 +99,7 @@ def test_a_packet_betrays_nothing(root, predictions, data):
 
 
 def test_the_packet_of_simulated_data_says_so(root, predictions, data):
-    results.save_table(predictions, "demo", "runs/ordinal-0/predictions")
+    store(predictions, "demo")
     review.export("demo", data, root / "packet", root / "key.csv")
     _, opened = inflated((root / "packet/cases.pdf").read_bytes())
     assert "case 1 (simulated ECG)" in shown_texts(opened)
@@ -158,6 +167,8 @@ def test_a_key_inside_the_packet_is_refused(root, predictions, data):
 def test_what_cannot_be_exported_is_said(root, predictions, data, tmp_path):
     with pytest.raises(DataSetError, match="train the run other-0"):
         exported(root, data, run="other-0")
+    with pytest.raises(ReviewError, match="no record of this run and split is predicted wrongly"):
+        exported(root, data, run="ordinal-0")
     with pytest.raises(ReviewError, match="check the run, and the split"):
         exported(root, data, split="tset")
     write_data_set(tmp_path / "others")

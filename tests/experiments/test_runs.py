@@ -1,5 +1,7 @@
 import json
 import os
+import queue
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,10 +14,12 @@ from ecg_files import write_data_set
 
 from cardiov.analysis.metrics import SCORES
 from cardiov.errors import ParameterError
-from cardiov.experiments.runs import ensemble, read_runs, settings
+from cardiov.experiments import runs
+from cardiov.experiments.runs import WRITTEN, ensemble, read_runs, retrain, settings
 from cardiov.store import results
 from cardiov.store.files import ROOT
 from cardiov.training.config import TrainingConfig
+from cardiov.training.run import fit
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
 RECIPE = {"statements_epochs": 1, "pretrain_epochs": 0, "finetune_epochs": 1, "batch_size": 2, "precision": "auto", "model": TINY}
@@ -33,10 +37,10 @@ def written(folder, **changes):
 
 
 def test_runs_are_their_recipe_with_what_differs(tmp_path):
-    runs = read_runs(written(tmp_path))
-    assert list(runs) == ["best-0", "best-1", "coral-0"]
-    assert runs["best-1"] == (100, TrainingConfig(**RECIPE, seed=1))
-    assert runs["coral-0"] == (125, TrainingConfig(**RECIPE, objective="coral"))
+    declared = read_runs(written(tmp_path))
+    assert list(declared) == ["best-0", "best-1", "coral-0"]
+    assert declared["best-1"] == (100, TrainingConfig(**RECIPE, seed=1))
+    assert declared["coral-0"] == (125, TrainingConfig(**RECIPE, objective="coral"))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +61,10 @@ def test_what_is_missing_or_unknown_is_named(tmp_path, change, message):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/params/*/runs.yaml")), ids=lambda path: path.parent.name)
 def test_every_data_set_declares_the_three_objectives_of_table_6_alike(path):
-    runs = read_runs(path)
-    ordinal = runs["ordinal-0"]
+    declared = read_runs(path)
+    ordinal = declared["ordinal-0"]
     for objective in ("classification", "regression"):
-        assert runs[f"{objective}-0"] == ordinal._replace(config=replace(ordinal.config, objective=objective))
+        assert declared[f"{objective}-0"] == ordinal._replace(config=replace(ordinal.config, objective=objective))
 
 
 def test_every_run_is_trained_once_and_its_files_are_named(tmp_path):
@@ -84,6 +88,55 @@ def test_every_run_is_trained_once_and_its_files_are_named(tmp_path):
     assert written_at == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
 
 
+def test_retraining_takes_a_new_seed_and_writes_beside_what_is_published(root, capfd, monkeypatch):
+    write_data_set(root / "data")
+    again = partial(retrain, read_runs(written(root)), ["best", "coral"], root / "data", "part")
+    folders = again()
+    assert folders == {name: root / f"build/part/retrained/{name}-2" for name in ("best", "coral")}
+    new = [json.loads((folder / "provenance.json").read_text())["run"] for folder in folders.values()]
+    described = [(run["config"]["seed"], run["config"]["objective"], run["rate"]) for run in new]
+    assert described == [(2, "ordinal", 100), (2, "coral", 125)]
+    for folder in folders.values():
+        assert {path.name for path in folder.iterdir()} == {*WRITTEN, "weights.safetensors"}
+        assert set(pd.read_csv(folder / "predictions.csv")["split"]) == {"validation", "test"}
+    assert not list((root / "results").glob("part*"))
+    counts = re.findall(r"training 2 networks: .* (\d+)/(\d+) ", capfd.readouterr().err)
+    assert counts[-1] == ("4", "4")  # two epochs of each
+    before = {path: path.stat().st_mtime_ns for folder in folders.values() for path in folder.iterdir()}
+    monkeypatch.setattr(runs, "_train_in_pool", lambda jobs, workers: [fit(*job) for job in jobs])
+    assert again() == folders
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_progress_counts_the_epochs_of_all_runs_to_the_last(monkeypatch):
+    counts = []
+
+    class Bar:
+        n = 0
+
+        def __init__(self, total, **_):
+            counts.append(total)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, more):
+            self.n += more
+            counts.append(self.n)
+
+    reports = queue.SimpleQueue()
+    # the third learns nothing that another run has not learned before; the fourth was finished already
+    for report in [(0, 1), (2, 2), (1, 1), (0, 3), (0, None), (3, None), (1, None), (2, 3), (2, None), None]:
+        reports.put(report)
+    monkeypatch.setattr(runs, "tqdm", Bar)
+    configs = [TrainingConfig(statements_epochs=s, pretrain_epochs=0, finetune_epochs=f) for s, f in ((1, 2), (0, 1), (2, 1), (2, 2))]
+    runs._show_progress(reports, configs)
+    assert counts == [11, 1, 3, 4, 6, 6, 10, 10, 11, 11]
+
+
 def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "ROOT", tmp_path)
     path = tmp_path / "results/part/runs/best-1/provenance.json"
@@ -95,10 +148,10 @@ def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
 def test_an_ensemble_decodes_the_mean_of_the_outputs():
     table = pd.DataFrame({"ecg_id": [1, 2], "critical_value": [0, 3], "predicted": 0} | dict.fromkeys(SCORES, 0.0))
     logits = np.array([[[2.0, -2, -4], [6, 4, -1]], [[-4, -4, -4], [2, 2, 3]]])  # (seeds, N, 3)
-    runs = {seed: table.assign(**{f"output_{k + 1}": one[:, k] for k in range(3)}) for seed, one in enumerate(logits)}
-    together = ensemble(runs)
+    of_seeds = {seed: table.assign(**{f"output_{k + 1}": one[:, k] for k in range(3)}) for seed, one in enumerate(logits)}
+    together = ensemble(of_seeds)
     p = 1 / (1 + np.exp([1, 3, 4])), 1 / (1 + np.exp([-4, -3, -1]))  # of the means -1, -3, -4 and 4, 3, 1
     expected = [[1 - q[0], q[0] - q[1], q[1] - q[2], q[2]] for q in p]
     assert together[SCORES].to_numpy() == pytest.approx(np.array(expected))
     assert together["predicted"].tolist() == [0, 3] and together["output_1"].tolist() == [-1, 4]
-    assert runs[0]["predicted"].tolist() == [0, 0]  # what goes in stays as it is
+    assert of_seeds[0]["predicted"].tolist() == [0, 0]  # what goes in stays as it is

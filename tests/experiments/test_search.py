@@ -187,6 +187,6 @@ def test_every_reference_obeys_its_budget(folder):
     assert search.within(search.count(settings.reference, int(10 * settings.rate)), settings)
 
 
-def test_the_demo_searches_around_the_network_that_it_trains():
-    rate, config = read_runs(ROOT / "notebooks/params/demo/runs.yaml")["ordinal-0"]
+def test_the_demo_searches_around_the_papers_network_as_it_trains_it():
+    rate, config = read_runs(ROOT / "notebooks/params/demo/runs.yaml")["paper-0"]
     assert settings_of("demo").reference == config.model and settings_of("demo").rate == rate

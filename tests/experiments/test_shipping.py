@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -29,7 +30,7 @@ def root(tmp_path, monkeypatch):
     table["split"] = ["validation", "test"] * 40
     table = calibrated(table, 1.0)
     for seed, losses in enumerate([(0.2, 0.5, 0.4), (0.9, 0.6, 0.3)]):
-        folder = tmp_path / "results" / "part" / "runs" / f"best-{seed}"
+        folder = tmp_path / "results" / "part" / "runs" / f"ordinal-{seed}"
         folder.mkdir(parents=True)
         table.to_csv(folder / "predictions.csv", index=False)
         phases = ["statements", "ordinal", "ordinal"]
@@ -37,12 +38,12 @@ def root(tmp_path, monkeypatch):
         config = {"objective": "ordinal", "label_rule": "most-likely", "crop": 5.0, "windows": 1}
         run = {"config": config, "rate": 100, "train_records": 1234}
         (folder / "provenance.json").write_text(json.dumps({"run": run}))
-        model.save_pretrained(weights_path("part", f"best-{seed}"), run=run)
+        model.save_pretrained(weights_path("part", f"ordinal-{seed}"), run=run)
     return tmp_path
 
 
 def test_the_last_phases_loss_on_fold_9_chooses(root):
-    assert shipping.chosen_run("part") == "best-1"
+    assert shipping.chosen_run("part") == "ordinal-1"
     with pytest.raises(DataSetError, match="no run other-"):
         shipping.chosen_run("part", "other")
 
@@ -55,7 +56,7 @@ def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
     assert list(model.metadata["levels"]) == ["0.8", "0.9", "0.95"]
     card = path.with_suffix(".md").read_text()
-    test = results.read_predictions("part", "best-1").query("split == 'test'")
+    test = results.read_predictions("part", "ordinal-1").query("split == 'test'")
     values = metrics(calibrated(test, model.metadata["temperature"]))
     assert f"| mean AUC | {values['auc_mean']:.3f} |" in card and f"| mean absolute error | {values['mae']:.3f} |" in card
     assert "1,234 records (folds 1 to 8)" in card and "40 records of 40 patients" in card
@@ -66,10 +67,34 @@ def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
     monkeypatch.setattr(shipping, "LARGEST", 100)
     with pytest.raises(ParameterError, match="more than 100 bytes: ship a narrower network"):
         shipping.ship("part", root / "shipped.safetensors")
-    weights_path("part", "best-1").unlink()
-    with pytest.raises(CheckpointError, match="no readable safetensors"):
+    weights_path("part", "ordinal-1").unlink()
+    with pytest.raises(CheckpointError, match=r"ordinal-1/weights.safetensors is missing: delete .*/runs/ordinal-1, so that the run is"):
         shipping.ship("part", root / "shipped.safetensors")
     assert not list(root.glob("shipped*"))
+
+
+def test_weights_of_the_package_are_taken_where_their_run_was_trained_elsewhere(root, monkeypatch):
+    first, second = (root / f"{name}/shipped.safetensors" for name in ("first", "second"))
+    shipping.ship("part", first)
+    weights_path("part", "ordinal-1").unlink()
+    monkeypatch.setattr(shipping, "PRETRAINED", root / "package")
+    (root / "package").mkdir()
+    shutil.copy(first, root / "package/part.safetensors")
+    shipping.ship("part", second)
+    models = [CardioV.from_pretrained(path) for path in (first, second)]
+    assert models[0].metadata == models[1].metadata
+    assert all(torch.equal(*pair) for pair in zip(*(model.state_dict().values() for model in models), strict=True))
+    provenance = results.run_dir("part", "ordinal-1") / "provenance.json"
+    provenance.write_text(provenance.read_text().replace('"crop": 5.0', '"crop": 4.0'))
+    with pytest.raises(CheckpointError, match="is missing: delete"):  # the package's are of another run
+        shipping.ship("part", second)
+
+
+@pytest.mark.parametrize(("rate", "high"), [(500, 50.0), (100, 40.0)])
+def test_the_file_names_the_band_that_its_rate_leaves(root, rate, high):
+    provenance = results.run_dir("part", "ordinal-1") / "provenance.json"
+    provenance.write_text(provenance.read_text().replace('"rate": 100', f'"rate": {rate}'))
+    assert shipping.describe("part")["preprocessing"]["band"] == (0.5, high)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,25 @@ def test_the_seed_decides(data, tmp_path):
     other = run(replace(CONFIG, seed=1), data, tmp_path / "c")
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert not np.allclose(first["output_1"], other["output_1"])
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "history.csv", "provenance.json"])
+def test_a_run_is_finished_when_its_results_are_there_with_or_without_weights(data, tmp_path, monkeypatch, name):
+    run(CONFIG, data, tmp_path)
+    shutil.rmtree(tmp_path / "weights")
+    monkeypatch.setattr(training, "Trainer", None)  # training again would now fail
+    assert len(fit(CONFIG, *data, tmp_path / "weights", tmp_path / "run")) == 3
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(TypeError):
+        fit(CONFIG, *data, tmp_path / "weights", tmp_path / "run")
+
+
+def test_epochs_are_counted_as_they_end_also_those_that_another_run_has_learned(data, tmp_path):
+    config, counts = replace(CONFIG, statements_epochs=2), {}
+    for objective in ("ordinal", "coral"):
+        counts[objective] = []
+        fit(replace(config, objective=objective), *data, tmp_path / objective, tmp_path / objective, counts[objective].append)
+    assert counts["ordinal"] == [1, 2, 2, 3, 4, 5] and counts["coral"] == [2, 3, 4, 5]
 
 
 def test_a_finished_run_is_not_repeated(data, tmp_path, monkeypatch):
