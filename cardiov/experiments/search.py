@@ -12,7 +12,6 @@ split takes no part: no network here reads its signals.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.store.files import check_writable, write_note
+from cardiov.store.files import check_writable, read_note, write_note
 from cardiov.store.parameters import read_parameters
 from cardiov.store.provenance import provenance
 from cardiov.store.results import NO_SEARCH, build_dir, existing, results_dir, search_provenance_path, write_table
@@ -136,17 +135,21 @@ def read_search(path) -> Settings:
 
 
 def search_networks(settings, data, dataset):
-    """Sample, train and validate all networks of a search, or finish an interrupted one.
+    """Sample, train and validate all networks of a search, or finish an interrupted one; a stored one is not repeated.
 
     Returns the files, ``search.csv`` (of `train_models`) and the settings, in ``results/<dataset>``.
     """
-    check_writable(search_provenance_path(dataset).parent)
+    note, table = search_provenance_path(dataset), results_dir(dataset) / "search.csv"
+    check_writable(note.parent)
     cache = cache_at(data, build_dir(dataset), settings.rate)
-    metadata = read_metadata(data).loc[cache.ecg_ids]
-    models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
     run = {"config": asdict(settings), "data": cache.digest[:16], "version": VERSION}
-    write_note(search_provenance_path(dataset), {"run": run, "seconds": round(models.pop("seconds").sum(), 1), **provenance()})
-    return [write_table(models, results_dir(dataset) / "search.csv", "%.6g"), search_provenance_path(dataset)]
+    if not table.exists() or read_note(note).get("run") != json.loads(json.dumps(run)):
+        metadata = read_metadata(data).loc[cache.ecg_ids]
+        models = train_models(settings, cache, metadata, build_dir(dataset) / "search")
+        seconds = round(models.pop("seconds").sum(), 1)
+        write_table(models, table, "%.6g")
+        write_note(note, {"run": run, "seconds": seconds, **provenance()})
+    return [table, note]
 
 
 def train_models(settings, cache, metadata, folder):
@@ -201,7 +204,7 @@ def _train(settings, seed, model, cache, metadata, folder):
     )  # fmt: skip
     folder = folder / hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()[:16]
     history = fit(config, cache, metadata, folder, folder)
-    os.truncate(folder / "weights.safetensors", 0)  # only its name is needed, to recognise the run as finished
+    (folder / "weights.safetensors").unlink(missing_ok=True)  # its predictions are enough
     scores = metrics(pd.read_csv(folder / "predictions.csv"))
     return {"error": 1 - scores["auc_mean"], "mae": scores["mae"], "seconds": history["seconds"].sum()}
 
