@@ -86,6 +86,13 @@ def sample(source, target):
     print(*write_sample(source, target), sep="\n")
 
 
+def examples(source):
+    """Choose the ECGs that come with the package, and copy their files."""
+    from cardiov.experiments.examples import write_examples
+
+    print(*write_examples(source), sep="\n")
+
+
 def review_export(packet, key, dataset, data, run_name, split, seed):
     """Write the wrongly predicted records as a packet that hides label and prediction."""
     from cardiov.experiments.review import export
@@ -201,6 +208,7 @@ def _add_develop(commands):
                          help="a further parameter of the notebook, as text")  # fmt: skip
 
     _command(commands, sample, ("source", "folder in PTB-XL's layout, with signals at 100 Hz, 500 Hz or both"), ("target", "its folder"))
+    _command(commands, examples, ("source", "folder in PTB-XL's layout, with signals at 500 Hz and PTB-XL's SHA256SUMS.txt"))
     review = commands.add_parser("review", description="Have wrongly predicted records reread, blinded.")
     actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, review_export, ("packet", "folder for the reader"), ("key", "CSV, kept elsewhere"), name="export")
@@ -215,7 +223,7 @@ def _add_develop(commands):
     places = ("build", "folder such as build/demo"), ("settings", "folders of data and parameters"), ("ludb", "folder of LUDB, or nothing")
     command = _command(commands, alone, *places)
     command.add_argument("command", nargs=argparse.REMAINDER)
-    return [*_listed(steps.notebook, sample), ("review", review.description), *_listed(alone)]
+    return [*_listed(steps.notebook, sample, examples), ("review", review.description), *_listed(alone)]
 
 
 def main(argv=None) -> int:

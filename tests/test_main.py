@@ -20,7 +20,7 @@ PARAMS = str(ROOT / "notebooks/params/demo")
 GROUPS = {"use": ("score", "app"),
           "reproduce": ("demo", "download", "prepare", "train", "search", "stress", "heat", "ship", "external", "exact", "replayed",
                         "retrained", "report", "ending", "publish"),
-          "develop": ("notebook", "sample", "review", "alone")}  # fmt: skip
+          "develop": ("notebook", "sample", "examples", "review", "alone")}  # fmt: skip
 
 
 def test_help_lists_the_commands_in_three_groups_without_waiting_for_torch():
@@ -55,6 +55,7 @@ def test_the_console_command_and_the_module_are_the_same(capsys):
         (["stress", "no/folder", "some", PARAMS], "build/some/shipped.safetensors: no readable safetensors weights"),
         (["heat", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),
         (["ship", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),
+        (["examples", "no/folder"], "there is no data folder no/folder"),
         (["notebook", "no.ipynb", "out.ipynb"], "no.ipynb is not a readable notebook"),
         (["notebook", "no.ipynb", "out.ipynb", "-f", "no.yaml"], "no.yaml cannot be read as YAML"),
         (["external", "no/folder", "some", PARAMS, "--ludb", "no/ludb"], "shipped.safetensors: no readable safetensors weights"),

@@ -1,4 +1,4 @@
-"""The page "Score my ECG": a visitor drops a file or picks a sample and sees its score.
+"""The page "Score my ECG": a visitor drops a file or picks an example and sees its score.
 
 The page is one widget: ``app.html`` is its content, ``app.js`` sends the visitor's choices as messages, and Python
 answers each with HTML. An upload arrives as bytes in memory, which only `cardiov.read_ecg` reads. Every visitor has a
@@ -18,19 +18,13 @@ import anywidget
 import traitlets
 
 from cardiov.app import sheet
+from cardiov.ecg.examples import examples, read_example
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.mapping import LEVELS
 from cardiov.scoring.record import load_model, score
 
 MAX_FILES = 4  # of one ECG; WFDB has two
-SAMPLES = {  # name: a case of `cardiov.data.demo.dataset.example`; its first patient is shown, whatever the score
-    "normal": "NORM SR",
-    "atrial fibrillation": "AFIB",
-    "premature ventricular beats": "PVC NDT SR",
-    "left bundle branch block": "CLBBB SR",
-    "infarction of the anterior wall": "AMI SR",
-}
 UNEXPECTED = "the program failed: see its terminal for the reason, and try another ECG."
 
 
@@ -39,7 +33,7 @@ class Page(anywidget.AnyWidget):
 
     _esm = WEB / "app.js"
     _css = WEB / "app.css"
-    form = traitlets.Unicode(sheet.html("app.html", "form", list(SAMPLES), MAX_MIB)).tag(sync=True)
+    form = traitlets.Unicode(sheet.html("app.html", "form", list(examples().values()), MAX_MIB)).tag(sync=True)
     max_bytes = traitlets.Int(MAX_MIB * 2**20).tag(sync=True)
 
     def __init__(self):
@@ -52,7 +46,7 @@ class Page(anywidget.AnyWidget):
 
     def _answer(self, _, message, buffers):
         try:
-            answers = {"sample": self._sample, "files": self._files, "heat": self._heat}
+            answers = {"example": self._example, "files": self._files, "heat": self._heat}
             answer = answers[message["ask"]](message, buffers)
         except CardioVError as error:
             answer = {"error": str(error)}
@@ -61,21 +55,19 @@ class Page(anywidget.AnyWidget):
             answer = {"error": UNEXPECTED}
         self.send({**answer, "request": message.get("request")})
 
-    def _sample(self, message, _):
-        from cardiov.data.demo.dataset import example  # not before a visitor asks for it
-
-        ecg = example(SAMPLES[message["name"]])
-        return self._scored(replace(ecg, meta={**ecg.meta, "record": f"simulated: {message['name']}"}))
+    def _example(self, message, _):
+        ecg, example = read_example(message["name"]), examples()[message["name"]]
+        return self._scored(replace(ecg, meta={**ecg.meta, "record": example.name}), example)
 
     def _files(self, message, buffers):
         check_upload(message["names"], buffers)
         files = {name: bytes(content) for name, content in zip(message["names"], buffers, strict=True)}
         return self._scored(read_ecg(files, fs=message.get("fs"), unit=message.get("unit")))
 
-    def _scored(self, ecg):
+    def _scored(self, ecg, example=None):
         self.reported = None  # if scoring fails, no older ECG may be drawn
         self.reported = sheet.reported_window(ecg, score(ecg, heat=True))
-        return {"html": result(self.reported), "announcement": announcement(self.reported.score)}
+        return {"html": result(self.reported, example), "announcement": announcement(self.reported.score, example)}
 
     def _heat(self, message, _):
         stage = message["stage"]
@@ -105,15 +97,16 @@ def check_upload(names, contents) -> None:
         raise SignalError(f"the upload has {mib:.1f} MiB: give at most {MAX_MIB} MiB, or cut the record.")
 
 
-def announcement(score) -> str:
-    """A score in one sentence, for screen readers."""
+def announcement(score, example=None) -> str:
+    """A score in one sentence, and an example's label in another, for screen readers."""
     warnings = {0: "no warnings", 1: "1 warning"}.get(len(score.warnings), f"{len(score.warnings)} warnings")
-    return f"Scored: critical value {score.critical_value} of 3, {LEVELS[score.critical_value]}; {warnings}."
+    label = f" The cardiologists' label is {example.critical_value}." if example else ""
+    return f"Scored: critical value {score.critical_value} of 3, {LEVELS[score.critical_value]}; {warnings}.{label}"
 
 
-def result(window) -> str:
-    """HTML of a score and its ECG, from `cardiov.app.sheet.reported_window`."""
+def result(window, example=None) -> str:
+    """HTML of a score and its ECG, from `cardiov.app.sheet.reported_window`; of an example with its label and source."""
     data = load_model().metadata.get("data", "unknown data")
     json_address = "data:application/json;charset=utf-8," + quote(json.dumps(window.score.as_dict(), indent=1))
     picture, alt = sheet.picture(window), sheet.alt_text(window)
-    return sheet.html("app.html", "result", window.score, picture, alt, data, json_address)
+    return sheet.html("app.html", "result", window.score, picture, alt, data, json_address, example)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import CardioVError, ParameterError
-from cardiov.mapping import LEVELS
+from cardiov.mapping import LEVELS, description
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.record import COVERAGE, NOT_A_DEVICE, load_model, score
@@ -18,7 +18,16 @@ from cardiov.store.templates import templates
 
 WEB = Path(__file__).with_name("web")
 MAX_ECGS = 10  # of a report; each takes some 2 MB
+
+
+def statements_in_words(statements) -> str:
+    """Statements such as "PVC:100;SR:0" in words, with their likelihoods in percent; PTB-XL writes 0 for an unknown one."""
+    pairs = (statement.split(":") for statement in statements.split(";"))
+    return ", ".join(description(name) + (f" ({likelihood} %)" if likelihood != "0" else "") for name, likelihood in pairs)
+
+
 TEMPLATES = templates(WEB)
+TEMPLATES.filters["statements_in_words"] = statements_in_words
 TEMPLATES.globals.update(levels=LEVELS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
 
 

@@ -30,7 +30,7 @@ CHUNK = 32  # files that a process takes at once
 SMALL_ARCHIVE = 64  # files that one process scores before others would have started
 MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
-TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv"}  # but not these, of the data sets
+TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv", "ptbxl_examples.csv"}  # but not these, of the data sets
 COLUMNS = {"file": "string", "critical_value": "int64", **dict.fromkeys(("p0", "p1", "p2", "p3"), "double"), "set_low": "int64",
            "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string", "warnings": "string",
            "model": "string"}  # fmt: skip

@@ -18,9 +18,8 @@ from ecg_files import in_memory, simulated_signal, write_csv, write_npz, write_r
 pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 sync_api = pytest.importorskip("playwright.sync_api", reason='pip install "cardiov[test]"')
 
-from cardiov.app.page import SAMPLES
 from cardiov.app.server import OPTIONS
-from cardiov.data.demo.dataset import example
+from cardiov.ecg.examples import FOLDER, read_example
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.scoring.record import NOT_A_DEVICE, score
 from cardiov.store.files import ROOT
@@ -104,9 +103,9 @@ def wait_for(page, name):
     assert page.locator("[data-part=result] h2").inner_text() == name
 
 
-def choose(page, sample):
-    part(page, "sample").select_option(sample)
-    wait_for(page, f"simulated: {sample}")
+def choose(page, example):
+    part(page, "example").select_option(example)
+    wait_for(page, example)
 
 
 def draw(page, stage):
@@ -170,27 +169,37 @@ def tab_to(page, name):
     raise AssertionError(f"Tab does not reach {name}")
 
 
-def test_the_keyboard_alone_scores_a_sample(visit):
+def test_the_keyboard_alone_scores_an_example(visit):
     page = visit()
     tab_to(page, "files")
-    tab_to(page, "sample")
+    tab_to(page, "example")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    wait_for(page, "simulated: normal")
-    assert part(page, "status").inner_text() == "Scored: critical value 0 of 3, no risk; no warnings."
+    wait_for(page, "normal ECG")
+    said = "Scored: critical value 0 of 3, no risk; no warnings. The cardiologists' label is 0."
+    assert part(page, "status").inner_text() == said
     tab_to(page, "cardiov-heat")
     before = part(page, "picture").get_attribute("src")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("before => document.querySelector('[data-part=picture]').src !== before", arg=before)
     tab_to(page, "download")
     result = downloaded(page, lambda _: page.keyboard.press("Enter"))
-    assert result == expected(example(SAMPLES["normal"]), "simulated: normal")
+    assert result == expected(read_example("normal ECG"), "normal ECG")
     assert result["critical_value"] == 0 and result["notice"] == NOT_A_DEVICE
     page.context.close()
 
 
+def test_a_wrong_score_of_an_example_is_called_wrong(page):
+    choose(page, "inferior myocardial infarction")
+    label = page.locator(".label").inner_text()
+    assert "The cardiologists' label is 3 (high risk). The network is wrong: it says 0 (no risk)." in label
+    assert "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 12145" in part(page, "result").inner_text()
+    upload(page, {path.name: path.read_bytes() for path in FOLDER.glob("12145_hr.*")}, "12145_hr")
+    assert page.locator(".label").count() == 0
+
+
 def test_heat_is_switched_on_and_off_by_stage(page):
-    choose(page, "premature ventricular beats")
+    choose(page, "ventricular premature complex")
     sources = set()
     for stage in (1, 7, 0):
         draw(page, stage)
@@ -203,7 +212,7 @@ def test_heat_is_switched_on_and_off_by_stage(page):
 
 def test_every_control_has_a_label(page):
     """Also takes a screenshot of the page, in build/app."""
-    choose(page, "infarction of the anterior wall")
+    choose(page, "inferolateral myocardial infarction")
     draw(page, 3)
     page.screenshot(path=ROOT / "build/app/page.png", full_page=True)
     assert page.title() == "Score my ECG" and page.locator("h1").inner_text().startswith("Score my ECG")
@@ -216,7 +225,7 @@ def test_every_control_has_a_label(page):
 
 @pytest.mark.parametrize("width", [320, 390])
 def test_a_phone_scrolls_down_only(page, width):
-    choose(page, "left bundle branch block")
+    choose(page, "inferior myocardial infarction")
     page.set_viewport_size({"width": width, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.screenshot(path=ROOT / "build/app/phone.png", full_page=True)
@@ -324,15 +333,15 @@ def test_a_script_in_a_name_stays_text(page, tmp_path):
 
 
 def test_visitors_do_not_see_each_other(visit):
-    pages = {name: visit() for name in ("normal", "infarction of the anterior wall")}
+    pages = {name: visit() for name in ("normal ECG", "atrial fibrillation")}
     for name, page in pages.items():  # both questions are open at the same time
-        part(page, "sample").select_option(name)
+        part(page, "example").select_option(name)
     for name, page in pages.items():
-        wait_for(page, f"simulated: {name}")
+        wait_for(page, name)
         page.check("[name=cardiov-heat][value='5']")
     for name, page in pages.items():
         ready(page)
-        assert downloaded(page) == expected(example(SAMPLES[name]), f"simulated: {name}")
+        assert downloaded(page) == expected(read_example(name), name)
     assert len({part(page, "picture").get_attribute("src") for page in pages.values()}) == 2
     for page in pages.values():
         page.context.close()

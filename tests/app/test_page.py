@@ -15,11 +15,11 @@ from matplotlib.colors import to_rgb
 pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 
 from cardiov.app import sheet
-from cardiov.app.page import SAMPLES, UNEXPECTED, Page, announcement, check_upload, result
+from cardiov.app.page import UNEXPECTED, Page, announcement, check_upload, result
 from cardiov.app.server import MAX_MIB, OPTIONS, check_port
-from cardiov.data.demo.dataset import example
-from cardiov.data.demo.hospital import CASES
+from cardiov.ecg.examples import examples, read_example
 from cardiov.errors import ParameterError, SignalError
+from cardiov.mapping import LEVELS
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.record import NOT_A_DEVICE, Window, score
 from cardiov.store.files import ROOT
@@ -28,8 +28,8 @@ HOSTILE = '<img src=x onerror="window.hacked = 1">'
 
 
 def scored(**changes):
-    """The reported window of a simulated ECG, with a changed score, and its HTML."""
-    ecg = example("IMI ABQRS SR")
+    """The reported window of an ECG, with a changed score, and its HTML."""
+    ecg = read_example("inferolateral myocardial infarction")
     window = sheet.reported_window(ecg, replace(score(ecg, heat=True), **changes))
     return window, result(window)
 
@@ -112,8 +112,27 @@ def test_text_has_the_contrast_of_wcag_aa():
     assert contrast(colours["focus"], "white") >= 4.5
 
 
-def test_samples_are_simulated_cases():
-    assert 5 <= len(SAMPLES) <= 8 and all(case in CASES for case in SAMPLES.values())
+def test_the_examples_are_offered_by_critical_value():
+    groups = re.findall(r'<optgroup label="([^"]*)">(.*?)</optgroup>', Page().form, re.S)
+    assert [label for label, _ in groups] == [f"critical value {k} ({level})" for k, level in enumerate(LEVELS)]
+    offered = [re.findall("<option>(.*?)</option>", options) for _, options in groups]
+    assert offered == [[name for name, example in examples().items() if example.critical_value == k] for k in range(4)]
+    assert [len(names) for names in offered] == [3, 3, 3, 3]
+
+
+def test_an_example_is_shown_with_its_label_and_source():
+    example = examples()["ventricular premature complex"]  # CLBBB:100;PVC:100, critical value 2
+    window, plain = scored(critical_value=2)
+    agreed, wrong = result(window, example), result(window._replace(score=replace(window.score, critical_value=0)), example)
+    words = "The cardiologists' statements: complete left bundle branch block (100 %), ventricular premature complex (100 %)."
+    assert f"The cardiologists' label is 2 (medium risk). The network agrees. {words}" in text(agreed)
+    assert f"The cardiologists' label is 2 (medium risk). The network is wrong: it says 0 (no risk). {words}" in text(wrong)
+    assert "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 14744" in text(agreed) and "cardiologists" not in plain
+    assert announcement(window.score, example).endswith("no warnings. The cardiologists' label is 2.")
+
+
+def test_a_statement_of_unknown_likelihood_is_shown_without_one():
+    assert sheet.statements_in_words("LVH:35;SR:0") == "left ventricular hypertrophy (35 %), sinus rhythm"
 
 
 @pytest.mark.parametrize(("contents", "sentence"), [
@@ -130,17 +149,18 @@ def test_every_question_is_answered(capsys, monkeypatch):
     monkeypatch.setattr(page, "send", answers.append)
     monkeypatch.setattr(sys, "__stderr__", sys.stderr)
     questions = [
-        {"ask": "heat", "stage": 1}, {"ask": "sample", "name": "normal"}, {"ask": "heat", "stage": 8},
-        {"ask": "files", "names": ["a.csv"]}, {"ask": "heat", "stage": 1}, {"ask": "what"},
+        {"ask": "heat", "stage": 1}, {"ask": "example", "name": "normal ECG"}, {"ask": "heat", "stage": 8},
+        {"ask": "files", "names": ["a.csv"]}, {"ask": "heat", "stage": 1}, {"ask": "example", "name": "flutter"},
+        {"ask": "what"},
     ]  # fmt: skip
     for request, question in enumerate(questions):
         assert not capsys.readouterr().err
         page._answer(page, {**question, "request": request}, [memoryview(b"nothing")])
     assert "KeyError: 'what'" in capsys.readouterr().err
-    assert [answer.pop("request") for answer in answers] == [0, 1, 2, 3, 4, 5]
+    assert [answer.pop("request") for answer in answers] == list(range(7))
     error, result, picture = {"error"}, {"html", "announcement"}, {"picture", "alt"}
-    assert [set(answer) for answer in answers] == [error, result, error, error, picture, error]
-    assert answers[5]["error"] == UNEXPECTED
+    assert [set(answer) for answer in answers] == [error, result, error, error, picture, error, error]
+    assert "there is no example 'flutter'" in answers[5]["error"] and answers[6]["error"] == UNEXPECTED
 
 
 def test_the_server_serves_as_little_as_possible():

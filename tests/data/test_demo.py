@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from scipy.signal import butter, find_peaks, sosfiltfilt
+from scipy.signal import butter, sosfiltfilt
 
 from cardiov import mapping
 from cardiov.data.demo import dataset
-from cardiov.data.demo.dataset import MARKER, example, make_demo
+from cardiov.data.demo.dataset import MARKER, make_demo
 from cardiov.data.demo.hospital import CASES, MIN_PATIENTS, MISREAD, _patients, visits_of
 from cardiov.data.demo.recorder import NOISES
 from cardiov.errors import DataSetError, ParameterError, StorageError
@@ -257,27 +257,3 @@ def test_an_earlier_demo_set_and_the_files_of_a_killed_run_are_replaced(tmp_path
     make_demo(old)
     assert (old / MARKER).read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "demo.lock"]
-
-
-def test_an_example_is_one_marked_ecg_of_its_findings():
-    ecg = example("PVC ABQRS SR", seed=3)
-    assert ecg.signal.shape == (12, 5000) and ecg.signal.dtype == np.float32 and ecg.fs == 500
-    assert ecg.meta["record"] == "simulated PVC ABQRS SR" and ecg.warnings == ()
-    np.testing.assert_array_equal(ecg.signal, example("PVC ABQRS SR", seed=3).signal)
-    assert not np.array_equal(ecg.signal, example("PVC ABQRS SR", seed=4).signal)
-    one, two, three = ecg.signal[:3]
-    np.testing.assert_allclose(two - one, three, atol=2e-3)  # Einthoven
-
-
-def test_an_example_has_the_rhythm_that_it_is_named_after():
-    def irregularity(statements):
-        v1 = np.abs(example(statements).signal[6])
-        beats, _ = find_peaks(v1, height=0.4 * v1.max(), distance=150)
-        return np.diff(beats).std() / np.diff(beats).mean()
-
-    assert irregularity("NORM SR") < 0.04 < 0.12 < irregularity("AFIB")
-
-
-def test_an_example_of_no_case_is_refused_with_the_cases():
-    with pytest.raises(ParameterError, match="'XYZ' cannot be simulated: choose one of NORM SR, .*3AVB"):
-        example("XYZ")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.data.demo.dataset import example
+from cardiov.ecg.examples import read_example
 from cardiov.ecg.filters import resample
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.ecg.quality import MEANINGS, quality_warnings
@@ -32,14 +32,21 @@ def warned(ecg):
 
 @pytest.fixture
 def signal():
-    """A clean simulated signal, which raises no warning."""
-    return example("NORM SR", seed=1).signal.copy()
+    """A clean signal, which raises no warning."""
+    return read_example("normal ECG").signal.copy()
 
 
 @pytest.mark.parametrize("fs", [100, 250, 257, 500, 1000])
-@pytest.mark.parametrize("case", ["NORM SR", "AFIB", "CLBBB SR", "IMI ABQRS SR"])
-def test_a_clean_ecg_has_no_warning_at_any_rate(case, fs):
-    assert warnings(ECG(resample(example(case, seed=1).signal, 500, fs), float(fs))) == []
+@pytest.mark.parametrize("name", [
+    "normal ECG", "complete right bundle branch block", "atrial fibrillation", "Wolff-Parkinson-White syndrome",
+    "inferolateral myocardial infarction",
+])  # fmt: skip
+def test_a_clean_ecg_has_no_warning_at_any_rate(name, fs):
+    assert warnings(ECG(resample(read_example(name).signal, 500, fs), float(fs))) == []
+
+
+def test_an_ecg_whose_baseline_cardiologists_called_drifting_has_a_warning():
+    assert warnings(read_example("inferior myocardial infarction")) == ["drift: I, II, aVR"]
 
 
 @pytest.mark.parametrize("fs", [100, 500])

@@ -57,7 +57,7 @@ function render({ model, el }) {
     const question = { ask: "files", names: chosen.map((file) => file.name), fs, unit: part("unit").value || null };
     try {
       const buffers = await Promise.all(chosen.map((file) => file.arrayBuffer()));
-      part("sample").value = "";
+      part("example").value = "";
       ask(question, `Scoring ${question.names.join(", ")} …`, buffers);
     } catch {
       refuse("the browser cannot read this: give files, not a folder, and check that they still exist.");
@@ -77,9 +77,9 @@ function render({ model, el }) {
   for (const name of ["fs", "unit"]) {
     part(name).addEventListener("change", () => { if (chosen.length) upload(); });
   }
-  part("sample").addEventListener("change", ({ target }) => {
+  part("example").addEventListener("change", ({ target }) => {
     chosen = [];
-    if (target.value) ask({ ask: "sample", name: target.value }, `Scoring the simulated ECG: ${target.value} …`);
+    if (target.value) ask({ ask: "example", name: target.value }, `Scoring the example: ${target.value} …`);
   });
   el.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   el.addEventListener("change", ({ target }) => {

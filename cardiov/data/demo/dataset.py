@@ -21,12 +21,12 @@ import wfdb
 from tqdm.auto import tqdm
 
 from cardiov.data.demo.heart import FS, TIME, axis_of, dipole_of, first_of, heart_of, waves_of
-from cardiov.data.demo.hospital import AGES, CASES, SEVERITY, STATEMENTS, findings_of, scp_codes_of, visits_of
+from cardiov.data.demo.hospital import SEVERITY, STATEMENTS, findings_of, scp_codes_of, visits_of
 from cardiov.data.demo.recorder import UNITS_PER_MV, annotations_of, noise_of, twelve_leads
 from cardiov.data.demo.rhythm import RHYTHMS, atrial_activity, premature
 from cardiov.ecg.electrodes import LEADS_OF_ELECTRODES
-from cardiov.ecg.leads import ECG, LEADS
-from cardiov.errors import DataSetError, ParameterError
+from cardiov.ecg.leads import LEADS
+from cardiov.errors import DataSetError
 from cardiov.store.files import locked, storing
 
 MARKER = "SIMULATED.txt"  # only a folder with this file is replaced
@@ -49,21 +49,6 @@ def _simulate(patient, codes, severity, seed, rng):
     dipole = (1 + 0.04 * breath) * (dipole + breath * turn)
     noise, notes = noise_of(rng)
     return twelve_leads(heart.projection @ dipole + LEADS_OF_ELECTRODES @ noise), annotations, notes, axis_of(heart)
-
-
-def example(statements, seed=0) -> ECG:
-    """Simulate one ECG of 10 s at 500 Hz with the given findings at full severity, the same on every call.
-
-    ``statements`` are a key of `CASES`, such as "NORM SR"; any other is a ParameterError. ``seed`` is that of the patient, of
-    the heart's rate and of the noise. ``meta["record"]`` says that the ECG is simulated.
-    """
-    if statements not in CASES:
-        raise ParameterError(f"{statements!r} cannot be simulated: choose one of {', '.join(CASES)}.")
-    codes, rng = statements.split(), np.random.default_rng([seed, 3])
-    patient = SimpleNamespace(patient_id=seed, sex=seed % 2, age=round(first_of(AGES, codes)[0]))
-    signal, *_ = _simulate(patient, codes, dict.fromkeys(codes, SEVERITY[1]), seed, rng)
-    meta = {"record": f"simulated {statements}", "age": float(patient.age), "sex": ("male", "female")[patient.sex], "comments": []}
-    return ECG((signal / UNITS_PER_MV).astype(np.float32), float(FS), meta)
 
 
 def _metadata(patient, codes, scp_codes, notes, axis, rng):
