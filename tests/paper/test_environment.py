@@ -5,10 +5,12 @@ import subprocess
 import sys
 import tomllib
 import venv
+from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from cardiov.paper import environment
 from cardiov.store.files import ROOT
@@ -86,3 +88,57 @@ def test_an_old_python_is_refused(tmp_path, pip, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 4))
     assert "Python 3.11 or newer is needed" in environment.main(str(tmp_path / "new"))
     assert not pip and not (tmp_path / "new").exists()
+
+
+# A torch for processors only, which the user installs before the rest
+
+
+def own_torch(folder, **versions):
+    """An environment that has nothing but these versions."""
+    for name, version in versions.items():
+        about = folder / f"lib/python3.11/site-packages/{name}-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def is_cuda(name):
+    return f"{name}==".startswith(environment.CUDA)
+
+
+def test_a_torch_without_cuda_stays_and_gets_the_rest_of_the_lock(tmp_path, pip, monkeypatch):
+    monkeypatch.setattr(venv, "create", None)  # which would clear it
+    own_torch(tmp_path, **{name: f"{PINNED[name]}+cpu" for name in ("torch", "torchvision")})
+    assert environment.main(str(tmp_path)) is None
+    assert pip[0][2:] == ["--require-hashes", "-r", str(tmp_path / "requirements.lock")]
+    text = (tmp_path / "requirements.lock").read_text()
+    rest = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, flags=re.MULTILINE))
+    assert rest == {name: version for name, version in PINNED.items() if not is_cuda(name)} and len(rest) < len(PINNED)
+    assert all("--hash=sha256:" in package for package in re.split(r"\n(?=\w)", text))
+    assert set(text.splitlines()) <= set(LOCK.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision"),
+    [("1.0+cpu", "{torchvision}+cpu"), ("{torch}+cpu", None), ("{torch}+cpu", "{torchvision}"), ("{torch}+cpu", "{torchvision}+cu1")],
+)
+def test_a_torch_that_does_not_fit_the_lock_is_a_sentence(tmp_path, pip, torch, torchvision):
+    versions = {"torch": torch, "torchvision": torchvision}
+    own_torch(tmp_path, **{name: version.format(**PINNED) for name, version in versions.items() if version})
+    sentence = environment.main(str(tmp_path))
+    assert f"requirements.lock wants torch {PINNED['torch']}+cpu and torchvision {PINNED['torchvision']}+cpu: install" in sentence
+    assert not pip and any(tmp_path.glob("lib/*/*/torch-*"))
+
+
+def test_only_torch_needs_the_packages_of_cuda():
+    """Of what is installed here: nothing else requires them, and what torch requires on Linux alone are they."""
+    for name in PINNED.keys() - {"torch"}:
+        if not is_cuda(name) and (found := next(iter(metadata.distributions(name=name)), None)):
+            assert not [line for line in found.requires or [] if is_cuda(Requirement(line).name) and "extra" not in line]
+    of_torch = map(Requirement, metadata.requires("torch"))
+    on_linux = [needed.name for needed in of_torch if needed.marker and "Linux" in str(needed.marker)]
+    assert all(map(is_cuda, on_linux))
+
+
+def test_the_readme_names_the_locks_torch():
+    command = f"torch=={PINNED['torch']} torchvision=={PINNED['torchvision']} --index-url"
+    assert command in (ROOT / "README.md").read_text()
