@@ -15,7 +15,7 @@ from cardiov.store.files import replacing
 TOLERANCE = 1e-6  # absolute, and relative for numbers above 1
 COLUMNS = ["table", "row", "statistic", "published", "made"]
 # what notebooks read: it is stored, and not made by them
-INPUTS = ("search.csv", "external_ludb.csv", "report.html")
+INPUTS = ("search.csv", "external_ludb.csv")
 INPUT_FOLDERS = ("runs", "reviews")
 ENDINGS = {"results": (".csv", ".json"), "figures": (".csv",)}  # pictures are compared by what they plot
 
@@ -84,7 +84,9 @@ def _equal(first, second):
 
 
 def publish(dataset: str) -> list[Path]:
-    """Take the tables, figures, report and network that were made here into what is published; what is no longer made goes.
+    """Take the report, tables, figures and network that were made here into what is published; what is no longer made goes.
+
+    Returns the files that are now published.
 
     Raises
     ------
@@ -92,17 +94,20 @@ def publish(dataset: str) -> list[Path]:
         If no report was made here; then nothing is changed.
     """
     page = results.existing(results.build_dir(dataset) / "report.html", "run the notebooks and `python -m cardiov report` first")
+    copies = [(results.results_dir(dataset) / "report.html", page), *_network_copies(dataset)]
     for kind in results.KINDS:
-        for published, made in compared_files(dataset, kind).values():
-            _take(made, published)
-            if kind == "figures":
-                _take(made.with_suffix(".png"), published.with_suffix(".png"))
-    network, packaged = results.shipped_path(dataset), PRETRAINED / f"{dataset}.safetensors"
-    if packaged.exists() and network.exists():
-        _take(network.with_suffix(".md"), packaged.with_suffix(".md"))
-        if not _alike(network, packaged):
-            _take(network, packaged)
-    return [_take(page, results.results_dir(dataset) / "report.html")]
+        copies += compared_files(dataset, kind).values()
+    copies += [[path.with_suffix(".png") for path in paths] for paths in compared_files(dataset, "figures").values()]
+    return [published for published, made in copies if _copied(made, published)]
+
+
+def _network_copies(dataset):
+    """The network that is shipped and its card, if the package has one of this data set."""
+    made, packaged = results.shipped_path(dataset), PRETRAINED / f"{dataset}.safetensors"
+    if made.exists() and packaged.exists():
+        yield packaged.with_suffix(".md"), made.with_suffix(".md")
+        if not _alike(made, packaged):
+            yield packaged, made
 
 
 def _alike(*paths):
@@ -112,11 +117,11 @@ def _alike(*paths):
     return (one.config, one.metadata) == (other.config, other.metadata) and all(torch.equal(*pair) for pair in states)
 
 
-def _take(source, target):
-    """Copy a file, or delete its copy if it is gone."""
-    if source.exists():
-        with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
-    else:
+def _copied(source, target):
+    """Copy a file, or delete its copy if it is gone; whether it is there."""
+    if not source.exists():
         target.unlink(missing_ok=True)
-    return target
+        return False
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return True

@@ -134,6 +134,6 @@ def publish(dataset):
     from cardiov.paper.differences import publish as take
     from cardiov.paper.report import update_readme
 
-    pages = take(dataset)
+    paths = take(dataset)
     update_readme()
-    _print(pages)
+    _print(paths)

@@ -134,7 +134,11 @@ def test_publishing_takes_all_that_was_made_and_leaves_what_notebooks_read(root,
         write_text(published(folder) / name, "{}")
     write_all(made, n=1366)
     results.save_figure(Figure(), pd.DataFrame({"y": [1]}), "some", "fig3")
-    assert publish("some") == [root / "results/some/report.html"]
+    paths = publish("some")
+    assert {path.relative_to(root).as_posix() for path in paths} == {
+        "results/some/report.html", "results/some/table6.csv", "results/some/records.csv", "results/some/scalars/04_roc.json",
+        "figures/some/fig2_roc.csv", "figures/some/fig2_roc.png", "figures/some/fig3.csv", "figures/some/fig3.png",
+    }  # fmt: skip
     assert files(published("results")) == {*INPUTS, "records.csv", "table6.csv", "scalars/04_roc.json"}
     assert files(published("figures")) == {"fig2_roc.csv", "fig2_roc.png", "fig3.csv", "fig3.png"}
     assert (root / "results/some/report.html").read_text() == "the report"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from repository import git_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
@@ -27,50 +28,70 @@ echo "$@" >> log
 echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS" > environment
 while [ "$1" != cardiov ]; do shift; done
 step=$2; shift 2
-case "$*" in *"$FAIL_AT"*) exit 1 ;; esac
-[ "$step" = "$FAIL_AT" ] && exit 1
+case "$step $1" in "notebook notebooks/$FAIL_AT.ipynb") exit 1 ;; "$FAIL_AT "*) exit 1 ;; esac
 leave() { for file; do mkdir -p "${file%/*}"; touch "$file"; echo "$file"; done; }
 case "$step" in
   demo) leave "$1/ptbxl_database.csv" "$1/SIMULATED.txt" ;;
   download) leave "$1/ptbxl_database.csv" ;;
-  prepare) leave "build/$2/cache-100/cache.json" ;;
-  train) leave "results/$2/runs/ordinal-0/predictions.csv" "results/$2/runs/best-0/predictions.csv" ;;
+  prepare) leave "build/$2/cache-100/cache.json" "build/$2/results/records.csv" ;;
+  train) leave "results/$2/runs/ordinal-0/predictions.csv" "results/$2/runs/paper-0/predictions.csv" ;;
   search) leave "results/$2/search.csv" "results/$2/runs/search/provenance.json" ;;
   stress) leave "results/$2/runs/ordinal-0/stress.csv" ;;
   heat) leave "results/$2/runs/ordinal-0/heat_sanity.csv" ;;
   ship) leave "build/$2/shipped.safetensors" ;;
   external) leave "results/$2/external_ludb.csv" ;;
   notebook) leave "$2" ;;
-  report) leave "results/$1/report.html" ;;
+  exact) leave "build/$2/outcomes/exact.json" "build/$2/differences.csv" ;;
+  replayed) leave "build/$2/outcomes/replayed.json" ;;
+  retrained) leave "build/$2/outcomes/retrained.json" "build/$2/retrained.csv" ;;
+  report) leave "build/$1/report.html" ;;
+  publish) leave "results/$1/report.html" "results/$1/table1.csv" ;;
 esac
 """
 ENVIRONMENT = {"PATH": os.environ["PATH"], "FAIL_AT": "nowhere", "REAL": sys.executable, "PYTHONPATH": str(ROOT)}
 NUMBERED = {path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb")} - {"16_external"}
-LAST = {"99_published", "report", "compare"}
+
+# of other data sets than the sample
+LAST = {"99_published", "report", "publish"}
 AFTER_EXPERIMENTS = NUMBERED | LAST
 EXPERIMENTS = {"search", "stress", "heat", "ship"}
 AFTER_TRAINING = {"stress", "heat", "ship"} | AFTER_EXPERIMENTS
 AFTER_SIGNALS = {"prepare", "train", "search"} | AFTER_TRAINING
 ALL = {"demo"} | AFTER_SIGNALS
 
+# of the sample, whose predictions on LUDB are stored
+SAMPLE = "ptbxl-sample"
+NOTEBOOKS = NUMBERED | {"16_external"}
+ENDING = {"report", "ending"}
+COMPARED = {"99_published", "exact"} | ENDING
+ANALYSED = NOTEBOOKS | COMPARED
+AFTER_PREPARING = {"retrained", "replayed"} | ANALYSED
+REBUILT = {"prepare"} | AFTER_PREPARING
+PUBLISHED = NOTEBOOKS | {"prepare", "train", "report", "publish"} | EXPERIMENTS
+STORED = ("search.csv", "external_ludb.csv", "runs/ordinal-0/predictions.csv", "runs/ordinal-0/stress.csv", "runs/paper-0/predictions.csv")
+OLD = (1e9, 1e9)
+
 
 @pytest.fixture
 def tree(tmp_path):
     """The repository's files, empty where only their age counts, with stubs for the interpreter and the environment."""
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    for pattern in ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-metadata/*.xz", "*.lock",
-                    "*.toml"):  # fmt: skip
-        for path in ROOT.glob(pattern):
-            copy = tmp_path / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.touch()
-            os.utime(copy, (1e9, 1e9))
-    shutil.copy(ROOT / "cardiov/paper/plan.py", tmp_path / "cardiov/paper")
-    os.utime(tmp_path / "cardiov/paper/plan.py", (1e9, 1e9))
-    stub = tmp_path / "python-stub"
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-    return tmp_path
+    return plant(tmp_path / "tree")
+
+
+def plant(folder):
+    patterns = ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-*/*", "*.lock", "*.toml")
+    names = [path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)]
+    names += [f"results/{SAMPLE}/{name}" for name in (*STORED, "table1.csv", "scalars/04_roc.json")]
+    for name in (*names, f"figures/{SAMPLE}/fig2_roc.csv", f"figures/{SAMPLE}/fig2_roc.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "cardiov/paper/plan.py", folder / "cardiov/paper")
+    for path in folder.rglob("*"):
+        os.utime(path, OLD)
+    (folder / "python-stub").write_text(STUB)
+    (folder / "python-stub").chmod(0o755)
+    return folder
 
 
 def make(tree, *arguments, **variables):
@@ -80,8 +101,11 @@ def make(tree, *arguments, **variables):
     done = subprocess.run(
         [MAKE, "PYTHON=./python-stub", *arguments], cwd=tree, env=environment, capture_output=True, text=True
     )
-    log = (tree / "log").read_text().splitlines() if (tree / "log").exists() else []
-    return [_step(line) for line in log if " cardiov " in line], done
+    return [_step(line) for line in log(tree).splitlines() if " cardiov " in line], done
+
+
+def log(tree):
+    return (tree / "log").read_text() if (tree / "log").exists() else ""
 
 
 def _step(line):
@@ -89,51 +113,253 @@ def _step(line):
     return Path(words[2]).stem if words[0] == "notebook" else words[0]
 
 
-def touch(path):
-    time.sleep(0.02)  # a file system's clock ticks every few milliseconds
-    path.touch()
-
-
-def steps_after_touching(tree, name):
-    assert make(tree, "paper")[1].returncode == 0
-    touch(tree / name)
-    steps, done = make(tree, "paper")
+def planned(tree, target):
+    """The steps that make would take, in order."""
+    done = make(tree, "-n", target)[1]
     assert done.returncode == 0, done.stderr
-    assert len(steps) == len(set(steps))
-    return set(steps)
+    return [_step(line) for line in re.findall(r"\.venv/bin/python -m cardiov .*", done.stdout)]
+
+
+def touch(path):
+    """Make it newer than what has just been made, however coarse the file system's clock is."""
+    path.touch()
+    before = path.stat().st_mtime_ns
+    while path.stat().st_mtime_ns == before:
+        path.touch()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Trees in which all was made once, by data set."""
+    trees = {}
+
+    def make_once(dataset):
+        if dataset not in trees:
+            trees[dataset] = plant(tmp_path_factory.mktemp(dataset) / "tree")
+            steps, done = make(trees[dataset], "paper", f"DATASET={dataset}")
+            assert done.returncode == 0 and sorted(steps) == sorted(REBUILT if dataset == SAMPLE else ALL), done.stderr
+        return trees[dataset]
+
+    return make_once
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """Copy a tree in which all was made."""
+    return lambda dataset: shutil.copytree(made(dataset), tmp_path / dataset)
+
+
+def nothing_to_do(tree, *arguments, target="paper"):
+    steps, done = make(tree, target, *arguments)
+    return steps == [] and f"Nothing to be done for '{target}'" in done.stdout
+
+
+def check_change(tree, name, expected, *arguments):
+    """Touch a file, and run make: the expected steps run, each once."""
+    (tree / name).parent.mkdir(parents=True, exist_ok=True)
+    touch(tree / name)
+    steps, done = make(tree, "paper", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert sorted(steps) == sorted(expected)
+
+
+# Rebuilding the sample
+
+
+@pytest.mark.parametrize("jobs", [[], ["-j1"], ["-j3"]])
+def test_the_sample_is_rebuilt_and_nothing_that_is_published_is_written(tree, jobs):
+    (tree / ".gitignore").write_text("build/\n.venv/\nlog\nenvironment\n")
+    git_repository(tree)
+    steps, done = make(tree, *jobs, "paper")
+    assert done.returncode == 0, done.stderr
+    assert sorted(steps) == sorted(REBUILT)
+    at = {step: i for i, step in enumerate(steps)}
+    assert at["prepare"] == 0 and max(at[name] for name in NOTEBOOKS - {"99_published"}) < at["99_published"] < at["exact"]
+    assert steps[-2:] == ["report", "ending"]
+    assert f"-m cardiov retrained data/{SAMPLE} {SAMPLE} notebooks/params/{SAMPLE}\n" in log(tree)
+    assert log(tree).endswith(f"report {SAMPLE} exact replayed retrained\n-m cardiov ending {SAMPLE} exact replayed retrained\n")
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=tree, capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+    assert nothing_to_do(tree, *jobs)
+
+
+def test_training_begins_first_and_notebooks_run_beside_it_on_a_core_each(copied):
+    tree = copied(SAMPLE)
+    assert re.match(r"threads: 1; flags: .*-j\d", (tree / "environment").read_text())
+    assert not re.search(r"threads: 1|-j", (copied("demo") / "environment").read_text())
+    touch(tree / f"data/{SAMPLE}/ptbxl_database.csv")
+    steps = planned(tree, "paper")
+    assert steps[0] == "prepare" and steps.index("retrained") < min(steps.index(name) for name in NOTEBOOKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("notebooks/02_network.ipynb", {"02_network"} | COMPARED),
+        ("notebooks/99_published.ipynb", COMPARED),
+        (f"notebooks/params/{SAMPLE}/analysis.yaml", ANALYSED),
+        (f"notebooks/params/{SAMPLE}/runs.yaml", {"retrained"} | ENDING),
+        ("notebooks/params/demo/runs.yaml", set()),
+        ("cardiov/ecg/filters.py", REBUILT),
+        ("cardiov/data/records.py", REBUILT),
+        ("cardiov/training/trainer.py", AFTER_PREPARING),
+        ("cardiov/model.py", AFTER_PREPARING),
+        ("cardiov/analysis/metrics.py", AFTER_PREPARING),
+        ("cardiov/experiments/shipping.py", AFTER_PREPARING),
+        ("cardiov/experiments/heat.py", ANALYSED),
+        ("cardiov/plots/roc.py", ANALYSED),
+        ("cardiov/store/results.py", ANALYSED),
+        (f"cardiov/pretrained/{SAMPLE}.safetensors", {"replayed"} | ENDING),
+        ("cardiov/paper/reproduction.py", {"retrained", "replayed"} | COMPARED),
+        ("cardiov/paper/report.html", COMPARED),
+        ("cardiov/app/page.py", set()),
+        ("results/published.csv", {"07_agreement"} | COMPARED),
+        ("results/tolerances.csv", COMPARED),
+        (f"results/{SAMPLE}/table1.csv", {"exact"} | ENDING),
+        (f"results/{SAMPLE}/scalars/new.json", {"exact"} | ENDING),
+        (f"figures/{SAMPLE}/fig2_roc.csv", {"exact"} | ENDING),
+        (f"results/{SAMPLE}/search.csv", AFTER_PREPARING),
+        (f"results/{SAMPLE}/runs/ordinal-0/predictions.csv", AFTER_PREPARING),
+        (f"results/{SAMPLE}/runs/new-0/predictions.csv", AFTER_PREPARING),
+        (f"results/{SAMPLE}/reviews/smith.csv", AFTER_PREPARING),
+        ("data/ptbxl-metadata/ptbxl_database-1.0.1.csv.xz", {"01_dataset"} | COMPARED),
+        (f"data/{SAMPLE}/fold10.dat", REBUILT),
+        ("requirements.lock", REBUILT),
+    ],
+)
+def test_a_change_rebuilds_what_depends_on_it_and_no_more(copied, name, expected):
+    check_change(copied(SAMPLE), name, expected)
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected"),
+    [
+        ("cache-100/cache.json", REBUILT), ("results/records.csv", REBUILT),
+        ("outcomes/retrained.json", {"retrained"} | ENDING), ("retrained.csv", {"retrained"} | ENDING),
+        ("outcomes/replayed.json", {"replayed"} | ENDING),
+        ("outcomes/exact.json", {"exact"} | ENDING), ("differences.csv", {"exact"} | ENDING),
+        ("rebuilt/notebooks/04_roc.ipynb", {"04_roc"} | COMPARED), ("report.html", ENDING),
+    ],
+)  # fmt: skip
+def test_what_is_gone_of_the_rebuilt_is_made_again(copied, gone, expected):
+    tree = copied(SAMPLE)
+    (tree / "build" / SAMPLE / gone).unlink()
+    steps, done = make(tree, "paper")
+    assert done.returncode == 0 and sorted(steps) == sorted(expected), done.stderr
+    assert (tree / "build" / SAMPLE / gone).exists() and nothing_to_do(tree)
+
+
+@pytest.mark.parametrize(("gone", "expected"), [("table1.csv", {"exact"} | ENDING), ("runs/paper-0/predictions.csv", AFTER_PREPARING)])
+def test_what_is_gone_of_the_published_is_noticed(copied, gone, expected):
+    tree = copied(SAMPLE)
+    (tree / "results" / SAMPLE / gone).unlink()
+    assert sorted(make(tree, "paper")[0]) == sorted(expected)
+    assert nothing_to_do(tree)
+
+
+def test_of_a_sample_of_which_nothing_is_published_all_is_made(tree):
+    for kind in ("results", "figures"):
+        shutil.rmtree(tree / kind / SAMPLE)
+    steps, done = make(tree, "paper")
+    assert done.returncode == 0 and sorted(steps) == sorted(REBUILT - {"16_external"}), done.stderr
+
+
+def test_steps_are_chosen_and_the_report_is_always_of_the_last_choice(tree):
+    assert sorted(make(tree, "paper", "STEPS=exact")[0]) == sorted({"prepare"} | ANALYSED)
+    assert log(tree).endswith(f"report {SAMPLE} exact\n-m cardiov ending {SAMPLE} exact\n")
+    assert nothing_to_do(tree, "STEPS=exact")
+    assert sorted(make(tree, "paper", STEPS="exact")[0]) == sorted({"retrained", "replayed"} | ENDING)  # the environment does not choose
+    assert nothing_to_do(tree)
+    for chosen in ("exact", "replayed retrained"):
+        assert make(tree, "paper", f"STEPS={chosen}")[0] == ["report", "ending"]
+        assert f"report {SAMPLE} {chosen}\n" in log(tree) and nothing_to_do(tree, f"STEPS={chosen}")
+    assert make(tree, "paper")[0] == ["report", "ending"]
+    touch(tree / "notebooks/04_roc.ipynb")
+    make(tree, "paper", "STEPS=exact")
+    assert make(tree, "paper")[0] == ["report", "ending"] and f"report {SAMPLE} exact replayed retrained\n" in log(tree)
+
+
+@pytest.mark.parametrize("place", ["prepare", "retrained", "replayed", "01_dataset", "07_agreement", "exact", "report", "ending"])
+def test_a_failed_step_of_rebuilding_is_repeated_and_no_other(tree, place):
+    steps, done = make(tree, "paper", FAIL_AT=place)
+    assert done.returncode != 0 and place in steps
+    again, done = make(tree, "paper")
+    assert done.returncode == 0 and place in again, done.stderr
+    repeated = {"report"} if place == "ending" else set()  # its mark is that of both
+    assert set(steps) & set(again) == {place} | repeated and set(steps) | set(again) == REBUILT
+    assert nothing_to_do(tree)
+
+
+# Publishing
+
+
+def test_publishing_the_sample_trains_what_is_missing_and_experiments(copied):
+    tree = copied(SAMPLE)
+    steps, done = make(tree, "publish")
+    assert done.returncode == 0, done.stderr
+    assert sorted(steps) == sorted(PUBLISHED)
+    at = {step: i for i, step in enumerate(steps)}
+    assert at["prepare"] < at["train"] < at["ship"] < min(at["stress"], at["heat"])
+    assert max(at[step] for step in EXPERIMENTS) < min(at[name] for name in NOTEBOOKS)
+    assert steps[-3:] == ["99_published", "report", "publish"]
+    assert log(tree).endswith(f"-m cardiov report {SAMPLE}\n-m cardiov publish {SAMPLE}\n")
+    assert nothing_to_do(tree, target="publish")
+    assert sorted(make(tree, "paper")[0]) == sorted(AFTER_PREPARING)  # of what is now published
+    assert nothing_to_do(tree) and nothing_to_do(tree, target="publish")
+
+
+@pytest.mark.parametrize(("gone", "repeated"), [
+    (f"results/{SAMPLE}/table1.csv", {"publish"}), (f"results/{SAMPLE}/runs/ordinal-0/stress.csv", {"stress"} | NOTEBOOKS),
+    (f"build/{SAMPLE}/report.html", {"report", "publish"}),
+])  # fmt: skip
+def test_what_is_gone_is_published_again(copied, gone, repeated):
+    tree = copied(SAMPLE)
+    make(tree, "publish")
+    (tree / gone).unlink()
+    assert set(make(tree, "publish")[0]) == repeated | ({"report", "publish"} if "stress" in repeated else set())
+    assert (tree / gone).exists() and nothing_to_do(tree, target="publish")
+
+
+@pytest.mark.parametrize("place", ["train", "04_roc", "publish"])
+def test_a_failed_step_of_publishing_is_repeated_and_no_other(tree, place):
+    steps, done = make(tree, "publish", FAIL_AT=place)
+    assert done.returncode != 0 and steps[-1] == place
+    again, done = make(tree, "publish")
+    assert done.returncode == 0 and set(steps) & set(again) == {place} and set(steps) | set(again) == PUBLISHED
+
+
+def test_other_data_sets_are_published_by_either_target(copied):
+    assert nothing_to_do(copied("demo"), "DATASET=demo", target="publish")
+
+
+# Other data sets
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_every_step_runs_once_and_after_what_it_needs(tree, jobs):
-    steps, done = make(tree, f"-j{jobs}", "paper")
+    steps, done = make(tree, f"-j{jobs}", "paper", "DATASET=demo")
     assert done.returncode == 0, done.stderr
     assert sorted(steps) == sorted(ALL)
     at = {step: i for i, step in enumerate(steps)}
     assert at["demo"] < at["prepare"] < at["train"] < min(at[step] for step in EXPERIMENTS)
-    assert max(at[step] for step in EXPERIMENTS) < at["01_dataset"] < min(at[name] for name in NUMBERED - {"01_dataset"})
-    assert steps[-3:] == ["99_published", "report", "compare"]
+    assert at["ship"] < min(at["stress"], at["heat"])
+    assert max(at[step] for step in EXPERIMENTS) < min(at[name] for name in NUMBERED)
+    assert steps[-3:] == ["99_published", "report", "publish"]
+    assert nothing_to_do(tree, "DATASET=demo")
 
 
 def test_several_processes_train_under_torchrun(tree):
-    steps, done = make(tree, "paper", "PROCESSES=8")
+    steps, done = make(tree, "paper", "DATASET=demo", "PROCESSES=8")
     assert done.returncode == 0, done.stderr
     assert sorted(steps) == sorted(ALL)
     expected = "-m torch.distributed.run --standalone --nproc-per-node 8 -m cardiov train data/demo demo notebooks/params/demo"
     assert expected in log(tree).splitlines()
 
 
-def test_nothing_runs_when_nothing_changed(tree):
-    make(tree, "paper")
-    steps, done = make(tree, "paper")
-    assert steps == []
-    assert "Nothing to be done for 'paper'" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("notebooks/02_network.ipynb", {"02_network"} | LAST),
-        ("notebooks/01_dataset.ipynb", AFTER_EXPERIMENTS),
+        ("notebooks/01_dataset.ipynb", {"01_dataset"} | LAST),
         ("notebooks/params/demo/analysis.yaml", AFTER_EXPERIMENTS),
         ("notebooks/params/demo/search.yaml", {"search"} | AFTER_EXPERIMENTS),
         ("notebooks/params/demo/runs.yaml", {"train"} | AFTER_TRAINING),
@@ -152,47 +378,50 @@ def test_nothing_runs_when_nothing_changed(tree):
         ("cardiov/errors.py", set()),
         ("results/published.csv", {"07_agreement"} | LAST),
         ("results/tolerances.csv", LAST),
-        ("data/ptbxl-metadata/ptbxl_database-1.0.1.csv.xz", AFTER_EXPERIMENTS),
+        ("data/ptbxl-metadata/ptbxl_database-1.0.1.csv.xz", {"01_dataset"} | LAST),
+        (f"results/{SAMPLE}/table1.csv", set()),
         ("requirements.lock", ALL - {"demo"}),
         ("data/demo/ptbxl_database.csv", AFTER_SIGNALS),
         ("data/demo/new-record.dat", AFTER_SIGNALS),
     ],
 )
-def test_a_change_reruns_what_depends_on_it_and_no_more(tree, name, expected):
-    assert make(tree, "paper")[1].returncode == 0
-    touch(tree / name)
-    steps, done = make(tree, "paper")
-    assert done.returncode == 0, done.stderr
-    assert len(steps) == len(set(steps)) and set(steps) == expected
+def test_a_change_reruns_what_depends_on_it_and_no_more(copied, name, expected):
+    check_change(copied("demo"), name, expected, "DATASET=demo")
 
 
-def test_committed_results_do_not_make_it_skip(tree):
-    make(tree, "paper")
+def test_results_that_are_there_do_not_make_it_skip(copied):
+    tree = copied("demo")
     shutil.rmtree(tree / "build")
-    shutil.rmtree(tree / "data")
-    assert set(make(tree, "paper")[0]) == ALL
+    shutil.rmtree(tree / "data/demo")
+    assert set(make(tree, "paper", "DATASET=demo")[0]) == ALL
 
 
-@pytest.mark.parametrize("place", ["04_roc", "train"])
+def test_data_that_are_gone_are_made_again(copied):
+    tree = copied("demo")
+    shutil.rmtree(tree / "data/demo")
+    steps, done = make(tree, "paper", "DATASET=demo")
+    assert done.returncode == 0 and set(steps) == ALL, done.stderr
+
+
+@pytest.mark.parametrize("place", ["demo", "prepare", "train", "search", "03_training", "99_published", "report", "publish"])
 def test_a_failed_step_is_run_again(tree, place):
-    steps, done = make(tree, "paper", FAIL_AT=place)
+    steps, done = make(tree, "paper", "DATASET=demo", FAIL_AT=place)
     assert done.returncode != 0 and steps[-1] == place
-    steps, done = make(tree, "paper")
-    assert done.returncode == 0 and place in steps and "prepare" not in steps
+    again, done = make(tree, "paper", "DATASET=demo")
+    assert done.returncode == 0 and set(steps) & set(again) == {place} and set(steps) | set(again) == ALL
 
 
 @pytest.mark.parametrize(
     "gone",
-    ["build/demo/cache-100/cache.json", "build/demo/shipped.safetensors", "results/demo/search.csv", "results/demo/report.html",
-     "results/demo/runs/best-0/predictions.csv",
+    ["build/demo/cache-100/cache.json", "build/demo/results/records.csv", "build/demo/shipped.safetensors", "build/demo/report.html",
+     "results/demo/search.csv", "results/demo/report.html", "results/demo/table1.csv", "results/demo/runs/paper-0/predictions.csv",
      *(f"results/demo/runs/ordinal-0/{name}.csv" for name in ("predictions", "stress", "heat_sanity"))],
 )  # fmt: skip
-def test_what_is_gone_is_made_again(tree, gone):
-    make(tree, "paper")
+def test_what_is_gone_is_made_again(copied, gone):
+    tree = copied("demo")
     (tree / gone).unlink()
-    make(tree, "paper")
-    assert (tree / gone).exists()
-    assert make(tree, "paper")[0] == []
+    make(tree, "paper", "DATASET=demo")
+    assert (tree / gone).exists() and nothing_to_do(tree, "DATASET=demo")
 
 
 def real_data(tree, name="some-ecgs"):
@@ -276,49 +505,10 @@ def test_ludb_is_read_where_it_is_given_and_again_where_it_moves(tree):
     assert make(tree, "paper", f"DATASET={folder}")[0] == []
 
 
-def stored_results(tree, name="some-ecgs"):
-    """Committed results, and nothing under build/."""
-    for result in ("records.csv", "search.csv", "runs/search/provenance.json", "runs/best-0/predictions.csv"):
-        path = tree / "results" / name / result
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        os.utime(path, (1e9, 1e9))
-    return tree / "results" / name
-
-
-def test_stored_results_are_made_into_everything_again_without_signals(tree):
-    results = stored_results(tree)
-    steps, done = make(tree, "paper", "DATASET=some-ecgs")
-    assert done.returncode == 0, done.stderr
-    assert sorted(steps) == sorted(AFTER_EXPERIMENTS)
-    sentence = done.stdout.splitlines()[-1]
-    assert sentence.startswith("The signals of some-ecgs are not here, so") and sentence.endswith(".")
-    assert "--dataset some-ecgs --data  -f notebooks/params/paper/analysis.yaml" in log(tree)
-    steps, done = make(tree, "paper", "DATASET=some-ecgs")
-    assert steps == [] and "Nothing to be done for 'paper'" in done.stdout
-    touch(results / "runs/best-0/predictions.csv")
-    assert set(make(tree, "paper", "DATASET=some-ecgs")[0]) == AFTER_EXPERIMENTS
-
-
-def test_what_is_made_of_stored_results_says_nothing_of_training(tree):
-    stored_results(tree)
-    make(tree, "paper", "DATASET=some-ecgs")
-    assert os.listdir(tree / "build/some-ecgs") == ["stored"]
-    assert set(make(tree, "paper", f"DATASET={real_data(tree)}")[0]) == ALL - {"demo"}
-
-
-def test_several_notebooks_on_stored_results_run_at_once_on_a_core_each(tree):
-    stored_results(tree)
-    make(tree, "paper", "DATASET=some-ecgs")
-    assert re.match(r"threads: 1; flags: .*-j\d", (tree / "environment").read_text())
-    make(tree, "paper")
-    assert not re.search(r"threads: 1|-j", (tree / "environment").read_text())
-
-
-def test_stored_results_of_ludb_are_read(tree):
-    (stored_results(tree) / "external_ludb.csv").touch()
-    steps = set(make(tree, "paper", "DATASET=some-ecgs")[0])
-    assert "external" not in steps and "16_external" in steps
+def test_a_sample_without_predictions_on_ludb_is_rebuilt_without_their_notebook(tree):
+    (tree / f"results/{SAMPLE}/external_ludb.csv").unlink()
+    assert set(make(tree, "paper")[0]) == REBUILT - {"16_external"}
+    assert set(make(tree, "publish", ludb(tree))[0]) == PUBLISHED | {"external"}
 
 
 def test_an_imported_sheet_reruns_the_agreement(tree):
@@ -339,78 +529,91 @@ def test_other_parameters_or_another_folder_of_the_same_name_start_anew(tree):
 
 
 def test_bad_settings_are_one_sentence_and_hinder_nothing_else(tree):
-    steps, done = make(tree, "paper", "DATASET=unknown")
-    assert steps == [] and done.returncode != 0
-    assert "unknown/ptbxl_database.csv is missing: give" in done.stderr and len(done.stderr.splitlines()) == 1
+    for given in ("DATASET=unknown", "STEPS=fast"):
+        steps, done = make(tree, "paper", given)
+        assert steps == [] and done.returncode != 0 and len(done.stderr.splitlines()) == 1
+        assert "unknown" in done.stderr
     steps, done = make(tree, "app", "PORT=9000", "DATASET=unknown")
     assert steps == ["app"] and done.returncode == 0, done.stderr
     assert "-m cardiov app --port 9000" in log(tree)
 
 
-def test_clean_keeps_results_and_the_weights_of_real_data(tree):
-    folder = real_data(tree)
-    make(tree, "paper")
-    make(tree, "paper", f"DATASET={folder}")
-    weights = tree / "build/some-ecgs/runs/ordinal-0/weights.safetensors"
+def test_clean_keeps_results_and_the_weights_of_real_data(copied):
+    tree = copied(SAMPLE)
+    make(tree, "paper", "DATASET=demo")
+    weights = tree / f"build/{SAMPLE}/runs/ordinal-0/weights.safetensors"
     weights.parent.mkdir(parents=True)
     weights.touch()
-    (tree / "build/some-ecgs/stored").mkdir()
     assert make(tree, "clean")[1].returncode == 0
-    kept = [weights, tree / "results/demo/report.html", tree / ".venv/bin/python", folder / "ptbxl_database.csv"]
+    kept = [weights, tree / "results/demo/report.html", tree / ".venv/bin/python", tree / f"data/{SAMPLE}/ptbxl_database.csv"]
     assert all(path.exists() for path in kept)
-    gone = ["data/demo", "build/demo", *(f"build/some-ecgs/{name}" for name in ("cache-100", "done", "notebooks", "stored"))]
-    assert not any((tree / name).exists() for name in gone)
+    assert not (tree / "data/demo").exists() and not (tree / "build/demo").exists()
+    assert not {"cache-100", "outcomes", "rebuilt", "results"} & set(os.listdir(tree / f"build/{SAMPLE}"))
+    assert set(make(tree, "paper")[0]) == REBUILT
 
 
 def test_help_names_every_target(tree):
     text = make(tree, "help")[1].stdout
-    assert all(f"make {target} " in text for target in ("paper", "test", "setup", "lab", "app", "bench", "notebooks", "clean"))
+    assert all(f"make {target} " in text for target in ("paper", "publish", "test", "setup", "lab", "app", "bench", "notebooks", "clean"))
     assert make(tree)[1].stdout == text
 
 
-SENTENCE = "Another make is at work on demo: this one waits until it has ended."
+# Several makes at once, and killed ones
+
+SENTENCE = f"Another make is at work on {SAMPLE}: this one waits until it has ended."
 
 
-def log(tree):
-    return (tree / "log").read_text() if (tree / "log").exists() else ""
-
-
-def started(tree):
+def started(tree, target="paper"):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([MAKE, "PYTHON=./python-stub", "paper"], cwd=tree, env=ENVIRONMENT, **pipes)
+    return subprocess.Popen([MAKE, "PYTHON=./python-stub", target], cwd=tree, env=ENVIRONMENT, **pipes)
 
 
-def test_of_two_makes_at_once_one_waits_and_finds_all_done(tree):
+@pytest.mark.parametrize(("targets", "expected"), [
+    (["paper", "paper"], [sorted(REBUILT)]), (["publish", "publish"], [sorted(PUBLISHED)]),
+    # the later one rebuilds what the other has published, or publishes what is rebuilt
+    (["paper", "publish"], [sorted([*REBUILT, *PUBLISHED])]),
+])  # fmt: skip
+def test_of_two_makes_at_once_one_waits_and_finds_all_done(tree, targets, expected):
     make(tree, "setup")
-    makes = [started(tree) for _ in range(2)]
+    makes = [started(tree, target) for target in targets]
     ended = [(*one.communicate(), one.returncode) for one in makes]
     steps = [_step(line) for line in log(tree).splitlines() if " cardiov " in line]
-    assert sorted(steps) == sorted(ALL)
+    assert sorted(steps) in expected
     assert [code for *_, code in ended] == [0, 0]
     assert sorted(error for _, error, _ in ended) == ["", f"{SENTENCE}\n"]
+
+
+def test_looking_waits_for_nobody_and_makes_nothing(tree):
+    make(tree, "setup")
+    (tree / "build").mkdir()
+    with open(tree / f"build/{SAMPLE}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for target, steps in (("paper", REBUILT), ("publish", PUBLISHED)):
+            assert sorted(planned(tree, target)) == sorted(steps)
+            assert log(tree) == "" and os.listdir(tree / "build") == [f"{SAMPLE}.lock"]
 
 
 def test_a_make_waits_for_what_a_killed_one_has_left_running(tree):
     make(tree, "setup")
     (tree / "build").mkdir()
-    with open(tree / "build/demo.lock", "w") as lock:
+    with open(tree / f"build/{SAMPLE}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        left = subprocess.Popen(["sleep", "60"], stdout=lock)
+        left = subprocess.Popen(["sleep", "600"], stdout=lock)
     one = started(tree)
     assert one.stderr.readline() == f"{SENTENCE}\n"
-    assert make(tree, "-n", "paper")[1].returncode == 0  # which only looks, and need not wait
-    assert "-m cardiov demo" not in log(tree)
+    assert "-m cardiov prepare" not in log(tree)
     left.kill(), left.wait()
-    assert one.wait() == 0 and "-m cardiov compare demo" in log(tree)
+    assert one.wait() == 0 and f"-m cardiov ending {SAMPLE}" in log(tree)
 
 
 def test_steps_of_a_killed_make_keep_its_lock(tree):
     """A step goes on for a while after the processes above it were killed; another make must not begin beside it."""
     make(tree, "setup")
     stub = tree / ".venv/bin/python"
-    stub.write_text(STUB.replace("  train) ", "  train) echo $$ > pid; exec 2>&- >&-; sleep 60; "))
+    stub.write_text(STUB.replace("  retrained) ", "  retrained) echo $$ > pid; exec 2>&- >&-; sleep 600; "))
     one = started(tree)
     while not (tree / "pid").exists():
+        assert one.poll() is None
         time.sleep(0.02)
     for name in subprocess.run(["pgrep", "-f", f"cardiov alone|{MAKE}"], capture_output=True, text=True).stdout.split():
         if os.path.realpath(f"/proc/{name}/cwd") == str(tree.resolve()):
@@ -424,10 +627,11 @@ def test_steps_of_a_killed_make_keep_its_lock(tree):
 
 
 def test_what_killed_runs_have_left_half_written_is_removed(tree):
-    left = [tree / name for name in ("results/demo/runs/best-0/.history.csv.12.tmp", "figures/demo/.roc.png.12.tmp",
-                                     "build/demo/runs/ordinal-0/.checkpoint.pt.12.tmp", "build/demo/done/train.part")]  # fmt: skip
+    left = [tree / name for name in (f"results/{SAMPLE}/runs/best-0/.history.csv.12.tmp", f"figures/{SAMPLE}/.roc.png.12.tmp",
+                                     f"build/{SAMPLE}/runs/ordinal-0/.checkpoint.pt.12.tmp",
+                                     f"build/{SAMPLE}/rebuilt/done/prepare.part")]  # fmt: skip
     for path in left:
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tree / "results/other").mkdir()
     other = tree / "results/other/.table.csv.12.tmp"
