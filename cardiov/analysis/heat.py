@@ -5,6 +5,10 @@ import pandas as pd
 
 from cardiov.analysis.resampling import drawn_counts, intervals
 
+# Stated before any map was computed: weights are held to decide the maps if, at every stage, the maps of trained and of
+# random weights have a mean rank correlation nearer to 0 than this.
+TOLERANCE = 0.5
+
 
 def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How much more heat windows hold than chance: mean share over mean coverage, of records whose map is not empty.

@@ -5,6 +5,8 @@ outputs ``output_1`` ..., a score for each critical value ``p0`` to ``p3`` and t
 probabilities (Eq. 6 may give negative ones; a regression's are minus its distance from the critical value).
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
@@ -47,10 +49,13 @@ def weighted_metrics(predictions: pd.DataFrame, weights, names=METRICS) -> pd.Da
     label, predicted = (predictions[name].to_numpy() for name in ("critical_value", "predicted"))
     scores, weights = predictions[SCORES].to_numpy(), np.asarray(weights, dtype=float)
     cells = np.eye(len(CLASSES) ** 2)[len(CLASSES) * label + predicted]  # (N, 16)
-    aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
     values = _confusion_metrics((weights @ cells).reshape(-1, len(CLASSES), len(CLASSES)))
-    values |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
-    return pd.DataFrame(values | _calibration_metrics(scores, label, weights))[names]
+    if {*AUCS} & {*names}:
+        aucs = [_weighted_auc(label == k, scores[:, k], weights) for k in CLASSES]
+        values |= dict(zip(AUCS, [*aucs, np.mean(aucs, axis=0)], strict=True))
+    if {*CALIBRATION} & {*names}:
+        values |= _calibration_metrics(scores, label, weights)
+    return pd.DataFrame(values)[names]
 
 
 @np.errstate(invalid="ignore")  # 0 / 0 is NaN: no record of a class, or none at all
@@ -81,12 +86,11 @@ def _calibration_metrics(scores, label, weights):
 @np.errstate(invalid="ignore")
 def _weighted_auc(positive, score, weights):
     """`auc` of records that count by `weights` (R, N): (R,)."""
-    order = np.argsort(score, kind="stable")
-    ties = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # where a new score begins
-    weights, positive = weights[:, order], positive[order]
-    won, lost = (np.add.reduceat(weights * side, ties, axis=1) for side in (positive, ~positive))
-    below = np.cumsum(lost, axis=1) - lost / 2
-    return (won * below).sum(axis=1) / (won.sum(axis=1) * lost.sum(axis=1))
+    others = np.flatnonzero(~positive)[np.argsort(score[~positive])]
+    counted = np.cumsum(np.pad(weights[:, others], ((0, 0), (1, 0))), axis=1)  # of the others, from the lowest score up
+    first, last = (np.searchsorted(score[others], score[positive], side) for side in ("left", "right"))
+    won, below = weights[:, positive], (counted[:, first] + counted[:, last]) / 2
+    return (won * below).sum(axis=1) / (won.sum(axis=1) * counted[:, -1])
 
 
 def auc(positive, score) -> float:
@@ -96,9 +100,20 @@ def auc(positive, score) -> float:
 
 def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
     """``auc_above_k`` of the three questions "above 0?", "above 1?" and "above 2?", by the probability of the values above."""
+    return _weighted_threshold_aucs(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
+
+
+def _weighted_threshold_aucs(predictions, weights):
     label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
     above = [scores[:, k + 1 :].sum(axis=1).round(9) for k in CLASSES[:-1]]  # equal sums stay ties
-    return pd.Series({f"auc_above_{k}": auc(label > k, score) for k, score in enumerate(above)})
+    weights = np.asarray(weights, dtype=float)
+    return pd.DataFrame({f"auc_above_{k}": _weighted_auc(label > k, score, weights) for k, score in enumerate(above)})
+
+
+# statistic -> the same of records that count by weights, a row per draw; without it each draw takes a table of its own
+ALL_DRAWS_AT_ONCE = {
+    metrics: weighted_metrics, subgroup_metrics: partial(weighted_metrics, names=STATISTICS), threshold_aucs: _weighted_threshold_aucs,
+}  # fmt: skip
 
 
 def quadratic_kappa(label: np.ndarray, predicted: np.ndarray) -> float:

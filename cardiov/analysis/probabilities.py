@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from scipy.stats import betabinom
 
-from cardiov.analysis.metrics import BINS, SCORES, bin_of, exact_share, metrics
+from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, BINS, SCORES, bin_of, exact_share, weighted_metrics
 from cardiov.analysis.subgroups import subgroups
 from cardiov.mapping import CLASSES
 from cardiov.ordinal import THRESHOLDS, monotone_probabilities
-from cardiov.scoring.calibration import Probabilities, negative_log_likelihood, rank_for
+from cardiov.scoring.calibration import Probabilities, log_losses, rank_for
 
 # Temperature scaling
 
@@ -30,8 +30,16 @@ def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Pro
 
 def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
     """What temperature scaling is meant to improve (``nll``, ``rps``, ``ece``) and to leave alone (``mae``, ``auc_mean``)."""
-    nll = negative_log_likelihood(predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy())
-    return pd.concat([pd.Series({"nll": nll}), metrics(predictions)[["rps", "ece", "mae", "auc_mean"]]])
+    return _weighted_probability_metrics(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
+
+
+def _weighted_probability_metrics(predictions, weights):
+    losses = log_losses(predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy())
+    others = weighted_metrics(predictions, weights, ["rps", "ece", "mae", "auc_mean"])
+    return pd.concat([pd.Series(weights @ losses / weights.sum(axis=1), name="nll"), others], axis=1)
+
+
+ALL_DRAWS_AT_ONCE[probability_metrics] = _weighted_probability_metrics
 
 
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from cardiov.analysis.metrics import METRICS, STATISTICS, metrics, subgroup_metrics, weighted_metrics
+from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, metrics
 from cardiov.errors import ParameterError
 
 Statistic = Callable[[pd.DataFrame], pd.Series]
 Runs = Mapping[int, pd.DataFrame]
-ALL_DRAWS_AT_ONCE = {metrics: METRICS, subgroup_metrics: STATISTICS}  # any other statistic is computed draw by draw
 
 
 def bootstrap(predictions: pd.DataFrame, statistic: Statistic = metrics, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -125,8 +124,8 @@ def _seed_means(runs, statistic, counts, shares):
 
 def _weighted(statistic, predictions, counts):
     """The statistic of records that count by `counts` (R, N): a row per draw."""
-    if names := ALL_DRAWS_AT_ONCE.get(statistic):
-        return weighted_metrics(predictions, counts, names)
+    if weighted := ALL_DRAWS_AT_ONCE.get(statistic):
+        return weighted(predictions, counts)
     rows = np.arange(len(predictions))
     return pd.DataFrame([statistic(predictions.iloc[np.repeat(rows, count)]) for count in counts])
 

@@ -11,7 +11,7 @@ from cardiov.data.checksums import LINE, LIST
 from cardiov.data.ptbxl import VERSIONS, list_records, read_metadata
 from cardiov.ecg.examples import FOLDER, TABLE
 from cardiov.errors import DataSetError
-from cardiov.experiments.shipping import chosen_run
+from cardiov.store.results import chosen_run
 from cardiov.store import results
 from cardiov.store.files import replacing, write_text
 from cardiov.store.templates import templates

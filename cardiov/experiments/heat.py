@@ -28,9 +28,6 @@ from cardiov.scoring.gradcam import StageCAM, heat_maps, over_time, stage_heat, 
 from cardiov.store.results import HEAT_TABLES, existing, write_table
 from cardiov.training.batches import in_pieces
 
-# Stated before any map was computed: weights are held to decide the maps if, at every stage, the maps of trained and of
-# random weights have a mean rank correlation nearer to 0 than this.
-TOLERANCE = 0.5
 RECORDS = 300  # at most, of the test split, in the order of ecg_id
 CASCADE_RECORDS = 32  # of these, whose maps are followed while the weights are randomised from the head down
 BATCH = 8  # records at once

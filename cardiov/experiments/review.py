@@ -19,12 +19,11 @@ from tqdm.auto import tqdm
 from cardiov.analysis.agreement import misread, wrong
 from cardiov.data.records import open_records
 from cardiov.errors import ParameterError, ReviewError
-from cardiov.experiments.shipping import chosen_run
 from cardiov.mapping import LEVELS, statements
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import data_title
 from cardiov.store.files import write_text
-from cardiov.store.results import read_predictions, results_dir, simulated, write_table
+from cardiov.store.results import chosen_run, read_predictions, results_dir, simulated, write_table
 from cardiov.store.templates import templates
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"

@@ -18,7 +18,6 @@ from cardiov.store.files import shown, write_text
 from cardiov.store.templates import templates
 from cardiov.training.config import same_run
 
-RECIPE = "ordinal"  # the name of the runs among which one is chosen
 COVERAGES = (0.8, 0.9, 0.95)
 LARGEST = 16 * 10**6  # bytes
 CARD_METRICS = {
@@ -29,22 +28,13 @@ CARD_METRICS = {
 }  # fmt: skip
 
 
-def chosen_run(dataset: str, name: str = RECIPE) -> str:
-    """The run of a recipe, such as "ordinal-1", whose network has the lowest loss on fold 9 in its last phase."""
-    losses = {}
-    for seed in results.run_seeds(dataset, name):
-        history = results.read_history(dataset, f"{name}-{seed}")
-        losses[f"{name}-{seed}"] = history.query("phase == phase.iloc[-1]")["validation_loss"].min()
-    return min(losses, key=losses.get)
-
-
 def describe(dataset: str) -> dict:
     """What the chosen network's file says beside weights and configuration.
 
     The rate and the band are in Hz. Temperature and levels of the prediction sets, by coverage, come from fold 9
     (`cardiov.scoring.calibration`).
     """
-    run_name = chosen_run(dataset)
+    run_name = results.chosen_run(dataset)
     run = results.read_provenance(dataset, run_name)["run"]
     validation = results.read_predictions(dataset, run_name).query("split == 'validation'")
     label = validation["critical_value"].to_numpy()

@@ -17,7 +17,6 @@ from cardiov.data.cache import cache_at
 from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ComparisonError
 from cardiov.experiments.runs import read_runs, retrain
-from cardiov.experiments.shipping import chosen_run
 from cardiov.model import CardioV
 from cardiov.paper.differences import TOLERANCE, compared_files, differences
 from cardiov.store import results
@@ -70,7 +69,7 @@ def replayed(dataset: str, data) -> list[Path]:
     cache = cache_at(data, results.build_dir(dataset), run["rate"])
     metadata, config = read_metadata(data).loc[cache.ecg_ids], TrainingConfig(**run["config"])
     here = predict(make_fabric("32-true"), model, cache, metadata, config)
-    stored = results.read_predictions(dataset, chosen_run(dataset))
+    stored = results.read_predictions(dataset, results.chosen_run(dataset))
     return [_write_outcome(dataset, "replayed", *compare_predictions(here, stored))]
 
 

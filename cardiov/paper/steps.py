@@ -45,10 +45,9 @@ def search(data, dataset, params, ludb=None):
 
 def stress(data, dataset, params, ludb=None):
     """Predict the test records again, disturbed, by the chosen network (notebook 08)."""
-    from cardiov.experiments.shipping import chosen_run
     from cardiov.experiments.stress import stressed_predictions
     from cardiov.model import CardioV
-    from cardiov.store.results import run_dir, shipped_path, write_table
+    from cardiov.store.results import chosen_run, run_dir, shipped_path, write_table
 
     model = CardioV.from_pretrained(shipped_path(dataset))
     table = stressed_predictions(model, data, rate=model.metadata["preprocessing"]["rate"])
@@ -58,8 +57,7 @@ def stress(data, dataset, params, ludb=None):
 def heat(data, dataset, params, ludb=None):
     """Measure the chosen network's Grad-CAM of the test records against the waves of the heart (notebook 09)."""
     from cardiov.experiments.heat import write_heat
-    from cardiov.experiments.shipping import chosen_run
-    from cardiov.store.results import run_dir, shipped_path
+    from cardiov.store.results import chosen_run, run_dir, shipped_path
 
     _print(write_heat(data, shipped_path(dataset), run_dir(dataset, chosen_run(dataset)), ludb))
 

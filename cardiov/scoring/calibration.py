@@ -36,8 +36,12 @@ Probabilities = Callable[[torch.Tensor], torch.Tensor]
 
 def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean of -log p of the labels, in nats; probabilities (N, 4) are floored at 1e-6, labels have the shape (N,)."""
-    of_label = np.asarray(probabilities)[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(of_label, FLOOR)).mean()
+    return log_losses(probabilities, labels).mean()
+
+
+def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """-log p of each label, (N,); see `negative_log_likelihood`."""
+    return -np.log(np.maximum(np.asarray(probabilities)[np.arange(len(labels)), labels], FLOOR))
 
 
 def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_probabilities) -> float:

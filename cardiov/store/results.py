@@ -113,11 +113,19 @@ def read_records(dataset: str) -> pd.DataFrame:
 
     ``statements`` is text, and ``scp_codes`` a dict from statement to likelihood, in the data set's order.
     """
-    made, published = (folder / "records.csv" for folder in (made_dir(dataset), results_dir(dataset)))
-    path = made if made.exists() else existing(published, "run `python -m cardiov prepare` first")
-    records = pd.read_csv(path, index_col="ecg_id")
+    records = _read_table(dataset, "records", "run `python -m cardiov prepare` first").set_index("ecg_id")
     stated = ([item.split(":") for item in text.split(";")] for text in records["statements"])
     return records.assign(scp_codes=[{name: float(likelihood) for name, likelihood in items} for items in stated])
+
+
+def read_table(dataset: str, name: str) -> pd.DataFrame:
+    """A table that a notebook has saved by `save_table`: as made here, else as published."""
+    return _read_table(dataset, name, "run its notebook first")
+
+
+def _read_table(dataset, name, remedy):
+    made, published = (folder / f"{name}.csv" for folder in (made_dir(dataset), results_dir(dataset)))
+    return pd.read_csv(made if made.exists() else existing(published, remedy))
 
 
 def read_history(dataset: str, run: str) -> pd.DataFrame:
@@ -153,6 +161,15 @@ def run_seeds(dataset: str, name: str) -> list[int]:
     if not seeds:
         raise DataSetError(f"{shown(folder)} has no run {name}-<seed>: train {name}-0 first, or correct the run's name.")
     return seeds
+
+
+def chosen_run(dataset: str, name: str = "ordinal") -> str:
+    """The run, such as "ordinal-1", whose network has the lowest loss on fold 9 in its last phase: the one that is shipped."""
+    losses = {}
+    for seed in run_seeds(dataset, name):
+        history = read_history(dataset, f"{name}-{seed}")
+        losses[f"{name}-{seed}"] = history.query("phase == phase.iloc[-1]")["validation_loss"].min()
+    return min(losses, key=losses.get)
 
 
 def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, pd.DataFrame]:

@@ -6,8 +6,6 @@ import os
 from datetime import timedelta
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from cardiov.errors import ParameterError
@@ -48,14 +46,17 @@ def multiplies_bfloat16() -> bool:
     )
 
 
-def make_fabric(precision: str = "32-true") -> Fabric:
-    """Fabric on a GPU if there is one, and under torchrun over all processes; the precision by Fabric's name.
+def make_fabric(precision: str = "32-true"):
+    """A ``lightning_fabric.Fabric`` on a GPU if there is one, and under torchrun over all processes.
 
     Raises
     ------
     ParameterError
         If a machine with GPUs has more processes than GPUs.
     """
+    from lightning_fabric import Fabric  # takes seconds, and most of what imports this module trains nothing
+    from lightning_fabric.strategies import DDPStrategy
+
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
     if torch.cuda.is_available() and devices > torch.cuda.device_count():

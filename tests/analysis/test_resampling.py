@@ -6,7 +6,8 @@ import pytest
 from predictions import SIX, mae, people, simulated
 from scipy import stats
 
-from cardiov.analysis.metrics import metrics, subgroup_metrics
+from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, metrics, subgroup_metrics, threshold_aucs
+from cardiov.analysis.probabilities import probability_metrics
 from cardiov.analysis.resampling import (
     bootstrap,
     bootstrap_difference,
@@ -87,11 +88,12 @@ def test_a_run_does_not_differ_from_itself():
     assert (same == 0).all(axis=None)
 
 
-def test_metrics_of_all_draws_at_once_are_those_of_each_draw():
+@pytest.mark.parametrize("statistic", [metrics, subgroup_metrics, threshold_aucs, probability_metrics])
+def test_statistics_of_all_draws_at_once_are_those_of_each_draw(statistic):
     table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
-    at_once, each = (bootstrap(table, statistic, 60) for statistic in (metrics, lambda drawn: metrics(drawn)))
+    at_once, each = (bootstrap(table, of, 60) for of in (statistic, lambda drawn: statistic(drawn)))
     pd.testing.assert_frame_equal(at_once, each)
-    assert at_once.index.tolist() == metrics(table).index.tolist()
+    assert at_once.index.tolist() == statistic(table).index.tolist() and statistic in ALL_DRAWS_AT_ONCE
 
 
 def test_one_run_gives_the_intervals_over_patients():

@@ -14,7 +14,7 @@ from cardiov.ecg.examples import FOLDER, examples, read_example
 from cardiov.errors import DataSetError
 from cardiov.experiments import examples as module
 from cardiov.experiments.examples import NOISE, choose_examples, write_examples
-from cardiov.experiments.shipping import chosen_run
+from cardiov.store.results import chosen_run
 from cardiov.scoring.record import score
 from cardiov.store import results
 from cardiov.store.files import ROOT

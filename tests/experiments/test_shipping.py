@@ -43,9 +43,9 @@ def root(tmp_path, monkeypatch):
 
 
 def test_the_last_phases_loss_on_fold_9_chooses(root):
-    assert shipping.chosen_run("part") == "ordinal-1"
+    assert results.chosen_run("part") == "ordinal-1"
     with pytest.raises(DataSetError, match="no run other-"):
-        shipping.chosen_run("part", "other")
+        results.chosen_run("part", "other")
 
 
 def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
@@ -102,7 +102,7 @@ def test_what_comes_with_the_package_is_small_and_described(path):
     assert path.stat().st_size <= 16e6
     model = CardioV.from_pretrained(path.stem)
     metadata = model.metadata
-    assert metadata["chosen_run"] == shipping.chosen_run(path.stem)
+    assert metadata["chosen_run"] == results.chosen_run(path.stem)
     # all that the file says beside its weights comes from the committed predictions and histories
     assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: metadata[key] for key in shipping.describe(path.stem)}
     assert path.with_suffix(".md").read_text(encoding="utf-8") == shipping.model_card(model)
