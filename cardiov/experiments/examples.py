@@ -11,9 +11,9 @@ from cardiov.data.checksums import LINE, LIST
 from cardiov.data.ptbxl import VERSIONS, list_records, read_metadata
 from cardiov.ecg.examples import FOLDER, TABLE
 from cardiov.errors import DataSetError
-from cardiov.store.results import chosen_run
 from cardiov.store import results
 from cardiov.store.files import replacing, write_text
+from cardiov.store.results import chosen_run
 from cardiov.store.templates import templates
 
 SHOWN = ("AFIB", "PVC", "PACE")  # statements of which there is an example each

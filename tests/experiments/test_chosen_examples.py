@@ -14,10 +14,10 @@ from cardiov.ecg.examples import FOLDER, examples, read_example
 from cardiov.errors import DataSetError
 from cardiov.experiments import examples as module
 from cardiov.experiments.examples import NOISE, choose_examples, write_examples
-from cardiov.store.results import chosen_run
 from cardiov.scoring.record import score
 from cardiov.store import results
 from cardiov.store.files import ROOT
+from cardiov.store.results import chosen_run
 
 DATASET = "ptbxl-sample"
 # Largest difference of a probability between 500 and 100 Hz. On the 547 records of folds 9 and 10 that were at hand at both

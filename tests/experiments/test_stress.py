@@ -14,11 +14,11 @@ from cardiov.ecg.filters import bandpass, prepare_signal
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import stress
-from cardiov.store.results import chosen_run
 from cardiov.experiments.stress import CONDITIONS, DISTURBANCES, disturb, stressed_predictions
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.objectives import decode_outputs
 from cardiov.store import results
+from cardiov.store.results import chosen_run
 
 FS = 500
 ADDED = ("baseline drift", "muscle noise", "mains")
