@@ -8,17 +8,19 @@ from cardiov.plots.style import LEVEL_COLOURS, panels, styled
 
 
 @styled
-def learning_curves(history, title=None):
-    """Draw the history of `cardiov.training.run.fit`: both losses per epoch, a panel for each training step."""
-    phases = history["phase"].unique()
-    figure, (row,) = panels(180, 65, columns=len(phases), title=title, sharey=True)
+def learning_curves(histories, title=None):
+    """Draw histories of `cardiov.training.run.fit`, told apart by ``seed``: both losses per epoch, a panel for each training step."""
+    phases = histories["phase"].unique()
+    figure, (row,) = panels(180, 65, columns=len(phases), title=title)
+    losses = histories.rename(columns=lambda name: name.removesuffix("_loss"))
+    long = losses.melt(["seed", "phase", "epoch"], ["train", "validation"], "split", "loss")
+    look = {"hue": "split", "style": "split", "units": "seed", "palette": LEVEL_COLOURS[::3], "markers": ["o", "s"], "lw": 1}
     for axes, phase in zip(row, phases, strict=True):
-        losses = history[history["phase"] == phase].set_index("epoch").rename(columns=lambda name: name.removesuffix("_loss"))
-        look = {"palette": LEVEL_COLOURS[::3], "markers": ["o", "s"], "legend": axes is row[-1]}
-        seaborn.lineplot(losses[["train", "validation"]], **look, ax=axes)
-        axes.set(title=f"{phase} loss", ylabel="mean loss per record")
+        steps = long[long["phase"] == phase]
+        seaborn.lineplot(steps, x="epoch", y="loss", estimator=None, **look, legend=axes is row[-1], ax=axes)
+        axes.set(title=f"{phase} loss", ylabel="mean loss per record" if axes is row[0] else "")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.label_outer()
+    row[-1].legend()  # without a title
     return figure
 
 

@@ -62,18 +62,19 @@ def data_title(dataset, detail=""):
 
 
 _RECIPES = {
-    "ordinal": "paper's network", "classification": "network for classification", "regression": "network for regression",
-    "best": "best recipe", "idea-windows-1": "one window", "idea-crop-2.5": "crops of 2.5 s",
-    "idea-finetune-slower": "slower fine-tuning",
+    **{name: f"{name} network" for name in ("ordinal", "classification", "regression")},
+    "paper": "paper's network and protocol",
+    "idea-windows-5": "five windows", "idea-finetune-slower": "slower fine-tuning", "idea-longer": "more epochs",
+    "idea-plain": "plain training", "idea-wider": "wider network",
 }  # fmt: skip
 
 
 def recipe_title(name):
-    """What readers call the runs of a name: those of "ordinal" are the "paper's network"."""
+    """What readers call the runs of a name: those of "paper" are the "paper's network and protocol"."""
     return _RECIPES.get(name, name.removeprefix("idea-").replace("-", " "))
 
 
 def run_title(run):
-    """What readers call a run: "ordinal-0" is the "paper's network, seed 0"."""
+    """What readers call a run: "ordinal-3" is the "ordinal network, seed 3"."""
     name, _, seed = run.rpartition("-")
     return f"{recipe_title(name)}, seed {seed}"

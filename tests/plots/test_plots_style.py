@@ -18,8 +18,8 @@ def test_titles_say_where_the_data_come_from():
 
 
 def test_titles_name_runs_as_readers_do():
-    assert run_title("ordinal-0") == "paper's network, seed 0" and run_title("best-12") == "best recipe, seed 12"
-    assert recipe_title("idea-windows-1") == "one window" and recipe_title("idea-no-averaging") == "no averaging"
+    assert run_title("ordinal-3") == "ordinal network, seed 3" and run_title("paper-12") == "paper's network and protocol, seed 12"
+    assert recipe_title("idea-windows-5") == "five windows" and recipe_title("idea-no-averaging") == "no averaging"
 
 
 def test_style_holds_within_a_figure_and_nowhere_else():
