@@ -15,7 +15,7 @@ def git_repository(root):
 
 
 def copy_committed(folder: Path) -> None:
-    """Make a folder that can stand in for the repository (``CARDIOV_files.ROOT``): committed results, figures, and a link to the data.
+    """Make a folder that can stand in for the repository (``CARDIOV_ROOT``): committed results, figures, and a link to the data.
 
     Results and figures are as git has them staged, whatever a run on this machine has made since; outside git as they are.
     """

@@ -11,8 +11,8 @@ from cardiov.paper.report import NOTEBOOKS
 from cardiov.store.files import ROOT
 
 # drawn as a figure of the same name, or one row a record
-UNCAPTIONED = {"records", "agreement", "heat_shares", "heat_shares_ludb", "heat_sanity"}
-OF_COMMANDS = {"search", "external_ludb"}  # no notebook saves them
+UNCAPTIONED = {"agreement", "heat_shares", "heat_shares_ludb", "heat_sanity"}
+OF_COMMANDS = {"records", "search", "external_ludb"}  # no notebook saves them
 
 
 def notebook(folder, name, *cells):

@@ -98,7 +98,8 @@ def test_missing_and_further_files_are_named(equal):
     ]
 
 
-INPUTS = ("search.csv", "external_ludb.csv", "report.html", "runs/ordinal-0/predictions.csv", "runs/search/provenance.json", "reviews/a.csv")
+INPUTS = ("search.csv", "external_ludb.csv", "report.html", "runs/ordinal-0/predictions.csv", "runs/search/provenance.json",
+          "reviews/a.csv")  # fmt: skip
 
 
 def test_what_notebooks_read_and_pictures_are_not_compared(equal):

@@ -17,9 +17,11 @@ matplotlib.use("Agg")
 def test_provenance_tells_changed_code_from_changed_results(root):
     assert provenance()["commit"] is None
     (root / "code.py").write_text("1")
+    (root / ".gitignore").write_text("build/\n")
     git_repository(root)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
     results.save_table(pd.DataFrame({"a": [1]}), "some", "new")
+    results.write_table(pd.DataFrame({"a": [1]}), results.results_dir("some") / "new.csv")
     assert provenance()["commit"] == head
     assert provenance()["code_changed"] is False
     (root / "code.py").write_text("2")
