@@ -40,7 +40,7 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     """
     scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
-        raise DataSetError(f"results/{dataset} has no counts of records: run `make paper` for this data set first.")
+        raise DataSetError(f"there are no counts of the records of {dataset}: run `make paper` for this data set first.")
     rules = _strings(ROOT / "results" / "tolerances.csv").to_dict("records")
     tolerances = {(rule["table"], rule["quantity"]): rule for rule in rules}
     limits = _limits(dataset, scalars)

@@ -25,7 +25,7 @@ from cardiov.store.templates import templates
 DEVICES = ROOT / "results/scale/devices"
 PAGE = ROOT / "results/scale/cost.md"
 PARAMETERS = ROOT / "notebooks/params/paper"
-OBJECTIVES = ("ordinal", "classification", "regression")  # of Table 6
+OF_PAPER = "paper"  # the runs of the paper's network
 MEASURED = {"training", "scoring", "preparing"}  # of a device
 SAMPLES = 5000  # 10 s at 500 Hz
 TRAINED = 17_441  # records of folds 1 to 8 in the paper's version of PTB-XL
@@ -171,15 +171,15 @@ def planned() -> tuple[dict[str, tuple[int, bool]], dict[str, int]]:
         Number of the paper's network, or of others of about its size, by what they are for; and whether several GPUs
         train one of them together.
     further : dict
-        ``runs`` and ``epochs`` of the smaller network of notebooks 11 to 15.
+        ``runs`` and ``epochs`` of the smaller network, which is shipped.
     """
     search = read_search(PARAMETERS / "search.yaml")
     runs = {name: run.config for name, run in read_runs(PARAMETERS / "runs.yaml").items()}
-    names = [name for name in runs if name.rpartition("-")[0] in OBJECTIVES]
-    table6 = sum(_epochs(runs.pop(name)) for name in names)
+    names = [name for name in runs if name.rpartition("-")[0] == OF_PAPER]
+    number = sum(_epochs(runs.pop(name)) for name in names)
     searched = len(SPACES) * search.models + search.reference_seeds
     epochs = {
-        f"train the paper's network for three objectives, {len(names)} runs": (table6, True),
+        f"train the paper's network, {len(names)} runs": (number, True),
         f"search among {searched} networks, on one GPU (notebook 10)": (searched * search.epochs, False),
     }
     return epochs, {"runs": len(runs), "epochs": sum(map(_epochs, runs.values()))}

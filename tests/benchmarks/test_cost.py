@@ -107,9 +107,10 @@ def test_eight_gpus_share_what_can_be_shared():
 
 def test_what_is_planned_is_what_the_parameters_say():
     epochs, further = cost.planned()
-    # 3 objectives with 3 seeds of 10 + 12 epochs; 2 spaces of 32 networks and 5 seeds of the reference, 10 epochs each
-    assert list(epochs.values()) == [(198, True), (690, False)]
-    assert further == {"runs": 41, "epochs": 1030}
+    # 3 seeds of 10 + 12 epochs; 2 spaces of 32 networks and 5 seeds of the reference, 10 epochs each
+    assert list(epochs.values()) == [(66, True), (690, False)]
+    # 3 objectives and 4 methods with 3 seeds, 3 ideas with 2, and 3 seeds of the other label rule, of 20 epochs; 3 seeds of three shares
+    assert further == {"runs": 39, "epochs": (9 + 12 + 6 + 3) * 20 + 3 * (60 + 40 + 30)}
 
 
 def test_sizes_are_in_proportion_to_ptbxl():
