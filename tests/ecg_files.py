@@ -168,18 +168,21 @@ def write_aecg(path, signal, fs=500, leads=LEADS):
 SCP_CODES = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
 
 
-def write_scp(path, signal, fs=500, leads=LEADS, huffman=False):
-    """Write (leads, n) integers in µV as SCP-ECG 2.0 (EN 1064). BioSig, another reader, reads the same from these."""
+def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0):
+    """Write (leads, n) integers in µV as SCP-ECG 2.0 (EN 1064). BioSig, another reader, reads the same from these.
+
+    A reader has to add so many beats, each of zeros and as long as the record.
+    """
     n = signal.shape[1]
-    coded = [_huffman(lead) if huffman else lead.astype("<i2").tobytes() for lead in signal]
     definitions = b"".join(struct.pack("<IIB", 1, n, SCP_CODES[lead]) for lead in leads)
     sections = {
         1: bytes([255, 0, 0]),
         2: struct.pack("<H", 19999) if huffman else b"",  # the default table
-        3: bytes([len(leads), 4 | len(leads) << 3]) + definitions,  # recorded at the same time
-        6: struct.pack("<HHBB", 1000, round(1e6 / fs), 2 * huffman, 0)  # nV, µs, second differences, not bimodal
-        + struct.pack(f"<{len(leads)}H", *map(len, coded)) + b"".join(coded),
-    }  # fmt: skip
+        3: bytes([len(leads), 4 | len(leads) << 3 | bool(beats)]) + definitions,  # recorded at the same time
+        4: struct.pack("<HHH", round(1000 * n / fs), 1, beats) + struct.pack("<HIII", 0, 1, 1, n) * beats if beats else b"",
+        5: _scp_leads(0 * signal, fs, huffman) if beats else b"",
+        6: _scp_leads(signal, fs, huffman),
+    }
     sections = {number: body + b"\0" * (len(body) % 2) for number, body in sections.items() if body}
     start, index = 7 + 16 + 120, {0: (136, 7)}
     for number, body in sections.items():
@@ -189,6 +192,12 @@ def write_scp(path, signal, fs=500, leads=LEADS, huffman=False):
     packed = b"".join(_section(number, body) for number, body in ({0: pointers} | sections).items())
     record = struct.pack("<I", 6 + len(packed)) + packed
     Path(path).write_bytes(struct.pack("<H", binascii.crc_hqx(record, 0xFFFF)) + record)
+
+
+def _scp_leads(signal, fs, huffman):
+    coded = [_huffman(lead) if huffman else lead.astype("<i2").tobytes() for lead in signal]
+    head = struct.pack("<HHBB", 1000, round(1e6 / fs), 2 * huffman, 0)  # nV, µs, second differences, not bimodal
+    return head + struct.pack(f"<{len(signal)}H", *map(len, coded)) + b"".join(coded)
 
 
 def _section(number, body):

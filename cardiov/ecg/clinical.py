@@ -4,6 +4,7 @@ import binascii
 import io
 import os
 import re
+import struct
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -13,7 +14,8 @@ import numpy as np
 from cardiov.ecg.recording import Recording, library, meta_of, refuse_large, unreadable
 from cardiov.errors import SignalError
 
-MAX_SCP_BYTES = 2**20  # leads have lengths of 16 bits, and Python decodes their Huffman code bit by bit
+MAX_SCP_BYTES = 2**20
+MAX_SCP_STEPS = 2**22  # see `_scp_steps`: about ten times those of a usual record; they take a second
 MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
 MAX_XML_TAGS = 100_000
 
@@ -83,12 +85,32 @@ def read_scp(file):
     if binascii.crc_hqx(file.data[2:size], 0xFFFF) != int.from_bytes(file.data[:2], "little"):
         raise unreadable(file.where, "SCP-ECG", "its checksum is wrong")
     with library(file.where, "SCP-ECG"), _on_disk(file) as path:
+        if _scp_steps(file.data[:size]) > MAX_SCP_STEPS:
+            raise SignalError(f"{file.where} has too many samples or beats to decode: cut out a part.")
         from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
 
         record = SCPECGParser().parse(path)
         if len({lead.annotations.get("start_sample", "1") for lead in record.leads}) > 1:
             raise ValueError("its leads begin at different times")
         return _recording(record, 1e6 / record.raw_metadata["rhythm_sample_interval_us"], file.where)
+
+
+def _scp_steps(data):
+    """Steps of Python that decoding takes at most: bits of Huffman code, samples, and beats that are added to each lead.
+
+    A small file may declare billions: codes of no sample, and beats as long as the record (counted by 256 samples).
+    """
+    pointers = _entries("<HII", data[22 : 6 + int.from_bytes(data[10:14], "little")])
+    places = {number: slice(start + 15, start + size - 1) for number, size, start in pointers if size}  # without their headers
+    codes, leads, beats, *coded = (data[places.get(number, slice(0))] for number in range(2, 7))
+    counts = [last - first + 1 for first, last, _ in _entries("<IIB", leads[2 : 2 + 9 * int.from_bytes(leads[:1])])]
+    decoded = sum(counts) + 8 * sum(map(len, coded)) if codes else 0
+    return decoded + int.from_bytes(beats[4:6], "little") * (4 * len(counts) + sum(counts) // 256)
+
+
+def _entries(form, data):
+    """The whole entries of a list."""
+    return struct.iter_unpack(form, data[: len(data) // struct.calcsize(form) * struct.calcsize(form)])
 
 
 def read_aecg(file):
