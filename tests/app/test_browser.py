@@ -25,6 +25,7 @@ from cardiov.scoring.record import NOT_A_DEVICE, score
 from cardiov.store.files import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 300  # s; only so that a hang ends
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed")
 
@@ -39,13 +40,13 @@ def port(tmp_path_factory):
     command = [sys.executable, "-m", "cardiov", "app", "--no-browser", "--port", str(port)]
     log = tmp_path_factory.mktemp("app") / "log.txt"
     with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=file) as server:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not listens(port):
             assert server.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         yield port
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.wait(PATIENCE)
     assert "in _answer" not in log.read_text()  # a traceback of this package
 
 
@@ -69,7 +70,7 @@ def visit(browser, port):
 
     def visit():
         page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("requestfailed", lambda request: errors.append(request.url))
@@ -169,8 +170,8 @@ def tab_to(page, name):
     raise AssertionError(f"Tab does not reach {name}")
 
 
-def test_the_keyboard_alone_scores_an_example(visit):
-    page = visit()
+def test_the_keyboard_alone_scores_an_example(page):
+    """The first test, on a page that nobody has touched."""
     tab_to(page, "files")
     tab_to(page, "example")
     page.keyboard.press("ArrowDown")
@@ -186,7 +187,6 @@ def test_the_keyboard_alone_scores_an_example(visit):
     result = downloaded(page, lambda _: page.keyboard.press("Enter"))
     assert result == expected(read_example("normal ECG"), "normal ECG")
     assert result["critical_value"] == 0 and result["notice"] == NOT_A_DEVICE
-    page.context.close()
 
 
 def test_a_wrong_score_of_an_example_is_called_wrong(page):
@@ -332,8 +332,8 @@ def test_a_script_in_a_name_stays_text(page, tmp_path):
     assert page.locator(".cardiov script, .cardiov img[src=x]").count() == 0
 
 
-def test_visitors_do_not_see_each_other(visit):
-    pages = {name: visit() for name in ("normal ECG", "atrial fibrillation")}
+def test_visitors_do_not_see_each_other(page, visit):
+    pages = {"normal ECG": page, "atrial fibrillation": visit()}
     for name, page in pages.items():  # both questions are open at the same time
         part(page, "example").select_option(name)
     for name, page in pages.items():
@@ -343,12 +343,11 @@ def test_visitors_do_not_see_each_other(visit):
         ready(page)
         assert downloaded(page) == expected(read_example(name), name)
     assert len({part(page, "picture").get_attribute("src") for page in pages.values()}) == 2
-    for page in pages.values():
-        page.context.close()
+    pages["atrial fibrillation"].context.close()
 
 
 def get(port, path, host="127.0.0.1", **headers):
-    connection = http.client.HTTPConnection(host, port, timeout=20)
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
     try:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()

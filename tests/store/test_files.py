@@ -95,12 +95,12 @@ def test_a_full_device_is_known_behind_other_errors(root, monkeypatch):
 
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from cardiov.store.files import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(100)
+    sys.stdin.read()
 """
 
 
@@ -111,13 +111,14 @@ def test_a_lock_is_waited_for_and_ends_with_a_killed_holder(tmp_path):
         with locked(path):
             entered.set()
 
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout.readline() == b"held\n"
     (waiting := threading.Thread(target=enter)).start()
     assert not entered.wait(0.5)
     holder.send_signal(signal.SIGKILL)
-    assert entered.wait(30) and holder.wait() == -signal.SIGKILL
-    waiting.join()
+    assert entered.wait(300)
+    holder.communicate(), waiting.join()
+    assert holder.returncode == -signal.SIGKILL
     assert not path.exists()  # the lock is beside it
 
 

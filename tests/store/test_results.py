@@ -40,7 +40,8 @@ def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
         path = results.save_figure(figure, pd.DataFrame({"y": [1, 2]}), "some", "line", caption="Kappa of 95 % − a line.")
         contents.append(path.read_bytes())
     assert contents[0] == contents[1] and b"matplotlib" not in contents[0].lower()
-    assert Image.open(path).info["Description"] == "Kappa of 95 % − a line."
+    with Image.open(path) as image:
+        assert image.info["Description"] == "Kappa of 95 % − a line."
     assert path == root / "build/some/figures/line.png"
     assert path.with_suffix(".csv").read_text() == "y\n1\n2\n"
 
