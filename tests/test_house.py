@@ -1,6 +1,7 @@
 """The arrows of the house: which part of the package may import which, and no two files each other in a circle."""
 
 import ast
+import functools
 import shutil
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -22,20 +23,22 @@ MUST_NOT = {  # part of the package: what it never imports; of the root files ea
 }  # fmt: skip
 
 
-def imports(path):
-    """Every module that a file imports, also within functions; of what it imports from a package, its modules."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@functools.cache
+def imports(text):
+    """Every module that a file's text imports, also within functions; of what it imports from a package, its modules."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 def arrows(package):
     """{file: the files of the package that it imports}, by dotted name, and what else it imports, as it stands."""
     names = {".".join(path.relative_to(package.parent).with_suffix("").parts): path for path in package.rglob("*.py")}
-    return names, {name: set(imports(path)) for name, path in names.items()}
+    return names, {name: imports(path.read_text(encoding="utf-8")) for name, path in names.items()}
 
 
 def part(name):

@@ -27,6 +27,7 @@ WHY = 'pip install "cardiov[cluster]"'
 FILES = 60
 BAD = "r20.hea"
 PIPE = "r30.csv"
+PATIENCE = 600  # s; only so that a hang ends
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +44,12 @@ def folder(tmp_path_factory):
 # Without Ray
 
 
-def test_a_missing_ray_is_one_sentence(folder, monkeypatch, capsys):
+def test_a_missing_ray_is_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["score", "--cluster", "local", str(folder)]) == 1
+    write_record(tmp_path)
+    assert main(["score", "--cluster", "local", str(tmp_path)]) == 1
     expected = '--cluster needs Ray, which is not installed: pip install "cardiov[cluster]".'
     assert capsys.readouterr().err.splitlines()[-1] == expected
-
-
-def test_neither_the_package_nor_the_scoring_of_files_waits_for_ray(folder):
-    code = "import sys, cardiov; from cardiov.__main__ import main; main(sys.argv[1:])\n"
-    code += "assert not {'ray', 'pyarrow.fs', 'pyarrow.parquet', 'sklearn', 'pandas', 'matplotlib', 'lightning_fabric'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, "score", str(folder / "r00.hea")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "r00.hea" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("resources, processes, workers", [
@@ -155,7 +150,7 @@ class Pipe:
 
 def wait(ready, job):
     """What `ready` returns as soon as it is something; the bound only keeps a failing test from waiting for ever."""
-    until = time.time() + 240
+    until = time.time() + PATIENCE
     while not (value := ready()):
         assert job.poll() is None and time.time() < until, job.communicate()
         time.sleep(0.05)
@@ -170,7 +165,7 @@ def start(nodes, output, *arguments):
 
 def check(job, output, alone):
     """A job has scored all files that can be, each once, as one process does."""
-    said, error = job.communicate(timeout=240)
+    said, error = job.communicate(timeout=PATIENCE)
     assert job.returncode == 1 and said == "" and "1 of 60 files could not be scored" in error, error
     assert error.count("r20") == 1 and "Traceback" not in error
     table = pd.read_csv(output) if output.suffix == ".csv" else pd.read_parquet(output)
@@ -249,7 +244,7 @@ def test_a_file_that_kills_every_worker_is_given_up_with_its_chunk_only(nodes, f
     job = start(nodes, output, folder)
     for _ in range(cluster.TRIES):
         pipe.kill(pipe.reader(job), job)
-    _, error = job.communicate(timeout=240)
+    _, error = job.communicate(timeout=PATIENCE)
     size = -(-FILES // cluster._chunk_count(FILES))
     assert job.returncode == 1 and f"{size + 1} of 60 files could not be scored" in error and "Traceback" not in error
     assert error.count("4 workers that had it") == size and f"{folder / PIPE} was not scored" in error

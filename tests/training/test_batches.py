@@ -14,6 +14,7 @@ from cardiov.model import CardioV, CardioVConfig
 from cardiov.training.batches import READERS, _ahead, in_pieces, signals_of
 
 CPU = torch.device("cpu")
+SHALLOW = CardioVConfig(depths=(1, 1, 1, 1, 1, 1, 2))  # blocks of every kind, in fewer minutes
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +38,18 @@ def test_a_batch_is_cut_evenly_for_every_process():
 
 
 def test_items_come_in_order_and_a_few_ahead():
-    fetched, go = [], threading.Event()
+    fetched, others = [], threading.Event()
 
     def fetch(item):
         if item == 0:
-            go.wait(10)  # the first is the last to be done
+            others.wait(300)  # it is the last to be done; the time is only so that a hang ends
         fetched.append(item)
+        if len(fetched) == READERS:
+            others.set()
         return item * item
 
     items = _ahead(fetch, iter(range(9)))
-    threading.Timer(0.1, go.set).start()
-    assert next(items) == 0 and max(fetched) <= READERS
+    assert next(items) == 0 and fetched == [*range(1, READERS + 1), 0]
     assert list(items) == [1, 4, 9, 16, 25, 36, 49, 64]
 
 
@@ -79,7 +81,7 @@ def test_a_compiled_network_computes_the_same():
 def test_the_network_is_one_graph_forth_and_back():
     """Nothing in it makes torch's compiler stop, on the way that a GPU takes: whatever is not the CPU."""
     with torch.device("meta"):
-        model = CardioV()
+        model = CardioV(SHALLOW)
     logits = torch.compile(model, backend="aot_eager", fullgraph=True)(torch.empty(4, 12, 5000, device="meta"))
     F.binary_cross_entropy_with_logits(logits, torch.empty(4, 3, device="meta")).backward()
     assert all(parameter.grad.stride() == parameter.stride() for parameter in model.parameters())
@@ -91,7 +93,7 @@ def test_the_network_stays_on_a_gpu_as_far_as_that_can_be_told_without_one():
         bfloat16 = torch.autocast("cuda", dtype=torch.bfloat16)  # it turns itself off where there is no GPU
     with FakeTensorMode():
         with torch.device("cuda"):
-            model = CardioV()
+            model = CardioV(SHALLOW)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         with bfloat16:
             logits = model(torch.empty(32, 12, 5000, device="cuda"))

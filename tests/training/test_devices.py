@@ -1,9 +1,10 @@
-"""A precision is chosen by the device, and networks are compiled where torch can compile them."""
+"""A precision is chosen by the device, networks are compiled where torch can, and threads that wait leave their core to others."""
 
 import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cardiov.training import devices
 from cardiov.training.devices import _compiles, chosen_precision, compile_for, multiplies_bfloat16
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+ROOT = Path(__file__).parents[2]
 SMALL = CardioVConfig(stem_width=16, widths=(16, 32), depths=(1, 1))
 
 
@@ -97,3 +99,12 @@ def test_bfloat16_is_not_taken_without_vectors_or_the_processors_instructions(mo
     monkeypatch.delenv("DNNL_MAX_CPU_ISA")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})  # an Arm processor
     assert not multiplies_bfloat16()
+
+
+@pytest.mark.parametrize(("asked", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_do_not_spin_unless_that_is_asked_for(asked, policy):
+    """OpenMP reads the policy when torch loads it, so it is set before that."""
+    code = "import cardiov, os, sys; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | asked
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{policy}\n", done.stderr

@@ -23,6 +23,7 @@ from cardiov.training import run as training
 from cardiov.training import trainer
 from cardiov.training.config import VERSION
 from cardiov.training.run import fit
+from cardiov.training.trainer import Trainer
 
 TESTS = str(Path(__file__).parents[1])
 
@@ -156,31 +157,41 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from dataclasses import replace
 from tiny_runs import CONFIG, make_data, run
-from cardiov.training.run import fit
 from cardiov.training.trainer import Trainer
 save = Trainer._save
-def save_then_die(self, phase, epoch, *rest):
-    save(self, phase, epoch, *rest)
-    if (phase, epoch) == ({phase}, {epoch}):
-        os.kill(os.getpid(), signal.SIGKILL)
+def save_then_die(*arguments):
+    save(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
 Trainer._save = save_then_die
-folder = Path({folder!r})
-config = replace(CONFIG, **{changes!r})
-fit(config, *make_data(folder / "data"), folder / "weights", folder / "run")
+run(CONFIG, make_data(Path({folder!r}) / "data"), Path({folder!r}))
 """
 
 
-@pytest.mark.parametrize(("phase", "epoch", "changes"), [(0, 0, {}), (1, 0, {}), (0, 0, BEYOND), (2, 0, BEYOND), (0, 0, DOUBLE)])
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(data, tmp_path, phase, epoch, changes):
-    places = {"tests": TESTS, "folder": str(tmp_path)}
-    script = KILLED.format(**places, phase=phase, epoch=epoch, changes=changes)
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
+def check_continued(config, data, folder):
+    """What was stopped after an epoch goes on as if nothing had happened."""
+    assert (folder / "weights" / "checkpoint.pt").exists() and not any((folder / "run").iterdir())
+    pd.testing.assert_frame_equal(run(config, data, folder), run(config, data, folder / "whole"), check_exact=True)
+
+
+def test_a_killed_run_goes_on(data, tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED.format(tests=TESTS, folder=str(tmp_path))], capture_output=True)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "weights" / "checkpoint.pt").exists() and not any((tmp_path / "run").iterdir())
+    check_continued(CONFIG, data, tmp_path)
+
+
+@pytest.mark.parametrize(("phase", "changes"), [(1, {}), (0, BEYOND), (2, BEYOND), (0, DOUBLE)])
+def test_a_run_goes_on_after_the_first_epoch_of_any_phase(data, tmp_path, monkeypatch, phase, changes):
+    def save_then_stop(trainer, number, *rest, save=Trainer._save):
+        save(trainer, number, *rest)
+        if number == phase:
+            raise KeyboardInterrupt
+
     config = replace(CONFIG, **changes)
-    pd.testing.assert_frame_equal(run(config, data, tmp_path), run(config, data, tmp_path / "whole"), check_exact=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "_save", save_then_stop)
+        run(config, data, tmp_path)
+    check_continued(config, data, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "weights.safetensors", "history.csv", "predictions.csv", "provenance.json"])
