@@ -37,8 +37,11 @@ publish:  ## take what is made here into results/, figures/ and the README, afte
 
 .PHONY: test
 test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold
-	$(PY) -m pytest
-	$(PY) -m pytest --nbval --nbval-current-env notebooks
+	@mkdir -p build; $(PY) -m pytest --nbval --nbval-current-env notebooks > build/nbval.txt 2>&1 & \
+	trap "kill $$!" INT TERM; \
+	$(PY) -m pytest && tests=passed || tests=failed; \
+	wait $$! && notebooks=passed || notebooks=failed; \
+	cat build/nbval.txt; echo "pytest: $$tests"; echo "nbval: $$notebooks"; test $$tests$$notebooks = passedpassed
 
 ##@ Others
 
