@@ -25,6 +25,7 @@ case "$1 $2 $3" in
   *environment.py*) echo "$@" >> log; mkdir -p "$2/bin"; cp "$0" "$2/bin/python"; touch "$2/.cardiov-ready"; exit ;;
 esac
 echo "$@" >> log
+case "$*" in $FAIL_AT) exit 1 ;; "-m pytest"*) exit ;; esac
 echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS" > environment
 while [ "$1" != cardiov ]; do shift; done
 step=$2; shift 2
@@ -638,3 +639,13 @@ def test_what_killed_runs_have_left_half_written_is_removed(tree):
     other.touch()
     make(tree, "paper")
     assert not any(path.exists() for path in left) and other.exists()
+
+
+@pytest.mark.parametrize(("fails", "said"), [
+    ("nowhere", ["pytest: passed", "nbval: passed"]), ("-m pytest", ["pytest: failed", "nbval: passed"]),
+    ("-m pytest --nbval*", ["pytest: passed", "nbval: failed"]), ("-m pytest*", ["pytest: failed", "nbval: failed"]),
+])  # fmt: skip
+def test_pytest_and_nbval_both_run_and_are_reported_whichever_fails(tree, fails, said):
+    done = make(tree, "test", FAIL_AT=fails)[1]
+    assert sorted(log(tree).splitlines()[-2:]) == ["-m pytest", "-m pytest --nbval --nbval-current-env notebooks"]
+    assert done.stdout.splitlines()[-2:] == said and (done.returncode != 0) == (fails != "nowhere")

@@ -102,9 +102,18 @@ def test_bfloat16_is_not_taken_without_vectors_or_the_processors_instructions(mo
 
 
 @pytest.mark.parametrize(("asked", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_waiting_threads_do_not_spin_unless_that_is_asked_for(asked, policy):
+@pytest.mark.parametrize("module", ["cardiov.__main__", "cardiov.training.run"])
+def test_waiting_threads_do_not_spin_unless_that_is_asked_for(module, asked, policy):
     """OpenMP reads the policy when torch loads it, so it is set before that."""
-    code = "import cardiov, os, sys; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    code = f"""
+import os, sys
+class Torch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            sys.exit(print(os.environ["OMP_WAIT_POLICY"]))
+sys.meta_path.insert(0, Torch())
+import {module}, torch
+"""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | asked
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout == f"{policy}\n", done.stderr
