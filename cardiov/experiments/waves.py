@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cardiov.ecg.filters import bandpass
+from cardiov.ecg.filters import bandpass, resample
 from cardiov.errors import DataSetError
 from cardiov.scoring.gradcam import cells_over_time, stride_of
 
+DETECTION_RATE = 500  # Hz; at 100 Hz XQRS finds beats twice, and 10 ms between samples make equal beats look unlike
 ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats
 
 
@@ -105,9 +106,9 @@ def beat_marks(record, signal, fs) -> pd.DataFrame:
     else:
         from wfdb.processing import xqrs_detect
 
-        filtered = bandpass(signal, fs)
-        peaks = xqrs_detect(filtered[1].astype(float), fs, verbose=False) / fs
-        windows, source = _detected_windows(peaks, filtered, fs), "detected"
+        filtered = resample(bandpass(signal, fs), fs, DETECTION_RATE)
+        peaks = xqrs_detect(filtered[1].astype(float), DETECTION_RATE, verbose=False) / DETECTION_RATE
+        windows, source = _detected_windows(peaks, filtered, DETECTION_RATE), "detected"
     marks = [(kind, *window, source) for kind in ("QRS", "ectopic beat") for window in windows.get(kind, ())]
     return pd.DataFrame(marks, columns=["mark", "onset", "end", "source"])
 

@@ -6,10 +6,12 @@ import pytest
 import wfdb
 from ludb_files import unpack_ludb
 
+from cardiov.data.records import open_records
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError
 from cardiov.experiments.waves import _best_share, _detected_windows, beat_marks, heat_share, read_waves, share_rows, wave_windows
 from cardiov.scoring.gradcam import over_time, stride_of
+from cardiov.store.files import ROOT
 
 WAVES = pd.DataFrame(
     [("p", 0.5, 0.6), ("N", 0.7, 0.8), ("t", 1.0, 1.2), ("V", 1.4, 1.6), ("t", 1.7, 2.0), ("p", 2.4, 2.5),
@@ -110,3 +112,13 @@ def test_share_rows_look_between_the_first_and_the_last_wave():
     assert rows.loc["s1", "trained"].to_dict() == {"P": 0, "QRS": 1, "T": 0, "P to T": 1, "ectopic beat": 1}
     assert rows.loc[("s3", "ectopic beat"), "coverage"] == pytest.approx(60 / 220)
     assert len(rows) == 35
+
+
+@pytest.mark.parametrize(("ecg_id", "ectopic"), [(8772, 0), (3246, 1)])
+def test_beats_of_a_record_at_100_hz(ecg_id, ectopic):
+    """One has atrial fibrillation, whose beats come irregularly and look alike; the other one premature ventricular complex."""
+    records = open_records(ROOT / "data/ptbxl-sample")
+    ecg = records.read(ecg_id)
+    marks = beat_marks(records.paths[ecg_id], ecg.signal, ecg.fs).groupby("mark")["onset"]
+    assert marks.size().get("ectopic beat", 0) == ectopic
+    assert marks.get_group("QRS").diff().min() > 0.24  # s, the refractory period: no beat twice
