@@ -49,6 +49,7 @@ def read_outcomes(dataset: str, steps) -> pd.DataFrame:
 
 def exact(dataset: str) -> list[Path]:
     """Compare what the notebooks have made with what is published; the outcome and the differing cells."""
+    results.existing(results.made_dir(dataset), "run the notebooks first")
     cells = differences(dataset)
     table = results.write_table(cells, results.build_dir(dataset) / "differences.csv")
     tables, figures = (len(compared_files(dataset, kind)) for kind in results.KINDS)

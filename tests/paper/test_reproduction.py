@@ -65,6 +65,11 @@ def test_exact_fails_for_a_table_that_is_no_longer_made(root, made):
     assert outcome("exact")["line"].endswith("results/table6.csv, row -, the table: present published, missing here")
 
 
+def test_exact_needs_what_the_notebooks_make(root):
+    with pytest.raises(DataSetError, match="build/some/results is missing: run the notebooks first"):
+        exact("some")
+
+
 # Replayed
 
 STORED = pd.DataFrame({
