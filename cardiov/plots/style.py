@@ -64,9 +64,8 @@ def data_title(dataset, detail=""):
 _RECIPES = {
     **{name: f"{name} network" for name in ("ordinal", "classification", "regression")},
     "paper": "paper's network and protocol",
-    "idea-windows-5": "five windows", "idea-finetune-slower": "slower fine-tuning", "idea-longer": "more epochs",
-    "idea-plain": "plain training", "idea-wider": "wider network",
-}  # fmt: skip
+    "idea-windows-5": "five windows",
+}
 
 
 def recipe_title(name):
