@@ -603,8 +603,8 @@ def test_a_make_waits_for_what_a_killed_one_has_left_running(tree):
     one = started(tree)
     assert one.stderr.readline() == f"{SENTENCE}\n"
     assert "-m cardiov prepare" not in log(tree)
-    left.kill(), left.wait()
-    assert one.wait() == 0 and f"-m cardiov ending {SAMPLE}" in log(tree)
+    left.kill(), left.wait(), one.communicate()
+    assert one.returncode == 0 and f"-m cardiov ending {SAMPLE}" in log(tree)
 
 
 def test_steps_of_a_killed_make_keep_its_lock(tree):
@@ -620,11 +620,14 @@ def test_steps_of_a_killed_make_keep_its_lock(tree):
         if os.path.realpath(f"/proc/{name}/cwd") == str(tree.resolve()):
             os.kill(int(name), signal.SIGKILL)
     one.wait()
+    for pipe in filter(None, (one.stdout, one.stderr)):
+        pipe.close()
     stub.write_text(STUB)
     other = started(tree)
     assert other.stderr.readline() == f"{SENTENCE}\n"
     subprocess.run(["pkill", "-P", (tree / "pid").read_text().strip()])
-    assert other.wait() == 0
+    other.communicate()
+    assert other.returncode == 0
 
 
 def test_what_killed_runs_have_left_half_written_is_removed(tree):
