@@ -38,8 +38,8 @@ def two_cores():
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 
 
-def slowdown(folder, **environment):
-    """Median over rounds of the time of a training beside a busy process by its time alone, on the same two cores."""
+def times(folder, **environment):
+    """Medians over rounds of the seconds of a training alone, and beside a busy process on the same two cores."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     inherited["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
@@ -57,11 +57,14 @@ def slowdown(folder, **environment):
             pairs = [(seconds(f"alone-{k}", False), seconds(f"beside-{k}", True)) for k in range(ROUNDS)]
         finally:
             busy.kill(), train.kill()
-    return statistics.median(beside / alone for alone, beside in pairs)
+    return [statistics.median(times) for times in zip(*pairs, strict=True)]
 
 
 def test_a_busy_process_slows_training_little(tmp_path, record_ratio):
-    ratio = slowdown(tmp_path / "ours")
-    spinning = slowdown(tmp_path / "spinning", **SPINNING)
-    record_ratio("busy_machine", slowdown=round(ratio, 2), slowdown_if_they_spin=round(spinning, 2), target=TARGET, threads=2)
-    assert ratio <= TARGET
+    """By the shortest time alone, which is that of spinning threads: they start sooner than those that have to be woken."""
+    ours, spinning = times(tmp_path / "ours"), times(tmp_path / "spinning", **SPINNING)
+    best = min(ours[0], spinning[0])
+    seconds = dict(zip(("alone", "beside", "spinning_alone", "spinning_beside"), (*ours, *spinning), strict=True))
+    ratios = {name: round(value / best, 2) for name, value in seconds.items()}
+    record_ratio("busy_machine", **ratios, target=TARGET, threads=2)
+    assert ratios["beside"] <= TARGET
