@@ -109,7 +109,7 @@ def test_a_search_trains_the_reference_and_the_samples(searched):
     assert models["widths"][0] == "8 8 8 8 8 8 8" and models["depths"][0] == "1 1 1 1 1 1 1"
     assert models["error"].between(0, 1).all() and models["mae"].between(0, 3).all()
     assert models["multiply_adds"][1:].between(42_000, 56_000).all()
-    assert len(list(folder.glob("*/predictions.csv"))) == 5 and not list(folder.glob("*/weights.safetensors"))
+    assert len(list(folder.glob("*/predictions.csv"))) == 5 and not list(folder.rglob("*.safetensors"))
 
 
 def test_the_test_split_takes_no_part(data, searched):
@@ -178,6 +178,22 @@ def test_a_search_leaves_its_table_and_its_settings(data, searched, root, monkey
     assert read["error"].to_numpy() == pytest.approx(searched[0]["error"].to_numpy(), rel=1e-5)
     about = json.loads((root / "results/demo/runs/search/provenance.json").read_text())
     assert about["run"]["version"] == VERSION and about["seconds"] >= 0 and about["packages"]
+
+
+def test_a_stored_search_is_not_repeated_where_its_networks_were_not_trained(data, searched, root, monkeypatch):
+    trained = []
+    monkeypatch.setattr(search, "cache_at", lambda *_: data[0])
+    monkeypatch.setattr(search, "read_metadata", lambda _: data[1])
+    monkeypatch.setattr(search, "train_models", lambda settings, *_: trained.append(settings) or searched[0].copy())
+    paths = [root / "results/demo/search.csv", root / "results/demo/runs/search/provenance.json"]
+    for _ in range(2):
+        assert search.search_networks(SETTINGS, "folder", "demo") == paths and len(trained) == 1
+    other = replace(SETTINGS, seed=1)
+    search.search_networks(other, "folder", "demo")
+    assert trained == [SETTINGS, other]
+    paths[0].unlink()
+    search.search_networks(other, "folder", "demo")
+    assert len(trained) == 3 and paths[0].exists()
 
 
 @pytest.mark.parametrize("folder", PARAMS, ids=lambda folder: folder.name)
