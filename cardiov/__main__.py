@@ -202,7 +202,7 @@ def _add_reproduce(commands):
 def _add_develop(commands):
     command = _command(commands, steps.notebook, ("source", "notebook to execute"), ("target", "executed notebook"))
     command.add_argument("--dataset", help="name under results/, for notebooks that have this parameter")
-    command.add_argument("--data", help="folder in PTB-XL's layout, likewise; empty: the stored results")
+    command.add_argument("--data", help="folder in PTB-XL's layout, likewise")
     command.add_argument("-f", "--parameters", metavar="FILE", help="YAML file such as notebooks/params/demo/analysis.yaml")
     command.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "TEXT"),
                          help="a further parameter of the notebook, as text")  # fmt: skip

@@ -50,6 +50,8 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
 def _execute(source, executed, parameters):
     # the paths in the notebooks are anchored on the package, but a kernel should not depend on the caller's folder
     settings = {"cwd": str(ROOT), "progress_bar": False}
+    # else each kernel warns that it listens on this machine's own address without encryption
+    settings["extra_arguments"] = ["--IPKernelApp.log_level=ERROR"]
     try:
         papermill.execute_notebook(str(source), str(executed), parameters, **settings)
     except PapermillExecutionError as error:

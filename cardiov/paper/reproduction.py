@@ -58,7 +58,7 @@ def exact(dataset: str) -> list[Path]:
         line += f"equal to the published ones within {TOLERANCE:g}"
     else:
         first = cells.iloc[0]
-        line += f"{len(cells)} cells differ (all in {shown(table)}), the first in {first['table']}, row {first['row'] or '-'}, "
+        line += f"differing cells: {len(cells)} (in {shown(table)}), the first in {first['table']}, row {first['row'] or '-'}, "
         line += f"{first['statistic']}: {first['published']} published, {first['made']} here"
     return [_write_outcome(dataset, "exact", cells.empty, line), table]
 

@@ -51,7 +51,7 @@ def test_exact_names_the_first_cell_that_differs_and_the_file_of_all(root, made)
     results.save_table(made.assign(estimate=[0.5001, 0.8751]), "some", "roc_metrics")
     exact("some")
     assert outcome("exact") == {"passed": False, "line": (
-        "1 files of tables and numbers, 1 of figures: 2 cells differ (all in build/some/differences.csv), the first in "
+        "1 files of tables and numbers, 1 of figures: differing cells: 2 (in build/some/differences.csv), the first in "
         "results/roc_metrics.csv, row mae, estimate: 0.5 published, 0.5001 here"
     )}  # fmt: skip
     listed = pd.read_csv(root / "build/some/differences.csv").to_numpy().tolist()
