@@ -58,10 +58,15 @@ def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> in
     1
     """
     if rule == "most-likely":
-        return _CRITICAL_VALUES[max(_checked(scp_codes), key=scp_codes.get)]  # the first of equal maxima wins
+        return _CRITICAL_VALUES[deciding_statement(scp_codes)]
     if rule == "highest-risk":
         return max(_CRITICAL_VALUES[statement] for statement in _checked(scp_codes))
     raise ParameterError(f"unknown label rule {rule!r}: choose one of {', '.join(RULES)}.")
+
+
+def deciding_statement(scp_codes: dict[str, float]) -> str:
+    """The statement that gives the "most-likely" label: the first of highest likelihood; raises as `critical_value`."""
+    return max(_checked(scp_codes), key=scp_codes.get)  # the first of equal maxima wins
 
 
 def tie_decides(scp_codes: dict[str, float]) -> bool:

@@ -55,7 +55,7 @@ def summary(records: pd.DataFrame) -> dict:
 
 def _deciding(records):
     """The statement that gives each record its label by the rule "most-likely"."""
-    return records["scp_codes"].map(lambda codes: max(codes, key=codes.get))
+    return records["scp_codes"].map(mapping.deciding_statement)
 
 
 def statement_counts(records: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,7 @@ from cardiov.ecg.recording import Recording, meta_of
 from cardiov.errors import DataSetError, SignalError
 
 STORED = tuple(lead for lead in LEADS if lead not in LIMB)  # the eight leads that a fold's record has; the others follow
+_DECODING = threading.Lock()  # threads that need a fold at the same time wait for one of them to decode it
 SAMPLES = 1000  # of each ECG in a fold's record, 10 s at 100 Hz
 
 
@@ -70,7 +72,7 @@ class Folds:
     def state(self) -> list:
         """Names, sizes and times of all files; a DataSetError if a fold's record has not the table's length."""
         for path, count in self.counts.items():
-            if len(_samples(path)) != count * SAMPLES:
+            if _from_wfdb("rdheader", path).sig_len != count * SAMPLES:
                 raise DataSetError(f"{path}.hea has not the {count} ECGs that {TABLE} lists: restore the data set's own files.")
         files = [f"{path}{suffix}" for path in self.counts for suffix in (".hea", ".dat")]
         return [(self.places, [(os.stat(file).st_size, os.stat(file).st_mtime_ns) for file in files])]
@@ -82,7 +84,9 @@ class Folds:
     def read_with_digest(self, ecg_id) -> tuple[ECG, str]:
         """An ECG, and the SHA-256 digest of its samples."""
         path, place = self.places[ecg_id]
-        stored = np.ascontiguousarray(_samples(path)[place * SAMPLES : (place + 1) * SAMPLES].T)  # (8, n) in µV
+        with _DECODING:
+            samples = _samples(path)
+        stored = np.ascontiguousarray(samples[place * SAMPLES : (place + 1) * SAMPLES].T)  # (8, n) in µV
         leads = dict(zip(STORED, stored.astype(np.float32), strict=True))
         leads |= {lead: first * leads["I"] + second * leads["II"] for lead, (first, second) in LIMB.items()}
         where = f"record {ecg_id} of {self.folder}"
@@ -93,15 +97,20 @@ class Folds:
 @lru_cache(maxsize=10)
 def _samples(path):
     """All samples of a fold's record: int16 (n, 8) in µV."""
+    return _from_wfdb("rdrecord", path, physical=False).d_signal.astype(np.int16)
+
+
+def _from_wfdb(function, path, **settings):
+    """A fold's record, or its header, as a function of wfdb reads it."""
     import wfdb
 
     try:
-        record = wfdb.rdrecord(str(path), physical=False)
+        record = getattr(wfdb, function)(str(path), **settings)
     except Exception as error:  # of many kinds
         raise DataSetError(f"{path} cannot be read ({error}): restore the data set's own files.") from error
     if tuple(record.sig_name) != STORED or set(record.adc_gain) != {1000.0}:
         raise DataSetError(f"{path}.hea has not the leads {', '.join(STORED)} in µV: restore the data set's own files.")
-    return record.d_signal.astype(np.int16)
+    return record
 
 
 def open_records(folder) -> Files | Folds:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from cardiov import mapping
+from cardiov.analysis.cases import NOISE
 from cardiov.analysis.metrics import SCORES
 from cardiov.data.checksums import LINE, LIST
 from cardiov.data.ptbxl import VERSIONS, list_records, read_metadata
@@ -18,7 +19,6 @@ from cardiov.store.templates import templates
 
 SHOWN = ("AFIB", "PVC", "PACE")  # statements of which there is an example each
 EACH = 3  # examples of each critical value
-NOISE = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]  # what cardiologists noted of a signal
 FILES = (".hea", ".dat")
 ALL_LEADS = "alles"  # in PTB-XL's notes of noise
 WORST = {"error": False, "critical_value": False, "likelihood": False, "probability": False, "ecg_id": True}  # ascending?
@@ -70,7 +70,7 @@ def _described(records, predictions):
     """The records that are predicted, with what the rule looks at."""
     table = records.join(predictions.set_index("ecg_id")[[*SCORES, "predicted"]], how="inner")
     codes, rhythms = table["scp_codes"], set(mapping.statements().query("kind == 'rhythm'").index) - {"SR"}
-    table["decides"] = [max(one, key=one.get) for one in codes]
+    table["decides"] = codes.map(mapping.deciding_statement)
     table["rhythm"] = [next((name for name in one if name in rhythms), "SR") for one in codes]
     both = (dict.fromkeys([row.decides, row.rhythm]) for row in table.itertuples())
     table["name"] = [", ".join(mapping.description(name) for name in one if name != "SR") for one in both]

@@ -90,7 +90,7 @@ def choose_examples(metadata, predictions) -> dict[str, int]:
     for name, (statement, excluded) in EXAMPLES.items():
         value = mapping.critical_value({statement: 0.0})
         ranked = [  # by what speaks against a record
-            (test.loc[i, "predicted"] != value, max(codes, key=codes.get) != statement, noisy[i], -test.loc[i, f"p{value}"], i)
+            (test.loc[i, "predicted"] != value, mapping.deciding_statement(codes) != statement, noisy[i], -test.loc[i, f"p{value}"], i)
             for i, codes in metadata.loc[test.index, "scp_codes"].items() if statement in codes and not excluded & set(codes)
         ]  # fmt: skip
         if ranked:

@@ -11,14 +11,13 @@ Each run leaves predictions, history and provenance in ``results/<data set>/runs
 ``build/<data set>/runs/<name>-<seed>``.
 """
 
-import dataclasses
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +85,7 @@ def retrain(runs: Mapping[str, Run], names: Sequence[str], data, dataset: str) -
     new = {}
     for name in names:
         run = next(run for known, run in runs.items() if known.rpartition("-")[0] == name)
-        new[name] = run._replace(config=dataclasses.replace(run.config, seed=seed))
+        new[name] = run._replace(config=replace(run.config, seed=seed))
     folders = {name: build_dir(dataset) / "retrained" / f"{name}-{seed}" for name in names}
     _train(new, {name: (folder, folder) for name, folder in folders.items()}, data, dataset)
     return folders

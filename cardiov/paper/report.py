@@ -9,7 +9,7 @@ import pandas as pd
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
-from cardiov.paper.reproduction import read_outcomes
+from cardiov.paper.reproduction import LEVEL, read_outcomes
 from cardiov.plots.style import recipe_title
 from cardiov.store.files import ROOT, read_note, write_text
 from cardiov.store.provenance import provenance
@@ -26,8 +26,8 @@ STATISTICS = {  # as a reader names them
     **{f"error_{k}": f"error of {k}" for k in (1, 2, 3)}, **{f"auc_above_{k}": f"AUC of above {k}" for k in range(3)},
 }  # fmt: skip
 RETRAINED = (
-    "Networks that were trained here with a new seed. published: mean of the stored seeds; low to high: 99 % prediction interval for "
-    "one more seed, outside of which 1 in 100 figures of a sound reproduction lies; here: the new network."
+    f"Networks that were trained here with a new seed. published: mean of the stored seeds; low to high: {100 * LEVEL:g} % prediction "
+    "interval for one more seed, outside of which 1 in 100 figures of a sound reproduction lies; here: the new network."
 )
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
