@@ -94,6 +94,9 @@ $(if $(filter NAME=%,$(PLAN)),,$(error $(PLAN)))
 $(foreach setting,NAME SOURCE DATA PARAMS VERSION,$(eval override $(filter $(setting)=%,$(PLAN))))
 override STEPS := $(filter exact replayed retrained,$(subst STEPS=,,$(PLAN)))
 REBUILDS := $(if $(filter publish,$(MAKECMDGOALS)),,$(filter sample,$(SOURCE)))
+ON_LUDB := $(wildcard results/$(NAME)/external_ludb.csv)
+# without LUDB, a publication would keep some of its results, and delete others
+$(if $(REBUILDS)$(LUDB),,$(if $(ON_LUDB),$(error results/$(NAME) holds results of LUDB: give LUDB=<folder with its records>)))
 
 BUILD := build/$(NAME)$(if $(REBUILDS),/rebuilt)
 DONE := $(BUILD)/done
@@ -101,7 +104,7 @@ ENDING := $(DONE)/ending-$(subst $() ,-,$(STEPS))
 RUN := $(BUILD)/notebooks
 TORCHRUN := $(PY) -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES)
 # the notebook on LUDB only if LUDB is given, or if its results are here
-WITHOUT_LUDB := $(if $(LUDB)$(wildcard results/$(NAME)/external_ludb.csv),,%/16_external.ipynb)
+WITHOUT_LUDB := $(if $(LUDB)$(ON_LUDB),,%/16_external.ipynb)
 ANALYSED := $(patsubst %,$(BUILD)/%,$(filter-out %/99_published.ipynb $(WITHOUT_LUDB),$(wildcard notebooks/[0-9]*.ipynb)))
 
 # One make at a time works on a data set; with -n it only looks, and need not wait.

@@ -68,7 +68,8 @@ COMPARED = {"99_published", "exact"} | ENDING
 ANALYSED = NOTEBOOKS | COMPARED
 AFTER_PREPARING = {"retrained", "replayed"} | ANALYSED
 REBUILT = {"prepare"} | AFTER_PREPARING
-PUBLISHED = NOTEBOOKS | {"prepare", "train", "report", "publish"} | EXPERIMENTS
+PUBLISHED = NOTEBOOKS | {"prepare", "train", "report", "publish", "external"} | EXPERIMENTS
+PUBLISH = ["publish", "LUDB=ludb"]
 STORED = ("search.csv", "external_ludb.csv", "runs/ordinal-0/predictions.csv", "runs/ordinal-0/stress.csv", "runs/paper-0/predictions.csv")
 OLD = (1e9, 1e9)
 
@@ -83,7 +84,7 @@ def plant(folder):
     patterns = ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-*/*", "*.lock", "*.toml")
     names = [path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)]
     names += [f"results/{SAMPLE}/{name}" for name in (*STORED, "table1.csv", "scalars/04_roc.json")]
-    for name in (*names, f"figures/{SAMPLE}/fig2_roc.csv", f"figures/{SAMPLE}/fig2_roc.png"):
+    for name in (*names, "ludb/1.hea", f"figures/{SAMPLE}/fig2_roc.csv", f"figures/{SAMPLE}/fig2_roc.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     shutil.copy(ROOT / "Makefile", folder)
@@ -114,9 +115,9 @@ def _step(line):
     return Path(words[2]).stem if words[0] == "notebook" else words[0]
 
 
-def planned(tree, target):
+def planned(tree, *arguments):
     """The steps that make would take, in order."""
-    done = make(tree, "-n", target)[1]
+    done = make(tree, "-n", *arguments)[1]
     assert done.returncode == 0, done.stderr
     return [_step(line) for line in re.findall(r"\.venv/bin/python -m cardiov .*", done.stdout)]
 
@@ -296,17 +297,17 @@ def test_a_failed_step_of_rebuilding_is_repeated_and_no_other(tree, place):
 
 def test_publishing_the_sample_trains_what_is_missing_and_experiments(copied):
     tree = copied(SAMPLE)
-    steps, done = make(tree, "publish")
+    steps, done = make(tree, *PUBLISH)
     assert done.returncode == 0, done.stderr
     assert sorted(steps) == sorted(PUBLISHED)
     at = {step: i for i, step in enumerate(steps)}
-    assert at["prepare"] < at["train"] < at["ship"] < min(at["stress"], at["heat"])
-    assert max(at[step] for step in EXPERIMENTS) < min(at[name] for name in NOTEBOOKS)
+    assert at["prepare"] < at["train"] < at["ship"] < min(at["stress"], at["heat"], at["external"])
+    assert max(at[step] for step in EXPERIMENTS | {"external"}) < min(at[name] for name in NOTEBOOKS)
     assert steps[-3:] == ["99_published", "report", "publish"]
     assert log(tree).endswith(f"-m cardiov report {SAMPLE}\n-m cardiov publish {SAMPLE}\n")
-    assert nothing_to_do(tree, target="publish")
+    assert nothing_to_do(tree, *PUBLISH[1:], target="publish")
     assert sorted(make(tree, "paper")[0]) == sorted(AFTER_PREPARING)  # of what is now published
-    assert nothing_to_do(tree) and nothing_to_do(tree, target="publish")
+    assert nothing_to_do(tree) and nothing_to_do(tree, *PUBLISH[1:], target="publish")
 
 
 @pytest.mark.parametrize(("gone", "repeated"), [
@@ -315,17 +316,17 @@ def test_publishing_the_sample_trains_what_is_missing_and_experiments(copied):
 ])  # fmt: skip
 def test_what_is_gone_is_published_again(copied, gone, repeated):
     tree = copied(SAMPLE)
-    make(tree, "publish")
+    make(tree, *PUBLISH)
     (tree / gone).unlink()
-    assert set(make(tree, "publish")[0]) == repeated | ({"report", "publish"} if "stress" in repeated else set())
-    assert (tree / gone).exists() and nothing_to_do(tree, target="publish")
+    assert set(make(tree, *PUBLISH)[0]) == repeated | ({"report", "publish"} if "stress" in repeated else set())
+    assert (tree / gone).exists() and nothing_to_do(tree, *PUBLISH[1:], target="publish")
 
 
 @pytest.mark.parametrize("place", ["train", "04_roc", "publish"])
 def test_a_failed_step_of_publishing_is_repeated_and_no_other(tree, place):
-    steps, done = make(tree, "publish", FAIL_AT=place)
+    steps, done = make(tree, *PUBLISH, FAIL_AT=place)
     assert done.returncode != 0 and steps[-1] == place
-    again, done = make(tree, "publish")
+    again, done = make(tree, *PUBLISH)
     assert done.returncode == 0 and set(steps) & set(again) == {place} and set(steps) | set(again) == PUBLISHED
 
 
@@ -488,28 +489,33 @@ def test_another_address_reaches_the_download(tree, variable):
     assert set((tree / "addresses").read_text().splitlines()) == {"from: http://mirror/ptb-xl.zip"} or not variable
 
 
-def ludb(tree, name="ludb"):
-    (tree / name).mkdir()
-    (tree / name / "1.hea").touch()
-    return f"LUDB={name}"
-
-
 def test_ludb_is_read_where_it_is_given_and_again_where_it_moves(tree):
     folder = real_data(tree)
     assert "16_external" not in make(tree, "paper", f"DATASET={folder}")[0]
-    for name in ("ludb", "ludb-moved"):
-        given = ludb(tree, name)
+    (tree / "ludb").rename(tree / "ludb-0")
+    for name in ("ludb-0", "ludb-moved"):
+        (tree / "ludb-0").rename(tree / name)
+        given = f"LUDB={name}"
         steps = make(tree, "paper", f"DATASET={folder}", given)[0]
         assert set(steps) == {"heat", "external", "16_external"} | AFTER_EXPERIMENTS
         assert f"-m cardiov external {folder} some-ecgs notebooks/params/paper --ludb {name}\n" in log(tree)
         assert make(tree, "paper", f"DATASET={folder}", given)[0] == []
-    assert make(tree, "paper", f"DATASET={folder}")[0] == []
 
 
 def test_a_sample_without_predictions_on_ludb_is_rebuilt_without_their_notebook(tree):
     (tree / f"results/{SAMPLE}/external_ludb.csv").unlink()
     assert set(make(tree, "paper")[0]) == REBUILT - {"16_external"}
-    assert set(make(tree, "publish", ludb(tree))[0]) == PUBLISHED | {"external"}
+    assert set(make(tree, "publish")[0]) == PUBLISHED - {"external", "16_external"}
+
+
+@pytest.mark.parametrize("given", [["publish"], ["publish", "LUDB="], ["-n", "publish"], ["paper", "publish"], ["paper", "DATASET={folder}"]])
+def test_results_of_ludb_are_not_published_without_it(tree, given):
+    folder = real_data(tree)
+    make(tree, "paper", f"DATASET={folder}", "LUDB=ludb")
+    steps, done = make(tree, *[text.format(folder=folder) for text in given])
+    assert steps == [] and done.returncode != 0 and len(done.stderr.splitlines()) == 1
+    name = "some-ecgs" if "DATASET={folder}" in given else SAMPLE
+    assert f"results/{name} holds results of LUDB: give LUDB=<folder with its records>." in done.stderr
 
 
 def test_an_imported_sheet_reruns_the_agreement(tree):
@@ -566,7 +572,7 @@ SENTENCE = f"Another make is at work on {SAMPLE}: this one waits until it has en
 
 def started(tree, target="paper"):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([MAKE, "PYTHON=./python-stub", target], cwd=tree, env=ENVIRONMENT, **pipes)
+    return subprocess.Popen([MAKE, "PYTHON=./python-stub", target, "LUDB=ludb"], cwd=tree, env=ENVIRONMENT, **pipes)
 
 
 @pytest.mark.parametrize(("first", "second"), [("paper", "paper"), ("publish", "publish"), ("paper", "publish"), ("publish", "paper")])
@@ -592,7 +598,7 @@ def test_looking_waits_for_nobody_and_makes_nothing(tree):
     with open(tree / f"build/{SAMPLE}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for target, steps in (("paper", REBUILT), ("publish", PUBLISHED)):
-            assert sorted(planned(tree, target)) == sorted(steps)
+            assert sorted(planned(tree, target, "LUDB=ludb")) == sorted(steps)
             assert log(tree) == "" and os.listdir(tree / "build") == [f"{SAMPLE}.lock"]
 
 
