@@ -25,6 +25,7 @@ LOOKS_ONLY := $(findstring n,$(firstword -$(MAKEFLAGS)))  # make -n
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+unexport CARDIOV_MADE  # which `make lab` has set for its terminals too
 export OMP_WAIT_POLICY := PASSIVE  # threads that spin while they wait take the cores of others
 PY := $(VENV)/bin/python
 READY := $(VENV)/.cardiov-ready
@@ -49,7 +50,7 @@ test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs
 setup: $(READY)  ## only the environment
 lab: $(READY)  ## JupyterLab on copies of the notebooks in build/lab, which are yours to change
 	mkdir -p build/lab && cp -n notebooks/[0-9]*.ipynb notebooks/solutions.ipynb build/lab
-	$(PY) -m jupyterlab build/lab
+	CARDIOV_MADE=build/lab $(PY) -m jupyterlab build/lab
 app: $(READY)  ## the page "Score my ECG" in the browser
 	$(PY) -m cardiov app --port $(PORT)
 bench: $(READY)  ## speed and memory, as ratios

@@ -7,6 +7,7 @@ published, or published itself. A function that reads a missing result raises a 
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -36,8 +37,11 @@ def build_dir(dataset: str) -> Path:
 
 
 def made_dir(dataset: str, kind: str = "results") -> Path:
-    """Folder of the tables ("results") or figures ("figures") that notebooks have made on this machine."""
-    return build_dir(dataset) / kind
+    """Folder of the tables ("results") or figures ("figures") that notebooks have made on this machine.
+
+    The notebooks of `make lab` have a place of their own, so that playing changes nothing that is compared or published.
+    """
+    return ROOT / os.environ.get("CARDIOV_MADE", "build") / dataset / kind
 
 
 def run_dir(dataset: str, run: str) -> Path:

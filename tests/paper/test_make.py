@@ -25,8 +25,8 @@ case "$1 $2 $3" in
   *environment.py*) echo "$@" >> log; mkdir -p "$2/bin"; cp "$0" "$2/bin/python"; touch "$2/.cardiov-ready"; exit ;;
 esac
 echo "$@" >> log
-case "$*" in $FAIL_AT) exit 1 ;; "-m pytest"*) exit ;; esac
-echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS" > environment
+echo "threads: $OMP_NUM_THREADS; flags: $MAKEFLAGS; made: $CARDIOV_MADE;" > environment
+case "$*" in $FAIL_AT) exit 1 ;; "-m pytest"* | "-m jupyterlab"*) exit ;; esac
 while [ "$1" != cardiov ]; do shift; done
 step=$2; shift 2
 case "$step $1" in "notebook notebooks/$FAIL_AT.ipynb") exit 1 ;; "$FAIL_AT "*) exit 1 ;; esac
@@ -557,6 +557,16 @@ def test_clean_keeps_results_and_the_weights_of_real_data(copied):
     assert not (tree / "data/demo").exists() and not (tree / "build/demo").exists()
     assert not {"cache-100", "outcomes", "rebuilt", "results"} & set(os.listdir(tree / f"build/{SAMPLE}"))
     assert set(make(tree, "paper")[0]) == REBUILT
+
+
+def test_the_lab_keeps_what_its_notebooks_make_and_its_terminals_do_not(tree):
+    (tree / "build/lab").mkdir(parents=True)
+    (tree / "build/lab/04_roc.ipynb").write_text("a reader's own")
+    assert make(tree, "lab")[1].returncode == 0 and log(tree).endswith("-m jupyterlab build/lab\n")
+    assert "made: build/lab;" in (tree / "environment").read_text()
+    assert (tree / "build/lab/04_roc.ipynb").read_text() == "a reader's own" and (tree / "build/lab/solutions.ipynb").exists()
+    assert make(tree, "paper", CARDIOV_MADE="build/lab")[1].returncode == 0
+    assert "made: ;" in (tree / "environment").read_text()
 
 
 def test_help_names_every_target(tree):

@@ -7,10 +7,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cardiov import mapping
 from cardiov.errors import DataSetError, StorageError
+from cardiov.paper.differences import differences
 from cardiov.store import files, results
 from cardiov.store.files import storing
 
@@ -31,8 +33,6 @@ def test_a_named_index_is_kept(root):
 
 
 def test_a_figure_is_the_same_file_each_time_and_has_its_data_beside_it(root):
-    from matplotlib.figure import Figure
-
     contents = []
     for _ in range(2):
         figure = Figure()
@@ -52,6 +52,19 @@ def test_scalars_are_plain_json(root):
     assert path == root / "build/some/results/scalars/04_roc.json"
     assert json.loads(path.read_text()) == {"n": 3, "mae": 0.33333333, "auc": 0.5, "none": None, "ok": True}
     assert results.read_scalars("some")["04_roc.mae"] == 0.33333333
+
+
+def test_what_the_labs_notebooks_make_is_neither_compared_nor_published(root, monkeypatch):
+    frame = pd.DataFrame({"n": [1]})
+    for path in (results.save_table(frame, "some", "table"), results.results_dir("some") / "table.csv"):
+        results.write_table(frame, path)
+    monkeypatch.setenv("CARDIOV_MADE", "build/lab")
+    assert results.read_table("some", "table")["n"].tolist() == [1]
+    assert results.save_table(frame + 1, "some", "table") == root / "build/lab/some/results/table.csv"
+    assert results.read_table("some", "table")["n"].tolist() == [2]
+    results.save_scalars("some", "04_roc", {"n": 3}), results.save_figure(Figure(), frame, "some", "played")
+    monkeypatch.delenv("CARDIOV_MADE")
+    assert differences("some").empty and results.read_table("some", "table")["n"].tolist() == [1]
 
 
 def test_what_is_made_here_goes_before_what_is_published(root):
