@@ -102,11 +102,11 @@ $(if $(REBUILDS)$(LUDB),,$(if $(ON_LUDB),$(error results/$(NAME) holds results o
 BUILD := build/$(NAME)$(if $(REBUILDS),/rebuilt)
 DONE := $(BUILD)/done
 ENDING := $(DONE)/ending-$(subst $() ,-,$(STEPS))
-RUN := $(BUILD)/notebooks
 TORCHRUN := $(PY) -m torch.distributed.run --standalone --nproc-per-node $(PROCESSES)
 # the notebook on LUDB only if LUDB is given, or if its results are here
-WITHOUT_LUDB := $(if $(LUDB)$(ON_LUDB),,%/16_external.ipynb)
-ANALYSED := $(patsubst %,$(BUILD)/%,$(filter-out %/99_published.ipynb $(WITHOUT_LUDB),$(wildcard notebooks/[0-9]*.ipynb)))
+WITHOUT_LUDB := $(if $(LUDB)$(ON_LUDB),,%/16_external)
+NUMBERED := $(patsubst notebooks/%.ipynb,$(DONE)/%,$(wildcard notebooks/[0-9]*.ipynb))
+ANALYSED := $(filter-out %/99_published $(WITHOUT_LUDB),$(NUMBERED))
 
 # One make at a time works on a data set; with -n it only looks, and need not wait.
 ifeq ($(LOCKED)$(strip $(LOOKS_ONLY)),)
@@ -137,10 +137,10 @@ $(DONE)/replayed: $(DONE)/prepare $(REPRODUCTION_CODE) $(call wing,pretrained) $
 	$(call step,replayed $(FOLDERS))
 $(DONE)/experiments: $(DONE)/prepare $(STORED)
 	@touch $@
-$(DONE)/exact: $(RUN)/99_published.ipynb $(PAPER_CODE) $(PUBLISHED)
+$(DONE)/exact: $(DONE)/99_published $(PAPER_CODE) $(PUBLISHED)
 	$(call step,exact $(FOLDERS))
 # There is one report, so the marks of other choices of STEPS go.
-$(ENDING): $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS)) $(RUN)/99_published.ipynb $(PAPER_CODE)
+$(ENDING): $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS)) $(DONE)/99_published $(PAPER_CODE)
 	@rm -f $(DONE)/ending-*
 	$(call step,report $(NAME) $(STEPS))
 	@$(PY) -m cardiov ending $(NAME) $(STEPS)
@@ -155,16 +155,16 @@ $(filter-out %/search %/ship,$(EXPERIMENTS)): $(DONE)/ship
 $(DONE)/search: $(PARAMS)/search.yaml
 $(DONE)/experiments: $(EXPERIMENTS)
 	@touch $@
-$(DONE)/report: $(RUN)/99_published.ipynb $(PAPER_CODE)
+$(DONE)/report: $(DONE)/99_published $(PAPER_CODE)
 	$(call step,report $(NAME))
 $(DONE)/publish: $(DONE)/report
 	$(call step,publish $(NAME))
 endif
 
-$(RUN)/%.ipynb: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(NOTEBOOKS_CODE)
-	$(PY) -m cardiov notebook $< $@ --dataset $(NAME) --data "$(DATA)" -f $(PARAMS)/analysis.yaml
+$(DONE)/%: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(NOTEBOOKS_CODE)
+	$(call step,notebook $< $(BUILD)/$< --dataset $(NAME) --data $(DATA) -f $(PARAMS)/analysis.yaml)
 REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/reviews/*.csv))
-$(RUN)/01_dataset.ipynb: $(wildcard data/ptbxl-metadata/*.xz)
-$(RUN)/07_agreement.ipynb: results/published.csv $(REVIEWS)
-$(RUN)/99_published.ipynb: $(ANALYSED) $(PAPER_CODE)
+$(DONE)/01_dataset: $(wildcard data/ptbxl-metadata/*.xz)
+$(DONE)/07_agreement: results/published.csv $(REVIEWS)
+$(DONE)/99_published: $(ANALYSED) $(PAPER_CODE)
 endif

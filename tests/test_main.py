@@ -12,7 +12,7 @@ import pytest
 from cardiov.__main__ import main
 from cardiov.data import cache
 from cardiov.errors import ParameterError
-from cardiov.paper import notebooks
+from cardiov.paper import captions, notebooks
 from cardiov.store.files import ROOT
 from cardiov.store.parameters import read_parameters
 
@@ -100,13 +100,15 @@ def test_the_log_is_shown_on_stderr_by_the_first_process(rank, shown):
     assert (done.stdout, done.stderr) == ("", shown)
 
 
-def test_parameters_of_a_notebook_are_the_files_the_data_set_and_text(monkeypatch, tmp_path):
+def test_parameters_of_a_notebook_are_the_files_the_data_set_and_text(monkeypatch, tmp_path, capsys):
     path = tmp_path / "analysis.yaml"
     path.write_text("seed: 1\nresamples: 10\n")
     seen = []
     monkeypatch.setattr(notebooks, "run_notebook", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(captions, "made_by", lambda source, dataset: [f"a table of {source}, {dataset}"])
     assert main(["notebook", "s", "t", "-f", str(path), "--dataset", "some", "--data", "", "-p", "run", "00001"]) == 0
     assert main(["notebook", "s", "t"]) == 0
+    assert capsys.readouterr().out == "t\na table of s, some\nt\n"
     shared = {"seed": 1, "resamples": 10, "dataset": "some", "data": ""}
     assert seen == [("s", "t", {"run": "00001"}, shared), ("s", "t", {}, {})]
 

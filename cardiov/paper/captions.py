@@ -1,4 +1,4 @@
-"""Order and captions of the report, read from the notebooks' calls of `save_table` and `save_figure`."""
+"""What notebooks make, with the report's order and captions, read from their calls of `save_table` and `save_figure`."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import nbformat
 
 from cardiov.errors import NotebookError
+from cardiov.store.results import made_dir
 
 _KINDS = {"save_table": ("table", 2), "save_figure": ("figure", 3)}  # kind, and position of the name
 _ENDINGS = {"table": "csv", "figure": "png"}
@@ -80,3 +81,11 @@ def shown(saved: Saved, folder: Path) -> list[tuple[Path, str]]:
     """Files of a data set's folder that a call has written, sorted, each with its caption."""
     named = ((path, re.fullmatch(saved.name, path.stem)) for path in sorted(folder.glob(f"*.{_ENDINGS[saved.kind]}")))
     return [(path, saved.caption.format(**match.groupdict())) for path, match in named if match and saved.caption]
+
+
+def made_by(notebook: Path, dataset: str) -> list[Path]:
+    """Files of a data set that a notebook has made: tables, figures with what they plot, and its single numbers."""
+    folders = {"table": made_dir(dataset), "figure": made_dir(dataset, "figures")}
+    named = [(saved.name, path) for saved in _read_section(notebook).saved for path in folders[saved.kind].glob("*.*")]
+    numbers = made_dir(dataset) / "scalars" / f"{notebook.stem}.json"
+    return sorted({path for name, path in named if re.fullmatch(name, path.stem)}) + [numbers] * numbers.exists()

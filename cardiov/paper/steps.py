@@ -83,13 +83,14 @@ def external(data, dataset, params, ludb):
 
 def notebook(source, target, dataset=None, data=None, parameters=None, parameter=()):
     """Execute a notebook by papermill; the target appears only when it has run to its end."""
+    from cardiov.paper.captions import made_by
     from cardiov.paper.notebooks import run_notebook
     from cardiov.store.parameters import read_parameters
 
     shared = read_parameters(parameters, ANALYSIS) if parameters else {}
     shared |= {name: value for name, value in {"dataset": dataset, "data": data}.items() if value is not None}
-    print(f"{source} -> {target}", file=sys.stderr, flush=True)
     run_notebook(source, target, dict(parameter), shared)
+    _print([target, *(made_by(Path(source), dataset) if dataset else ())])
 
 
 def exact(data, dataset, params):

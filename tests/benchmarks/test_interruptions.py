@@ -37,7 +37,7 @@ KILLS = {"download": 8, "cache": 6, "training": 16, "notebooks": 14, "report": 6
 SECONDS = 12  # of the download
 NAME = "ptbxl"
 PARAMS = "notebooks/params/interrupted"
-STEP = re.compile(r"^cardiov (\w+)|-m cardiov (download)|-m cardiov notebook \S+ \S*/([\w.-]+)\.ipynb", re.M)
+STEP = re.compile(r"^cardiov notebook \S+ \S*/(\w+)\.ipynb|^cardiov (\w+)|-m cardiov (download)", re.M)
 STAGES = {"download": "download", "prepare": "cache", "report": "report", "publish": "report"}  # others: training or notebooks
 # what a run leaves besides its time, thread and process numbers
 TIMES = re.compile(rb'<tr>\n<td>(?:seconds|time)</td>.*?</tr>|<dt>time</dt><dd>.*?</dd>|"(?:time|seconds)": .*', re.S)
@@ -283,7 +283,7 @@ def fill(ballast):
         file.truncate(max(file.tell() - LEFT, 0))
 
 
-DONE, RUN = f"build/{NAME}/done", f"build/{NAME}/notebooks"
+DONE = f"build/{NAME}/done"
 WRITTEN = {  # what is written when the device is full, in the order of the steps: by make, or by a command of the package
     "download": [f"data/{NAME}/ptbxl_database.csv"],
     "cache": [f"{DONE}/prepare"],
@@ -292,9 +292,9 @@ WRITTEN = {  # what is written when the device is full, in the order of the step
     "stressed predictions": [f"{DONE}/stress"],
     "heat maps": [f"{DONE}/heat"],
     "shipped network": [f"{DONE}/ship"],
-    "tables": [f"{RUN}/01_dataset.ipynb"],
-    "executed notebook": [f"{RUN}/02_network.ipynb"],
-    "figures": [f"{RUN}/04_roc.ipynb"],
+    "tables": [f"{DONE}/01_dataset"],
+    "executed notebook": [f"{DONE}/02_network"],
+    "figures": [f"{DONE}/04_roc"],
     "report": ["-m", "cardiov", "report", NAME],
     "publication": ["-m", "cardiov", "publish", NAME],
     "scores": ["-m", "cardiov", "score", "--csv", "--output", "scores.csv", f"data/{NAME}"],

@@ -6,9 +6,10 @@ import nbformat
 import pytest
 
 from cardiov.errors import NotebookError
-from cardiov.paper.captions import read_sections, shown
+from cardiov.paper.captions import made_by, read_sections, shown
 from cardiov.paper.report import NOTEBOOKS
-from cardiov.store.files import ROOT
+from cardiov.store import results
+from cardiov.store.files import ROOT, write_text
 
 # drawn as a figure of the same name, or one row a record
 UNCAPTIONED = {"agreement", "heat_shares", "heat_shares_ludb", "heat_sanity"}
@@ -45,6 +46,22 @@ def test_variable_parts_of_a_name_are_found_in_the_files_and_filled_into_the_cap
     figure, _, hidden = sections[1].saved
     assert shown(figure, tmp_path) == [(tmp_path / "roc_a.png", "ROC of a in {}."), (tmp_path / "roc_b.png", "ROC of b in {}.")]
     assert shown(hidden, tmp_path) == []
+
+
+def test_what_a_notebook_has_made_is_found_with_pictures_and_numbers(root):
+    notebook(root, "04_roc", "# The ROC", 'save_table(table, dataset, "roc")\nsave_figure(figure, data, dataset, f"roc_{run}")')
+    figures, tables = results.made_dir("some", "figures"), results.made_dir("some")
+    expected = [figures / "roc_a.csv", figures / "roc_a.png", tables / "roc.csv", tables / "scalars/04_roc.json"]
+    for path in (*expected, figures / "roc.png", figures / "roc_a_b.png", tables / "roc_a.csv", tables / "scalars/05.json"):
+        write_text(path, "")
+    assert made_by(root / "04_roc.ipynb", "some") == expected
+    assert made_by(root / "04_roc.ipynb", "other") == []
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebooks_numbers_have_its_name(path):
+    names = re.findall(r'save_scalars\(dataset, \\"(\w+)', path.read_text(encoding="utf-8"))
+    assert names == [path.stem] * path.read_text(encoding="utf-8").count("save_scalars(")
 
 
 @pytest.mark.parametrize("call", [

@@ -41,7 +41,7 @@ case "$step" in
   heat) leave "results/$2/runs/ordinal-0/heat_sanity.csv" ;;
   ship) leave "build/$2/shipped.safetensors" ;;
   external) leave "results/$2/external_ludb.csv" ;;
-  notebook) leave "$2" ;;
+  notebook) name=${2##*/}; leave "$2" "build/$4/results/${name%.ipynb}.csv" ;;
   exact) leave "build/$2/outcomes/exact.json" "build/$2/differences.csv" ;;
   replayed) leave "build/$2/outcomes/replayed.json" ;;
   retrained) leave "build/$2/outcomes/retrained.json" "build/$2/retrained.csv" ;;
@@ -240,7 +240,8 @@ def test_a_change_rebuilds_what_depends_on_it_and_no_more(copied, name, expected
         ("outcomes/retrained.json", {"retrained"} | ENDING), ("retrained.csv", {"retrained"} | ENDING),
         ("outcomes/replayed.json", {"replayed"} | ENDING),
         ("outcomes/exact.json", {"exact"} | ENDING), ("differences.csv", {"exact"} | ENDING),
-        ("rebuilt/notebooks/04_roc.ipynb", {"04_roc"} | COMPARED), ("report.html", ENDING),
+        ("rebuilt/notebooks/04_roc.ipynb", {"04_roc"} | COMPARED), ("results/04_roc.csv", {"04_roc"} | COMPARED),
+        ("report.html", ENDING),
     ],
 )  # fmt: skip
 def test_what_is_gone_of_the_rebuilt_is_made_again(copied, gone, expected):
@@ -416,6 +417,7 @@ def test_a_failed_step_is_run_again(tree, place):
 @pytest.mark.parametrize(
     "gone",
     ["build/demo/cache-100/cache.json", "build/demo/results/records.csv", "build/demo/shipped.safetensors", "build/demo/report.html",
+     "build/demo/notebooks/04_roc.ipynb", "build/demo/results/04_roc.csv",
      "results/demo/search.csv", "results/demo/report.html", "results/demo/table1.csv", "results/demo/runs/paper-0/predictions.csv",
      *(f"results/demo/runs/ordinal-0/{name}.csv" for name in ("predictions", "stress", "heat_sanity"))],
 )  # fmt: skip
