@@ -6,6 +6,7 @@ networks with random weights (Adebayo et al. 2018) and against the signal's own 
 """
 
 import copy
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,21 @@ def randomised(model, signals, modules=None, seed=SEED):
             module.load_state_dict(fresh.get_submodule(name).state_dict())
             for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm2d)):
                 norm.train().momentum = None  # the plain mean over all batches
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         for batch in in_pieces(signals, BATCH):
             new(torch.from_numpy(batch).to(new.head.weight))
     return new.eval()
+
+
+@contextmanager
+def _one_thread():
+    """Compute on one thread: batch norm's sums depend on the number of threads, and ranks of heat on their last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def choose_examples(metadata, predictions) -> dict[str, int]:

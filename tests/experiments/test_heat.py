@@ -42,6 +42,16 @@ def test_random_weights_are_new_and_seeded_and_the_rest_is_kept(model):
     assert not any(module.training for module in new.modules())
 
 
+def test_random_weights_do_not_depend_on_the_number_of_threads(model):
+    states = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        states.append(randomised(model, signals(16)).state_dict())
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    assert all(torch.equal(first, other) for state in states[1:] for first, other in zip(states[0].values(), state.values(), strict=True))
+
+
 def test_batch_norms_of_random_weights_know_the_signals(model):
     x = signals(4)
     new = randomised(model, x)
