@@ -11,13 +11,15 @@ Each run leaves predictions, history and provenance in ``results/<data set>/runs
 ``build/<data set>/runs/<name>-<seed>``.
 """
 
+import json
 import multiprocessing
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +34,7 @@ from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
 from cardiov.store.results import build_dir, read_provenance, run_dir
-from cardiov.training.config import TrainingConfig
+from cardiov.training.config import AFTER_STATEMENTS, TrainingConfig
 from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
 
@@ -108,7 +110,8 @@ def _train(runs, places, data, dataset):
 def _train_in_pool(jobs, workers):
     context = multiprocessing.get_context("spawn")
     epochs = context.SimpleQueue()  # not a Queue, whose last reports may come after a worker's result
-    progress = threading.Thread(target=_show_progress, args=(epochs, [job[0] for job in jobs]), daemon=True)
+    runs = [Run(cache.rate, config) for config, cache, *_ in jobs]
+    progress = threading.Thread(target=_show_progress, args=(epochs, runs), daemon=True)
     progress.start()
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(epochs,)) as pool:
         futures = [pool.submit(_fit_in_worker, number, job) for number, job in enumerate(jobs)]
@@ -123,14 +126,28 @@ def _train_in_pool(jobs, workers):
             progress.join()
 
 
-def _show_progress(epochs, configs):
-    """One line for all runs: their epochs as they end, from a queue of (number of the run, its epochs so far)."""
-    totals = [sum(count for _, count in config.phases) for config in configs]
-    done = [0] * len(totals)
-    with tqdm(total=sum(totals), unit=" epochs", desc=f"training {len(totals)} networks", smoothing=0) as bar:
+def _show_progress(epochs, runs):
+    """One line for all runs: their epochs as they end, from a queue of (number of the run, its epochs so far, None for all).
+
+    Runs that learn the statements alike share this phase, so its epochs count once.
+    """
+    totals, shared = [sum(count for _, count in run.config.phases) for run in runs], [_statements(run) for run in runs]
+    total = sum(totals) - sum(count for _, count in shared) + sum(dict(shared).values())
+    done = Counter()  # epochs, by shared phase, and by number of the run
+    with tqdm(total=total, unit=" epochs", desc=f"training {len(totals)} networks", smoothing=0) as bar:
         while (report := epochs.get()) is not None:
-            done[report[0]] = totals[report[0]] if report[1] is None else report[1]
-            bar.update(sum(done) - bar.n)
+            number, count = report
+            count = totals[number] if count is None else count
+            phase, of_phase = shared[number]
+            done[phase] = max(done[phase], min(count, of_phase))
+            done[number] = max(0, count - of_phase)
+            bar.update(done.total() - bar.n)
+
+
+def _statements(run):
+    """What decides a run's statements phase, as text, and its epochs."""
+    deciding = {name: value for name, value in asdict(run.config).items() if name not in AFTER_STATEMENTS}
+    return json.dumps([run.rate, deciding]), run.config.statements_epochs
 
 
 def _begin_worker(epochs):

@@ -108,7 +108,7 @@ def test_retraining_takes_a_new_seed_and_writes_beside_what_is_published(root, c
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_progress_counts_the_epochs_of_all_runs_to_the_last(monkeypatch):
+def test_progress_counts_the_epochs_of_all_runs_to_the_last_and_a_shared_phase_once(monkeypatch):
     counts = []
 
     class Bar:
@@ -128,13 +128,16 @@ def test_progress_counts_the_epochs_of_all_runs_to_the_last(monkeypatch):
             counts.append(self.n)
 
     reports = queue.SimpleQueue()
-    # the third learns nothing that another run has not learned before; the fourth was finished already
-    for report in [(0, 1), (2, 2), (1, 1), (0, 3), (0, None), (3, None), (1, None), (2, 3), (2, None), None]:
+    # the third learns the statements for the fifth, which has another objective; the fourth was finished already
+    told = [(0, 1), (2, 1), (2, 2), (4, 2), (1, 1), (0, 3), (0, None), (3, None), (1, None), (2, 3), (2, None), (4, None), None]
+    for report in told:
         reports.put(report)
     monkeypatch.setattr(runs, "tqdm", Bar)
-    configs = [TrainingConfig(statements_epochs=s, pretrain_epochs=0, finetune_epochs=f) for s, f in ((1, 2), (0, 1), (2, 1), (2, 2))]
-    runs._show_progress(reports, configs)
-    assert counts == [11, 1, 3, 4, 6, 6, 10, 10, 11, 11]
+    epochs = ((1, 2), (0, 1), (2, 1), (3, 2))
+    configs = [TrainingConfig(statements_epochs=s, pretrain_epochs=0, finetune_epochs=f) for s, f in epochs]
+    configs += [replace(configs[2], objective="coral", finetune_epochs=3)]
+    runs._show_progress(reports, [runs.Run(100, config) for config in configs])
+    assert counts == [15, 1, 2, 3, 3, 4, 6, 6, 11, 11, 12, 12, 15]
 
 
 def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):

@@ -510,7 +510,9 @@ def test_a_sample_without_predictions_on_ludb_is_rebuilt_without_their_notebook(
     assert set(make(tree, "publish")[0]) == PUBLISHED - {"external", "16_external"}
 
 
-@pytest.mark.parametrize("given", [["publish"], ["publish", "LUDB="], ["-n", "publish"], ["paper", "publish"], ["paper", "DATASET={folder}"]])
+@pytest.mark.parametrize("given", [
+    ["publish"], ["publish", "LUDB="], ["-n", "publish"], ["paper", "publish"], ["paper", "DATASET={folder}"],
+])  # fmt: skip
 def test_results_of_ludb_are_not_published_without_it(tree, given):
     folder = real_data(tree)
     make(tree, "paper", f"DATASET={folder}", "LUDB=ludb")
