@@ -110,9 +110,20 @@ def _weighted_threshold_aucs(predictions, weights):
     return pd.DataFrame({f"auc_above_{k}": _weighted_auc(label > k, score, weights) for k, score in enumerate(above)})
 
 
+def auc_orders(predictions: pd.DataFrame) -> pd.Series:
+    """``auc_i_minus_auc_j`` of the extreme classes i, 0 and 3, and those between, j: positive by the paper (Fig. 2)."""
+    return _weighted_auc_orders(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
+
+
+def _weighted_auc_orders(predictions, weights):
+    aucs = weighted_metrics(predictions, weights, AUCS)
+    return pd.DataFrame({f"auc_{i}_minus_auc_{j}": aucs[f"auc_{i}"] - aucs[f"auc_{j}"] for i in (0, 3) for j in (1, 2)})
+
+
 # statistic -> the same of records that count by weights, a row per draw; without it each draw takes a table of its own
 ALL_DRAWS_AT_ONCE = {
     metrics: weighted_metrics, subgroup_metrics: partial(weighted_metrics, names=STATISTICS), threshold_aucs: _weighted_threshold_aucs,
+    auc_orders: _weighted_auc_orders,
 }  # fmt: skip
 
 

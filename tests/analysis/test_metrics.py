@@ -13,6 +13,7 @@ from cardiov.analysis.metrics import (
     F1S,
     SCORES,
     auc,
+    auc_orders,
     bin_of,
     confusion,
     exact_share,
@@ -142,6 +143,12 @@ def test_exact_share_is_that_of_clopper_and_pearson():
     expected = [0.8, stats.beta.ppf(0.025, 8, 3), stats.beta.ppf(0.975, 9, 2)]
     assert exact_share(8, 10) == pytest.approx(expected)
     assert exact_share(0, 5)[:2] == [0, 0] and exact_share(5, 5)[::2] == [1, 1] and np.isnan(exact_share(0, 0)).all()
+
+
+def test_orders_of_aucs_are_differences_of_them():
+    values = metrics(simulated(1))
+    orders = {f"auc_{i}_minus_auc_{j}": values[f"auc_{i}"] - values[f"auc_{j}"] for i, j in ((0, 1), (0, 2), (3, 1), (3, 2))}
+    assert auc_orders(simulated(1)).to_dict() == pytest.approx(orders)
 
 
 def test_threshold_aucs_by_hand_and_from_the_logits():

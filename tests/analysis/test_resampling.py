@@ -6,7 +6,7 @@ import pytest
 from predictions import SIX, mae, people, simulated
 from scipy import stats
 
-from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, metrics, subgroup_metrics, threshold_aucs
+from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, auc_orders, metrics, subgroup_metrics, threshold_aucs
 from cardiov.analysis.probabilities import probability_metrics
 from cardiov.analysis.resampling import (
     bootstrap,
@@ -88,7 +88,7 @@ def test_a_run_does_not_differ_from_itself():
     assert (same == 0).all(axis=None)
 
 
-@pytest.mark.parametrize("statistic", [metrics, subgroup_metrics, threshold_aucs, probability_metrics])
+@pytest.mark.parametrize("statistic", [metrics, subgroup_metrics, threshold_aucs, auc_orders, probability_metrics])
 def test_statistics_of_all_draws_at_once_are_those_of_each_draw(statistic):
     table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
     at_once, each = (bootstrap(table, of, 60) for of in (statistic, lambda drawn: statistic(drawn)))
