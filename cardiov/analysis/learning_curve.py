@@ -76,7 +76,7 @@ def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 
     """For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest.
 
     Rows are those of `cardiov.analysis.resampling.seed_draws`: patients are drawn for all sizes alike, since what makes a
-    test patient hard does so at every size, and runs at each size alone.
+    test patient hard does so at every size, and so are runs, for sizes that have the same seeds.
     """
     sizes = sorted(recipes)
     draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)

@@ -104,7 +104,7 @@ def _tested(people, side, resamples, permutations, seed):
 
 
 def _permuted_sides(side, patient_id, permutations, seed):
-    """The side of each record, when patients wholly on one side swap sides at random: blocks of permutations, (up to `BLOCK`, N)."""
+    """The side of each record when patients wholly on one side swap sides at random, in blocks of permutations, (`BLOCK`, N)."""
     patient = np.unique(patient_id, return_inverse=True)[1]
     ends = pd.Series(side).groupby(patient).agg(["min", "max"]).to_numpy()
     movable = (ends[:, 0] == ends[:, 1]) & (ends[:, 0] != 0)  # (patients,)
