@@ -25,6 +25,7 @@ STATISTICS = {  # as a reader names them
     "ece": "expected calibration error", "nll": "negative log-likelihood",
     **{f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)},
     **{f"error_{k}": f"error of {k}" for k in (1, 2, 3)}, **{f"auc_above_{k}": f"AUC of above {k}" for k in range(3)},
+    "auc_above_mean": "AUC of above 0, 1 and 2, mean",
 }  # fmt: skip
 RETRAINED = (
     f"Networks that were trained here with a new seed. published: mean of the stored seeds; low to high: {100 * LEVEL:g} % prediction "
