@@ -6,13 +6,14 @@ from scipy.stats import fisher_exact
 from scipy.stats.contingency import odds_ratio
 
 from cardiov import mapping
-from cardiov.analysis.metrics import SCORES, exact_share, weighted_metrics
+from cardiov.analysis.metrics import SCORES, exact_share, holm, weighted_metrics
 from cardiov.analysis.resampling import drawn_counts, intervals
 from cardiov.errors import ParameterError
 
 NOISE = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]
 HIGH_FREQUENCY = ["static_noise", "burst_noise"]
 FIGURE_4 = {"fig4_left": "IMI", "fig4_right": "PAC"}  # old inferior infarction, atrial premature complexes
+FEWEST = 5  # annotated records, below which an annotation has no row of its own
 STRESS_METRICS = ["mae", "auc_mean"]
 
 
@@ -65,16 +66,18 @@ def case_title(case: pd.Series) -> str:
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:
     """Are records with annotated noise predicted worse? Odds ratios of 2 x 2 counts, of all records of a `case_table`.
 
-    Indexed by ``outcome`` ("wrong", "error of 2 or more") and ``annotation`` (`NOISE`, or "any of them"): ``annotated_with``
-    and ``annotated_without`` the outcome, ``others_with`` and ``others_without``, the ``odds_ratio`` with its exact conditional
-    95 % interval ``low`` to ``high``, and ``p`` of Fisher's test (1935), which count records as independent. If nothing is
-    annotated the odds ratio is NaN and the interval runs from 0 to infinity.
+    Indexed by ``outcome`` ("wrong", "error of 2 or more") and ``annotation`` (`NOISE` with `FEWEST` records, and "any of them",
+    which counts all): ``annotated_with`` and ``annotated_without`` the outcome, ``others_with`` and ``others_without``, the
+    ``odds_ratio`` with its exact conditional 95 % interval ``low`` to ``high``, and ``p`` of Fisher's test (1935), which count
+    records as independent; ``p_holm``, adjusted for all tests of this table. If nothing is annotated the odds ratio is NaN and
+    the interval runs from 0 to infinity.
     """
     marks = cases[NOISE].notna().rename(columns=lambda name: name.replace("_", " "))
-    marks["any of them"] = marks.any(axis=1)
+    marks = marks.loc[:, marks.sum() >= FEWEST].assign(**{"any of them": marks.any(axis=1)})
     outcomes = {"wrong": cases["error"] > 0, "error of 2 or more": cases["error"] >= 2}
     rows = {(outcome, name): _odds(marks[name], bad) for outcome, bad in outcomes.items() for name in marks}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["outcome", "annotation"])
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["outcome", "annotation"])
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def _odds(annotated, bad):

@@ -16,13 +16,27 @@ def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd
     Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random"; "energy"; and "best", the most that the
     stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and ``records``.
     """
+    draws, records = _enrichment_draws(shares, resamples, seed)
+    return intervals(draws, draws.columns.names).assign(records=records).sort_index()
+
+
+def deepening(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """`enrichment` of the deepest stage minus that of the first, on the same drawn patients, by ``map`` and ``window``."""
+    draws, _ = _enrichment_draws(shares, resamples, seed)
+    first, *_, deepest = sorted(draws.columns.unique("stage"))
+    difference = draws.xs(deepest, axis=1, level="stage") - draws.xs(first, axis=1, level="stage")
+    return intervals(difference, difference.columns.names).sort_index()
+
+
+def _enrichment_draws(shares, resamples, seed):
+    """Enrichment by map, window and stage (columns), a row per draw, and how many records each is of."""
     maps = ["trained", "contrast", "random", "energy", "best"]
     long = shares.melt(["ecg_id", "patient_id", "window", "stage", "coverage"], maps, "map", "share")
     long["coverage"] = long["coverage"].where(long["share"].notna())
     index, names = ["ecg_id", "patient_id"], ["map", "window", "stage"]
     share, coverage = (long.pivot(index=index, columns=names, values=value) for value in ("share", "coverage"))
     counts = drawn_counts(share.index.get_level_values("patient_id"), resamples, seed)
-    return intervals(_means(share, counts) / _means(coverage, counts), names).assign(records=share.notna().sum()).sort_index()
+    return _means(share, counts) / _means(coverage, counts), share.notna().sum()
 
 
 def correlations(sanity: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:

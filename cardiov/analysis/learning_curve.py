@@ -76,7 +76,7 @@ def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 
     """For each statistic of `ERRORS`, its mean over the seeds: a column per size, from the smallest.
 
     Rows are those of `cardiov.analysis.resampling.seed_draws`: patients are drawn for all sizes alike, since what makes a
-    test patient hard does so at every size, and runs at each size alone.
+    test patient hard does so at every size, and so are runs, for sizes that have the same seeds.
     """
     sizes = sorted(recipes)
     draws = seed_draws([recipes[n] for n in sizes], metrics, resamples, seed)
@@ -84,9 +84,20 @@ def curve_draws(recipes: Mapping[int, Runs], resamples: int = 1000, seed: int = 
 
 
 def fitted_law(draws: pd.DataFrame, statistic: str, floor: bool = True) -> pd.DataFrame:
-    """``estimate``, ``low`` and ``high`` of a, b and c of `fit_power_law`, indexed by ``parameter``."""
-    a, b, c = fit_power_law(draws.columns, ERRORS[statistic](draws), floor)
-    return intervals(pd.DataFrame({"a": a, "b": b, "c": c}), ["parameter"])
+    """``estimate``, ``low`` and ``high`` of a, b and c of `fit_power_law`, indexed by ``parameter``.
+
+    ``on_boundary``: the estimate lies at an end of what the fit allows, so that the data do not determine it;
+    ``share_on_boundary``: of all resamples. The a of a law without a floor is given, and not on a boundary.
+    """
+    fits = pd.DataFrame(dict(zip("abc", fit_power_law(draws.columns, ERRORS[statistic](draws), floor), strict=True)))
+    edges = fits.eq(0).assign(c=np.isclose(fits["c"].to_numpy()[:, None], EXPONENTS).any(axis=1))
+    edges["a"] &= floor
+    return intervals(fits, ["parameter"]).assign(on_boundary=edges.iloc[0], share_on_boundary=edges[1:].mean())
+
+
+def boundaries(law: pd.DataFrame) -> str:
+    """Which parameters of a `fitted_law` lie on a boundary, such as "a = 0"; "" if none does."""
+    return ", ".join(f"{name} = {value:.3g}" for name, value in law.loc[law["on_boundary"], "estimate"].items())
 
 
 def forecast(draws: pd.DataFrame, statistic: str, n: Sequence[float], floor: bool = True) -> pd.DataFrame:
@@ -104,7 +115,8 @@ def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame],
     """What a learning curve's figure shows; the laws, by statistic, are continued up to ``whole`` training records.
 
     The columns are ``statistic``; ``kind``: "run" (one seed), "mean" (over the seeds), "fit" up to the largest size, "forecast"
-    from there on and "forecast without a floor"; ``records``; ``estimate`` with ``low`` and ``high``.
+    from there on and "forecast without a floor"; ``records``; ``estimate`` with ``low`` and ``high``; and, of a "fit", its
+    `boundaries`.
     """
     largest = max(recipes)
     inside, beyond = np.geomspace(min(recipes), largest, 25).round(), np.geomspace(largest, whole, 25).round()
@@ -113,7 +125,7 @@ def curve_points(recipes: Mapping[int, Runs], draws: Mapping[str, pd.DataFrame],
     for name, drawn in draws.items():
         tables[name, "run"] = runs[[name]].set_axis(["estimate"], axis=1)
         tables[name, "mean"] = intervals(drawn)
-        tables[name, "fit"] = forecast(drawn, name, inside)
+        tables[name, "fit"] = forecast(drawn, name, inside).assign(boundaries=boundaries(fitted_law(drawn, name)))
         tables[name, "forecast"] = forecast(drawn, name, beyond)
         tables[name, "forecast without a floor"] = forecast(drawn, name, beyond, floor=False)
     return pd.concat(tables, names=["statistic", "kind", "records"]).reset_index()

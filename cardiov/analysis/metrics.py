@@ -16,6 +16,7 @@ from cardiov.mapping import CLASSES
 
 SCORES = [f"p{k}" for k in CLASSES]
 F1S, AUCS = ([f"{name}_{of}" for of in (*CLASSES, mean)] for name, mean in (("f1", "macro"), ("auc", "mean")))
+ABOVES = [f"auc_above_{of}" for of in (*CLASSES[:-1], "mean")]  # of `threshold_aucs`
 ERRORS = ["wrong", "error_1", "error_2", "error_3", "error_2_or_more"]
 CALIBRATION = ["violation_rate", "rps", "ece"]
 METRICS = ["mae", "macro_mae", "accuracy", "kappa", *AUCS, *ERRORS, *CALIBRATION]
@@ -99,20 +100,43 @@ def auc(positive, score) -> float:
 
 
 def threshold_aucs(predictions: pd.DataFrame) -> pd.Series:
-    """``auc_above_k`` of the three questions "above 0?", "above 1?" and "above 2?", by the probability of the values above."""
+    """``auc_above_k`` of the three questions "above 0?", "above 1?" and "above 2?", and their mean ``auc_above_mean``.
+
+    Records are ranked by the probability of the values above k, and those of a regression, which has a single output, by this
+    output: it answers all three questions, though its scores -|output - k| are at a disadvantage against probabilities.
+    """
     return _weighted_threshold_aucs(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
 
 
 def _weighted_threshold_aucs(predictions, weights):
-    label, scores = predictions["critical_value"].to_numpy(), predictions[SCORES].to_numpy()
-    above = [scores[:, k + 1 :].sum(axis=1).round(9) for k in CLASSES[:-1]]  # equal sums stay ties
-    weights = np.asarray(weights, dtype=float)
-    return pd.DataFrame({f"auc_above_{k}": _weighted_auc(label > k, score, weights) for k, score in enumerate(above)})
+    label, weights = predictions["critical_value"].to_numpy(), np.asarray(weights, dtype=float)
+    aucs = [_weighted_auc(label > k, score, weights) for k, score in enumerate(_scores_above(predictions))]
+    return pd.DataFrame(dict(zip(ABOVES, [*aucs, np.mean(aucs, axis=0)], strict=True)))
+
+
+def _scores_above(predictions):
+    """What ranks records for each of the questions "above k?"."""
+    outputs = predictions.filter(regex=r"^output_\d+$").to_numpy()
+    if outputs.shape[1] == 1:
+        return [outputs[:, 0]] * len(CLASSES[:-1])
+    scores = predictions[SCORES].to_numpy()
+    return [scores[:, k + 1 :].sum(axis=1).round(9) for k in CLASSES[:-1]]  # equal sums stay ties
+
+
+def auc_orders(predictions: pd.DataFrame) -> pd.Series:
+    """``auc_i_minus_auc_j`` of the extreme classes i, 0 and 3, and those between, j: positive by the paper (Fig. 2)."""
+    return _weighted_auc_orders(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
+
+
+def _weighted_auc_orders(predictions, weights):
+    aucs = weighted_metrics(predictions, weights, AUCS)
+    return pd.DataFrame({f"auc_{i}_minus_auc_{j}": aucs[f"auc_{i}"] - aucs[f"auc_{j}"] for i in (0, 3) for j in (1, 2)})
 
 
 # statistic -> the same of records that count by weights, a row per draw; without it each draw takes a table of its own
 ALL_DRAWS_AT_ONCE = {
-    metrics: weighted_metrics, subgroup_metrics: partial(weighted_metrics, names=STATISTICS), threshold_aucs: _weighted_threshold_aucs,
+    metrics: weighted_metrics, subgroup_metrics: partial(weighted_metrics, names=STATISTICS),
+    threshold_aucs: _weighted_threshold_aucs, auc_orders: _weighted_auc_orders,
 }  # fmt: skip
 
 

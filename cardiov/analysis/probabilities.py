@@ -29,14 +29,31 @@ def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Pro
 
 
 def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
-    """What temperature scaling is meant to improve (``nll``, ``rps``, ``ece``) and to leave alone (``mae``, ``auc_mean``)."""
+    """What temperature scaling is meant to improve (``rps``, ``nll``, ``ece``) and to leave alone (``mae``, ``auc_mean``).
+
+    ``ece_by_chance`` is the ``ece`` that perfect probabilities would have on as many records.
+    """
     return _weighted_probability_metrics(predictions, np.ones((1, len(predictions)))).iloc[0].rename(None)
 
 
 def _weighted_probability_metrics(predictions, weights):
-    losses = log_losses(predictions[SCORES].to_numpy(), predictions["critical_value"].to_numpy())
-    others = weighted_metrics(predictions, weights, ["rps", "ece", "mae", "auc_mean"])
-    return pd.concat([pd.Series(weights @ losses / weights.sum(axis=1), name="nll"), others], axis=1)
+    scores = predictions[SCORES].to_numpy()
+    losses = log_losses(scores, predictions["critical_value"].to_numpy())
+    table = weighted_metrics(predictions, weights, ["rps", "ece", "mae", "auc_mean"])
+    table.insert(1, "nll", weights @ losses / weights.sum(axis=1))
+    table.insert(3, "ece_by_chance", _calibration_error_by_chance(scores, weights))
+    return table
+
+
+def _calibration_error_by_chance(probabilities, weights):
+    """Mean ``ece`` if labels were drawn from the probabilities, of records that count by weights (R, N).
+
+    In a bin the excess of confidence over being right is then nearly normal around 0, and its mean size sqrt(2 / pi) of its
+    standard deviation.
+    """
+    highest = probabilities.max(axis=1)
+    variances = weights @ (np.eye(BINS)[bin_of(highest)] * (highest * (1 - highest))[:, None])  # (R, BINS)
+    return np.sqrt(2 / np.pi * variances).sum(axis=1) / np.sum(weights, axis=1)
 
 
 ALL_DRAWS_AT_ONCE[probability_metrics] = _weighted_probability_metrics

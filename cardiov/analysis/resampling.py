@@ -46,7 +46,8 @@ def bootstrap_seeds_difference(
 ) -> pd.DataFrame:
     """Intervals of first - second, means over training seeds on the same records.
 
-    Paired by patients; runs, not necessarily as many, are drawn for each side alone, as equal seeds make no pair of recipes.
+    Paired by patients; and by runs, if both sides have the same seeds: runs of equal seed may begin with the same weights, and
+    their figures then rise and fall together. Runs of other seeds, not necessarily as many, are drawn for each side alone.
     """
     return intervals(np.subtract(*seed_draws([first, second], statistic, resamples, seed)))
 
@@ -55,13 +56,13 @@ def seed_draws(recipes: Sequence[Runs], statistic: Statistic = metrics, resample
     """The draws behind `bootstrap_seeds`: for each recipe, the mean of each statistic (column) over its runs.
 
     The first row is over all runs on all records, each of ``resamples`` further rows over the runs and patients drawn: the
-    same patients for all recipes, but runs for each recipe alone.
+    same patients for all recipes, and the same seeds for recipes that have the same.
     """
     aligned = _aligned([run for recipe in recipes for run in recipe.values()])
     counts = drawn_counts(aligned[0]["patient_id"], resamples, seed)
     rng, remaining = np.random.default_rng([seed, 1]), iter(aligned)
-    shares = [_drawn_runs(len(recipe), resamples, rng) for recipe in recipes]
-    return [_seed_means([next(remaining) for _ in share.T], statistic, counts, share) for share in shares]
+    shares = {seeds: _drawn_runs(len(seeds), resamples, rng) for seeds in dict.fromkeys(map(tuple, recipes))}
+    return [_seed_means([next(remaining) for _ in recipe], statistic, counts, shares[tuple(recipe)]) for recipe in recipes]
 
 
 def bootstrap_subsets(

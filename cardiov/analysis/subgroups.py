@@ -11,6 +11,7 @@ from cardiov.mapping import CLASSES
 
 OLDER = 65  # years, from which the paper counts a patient as older
 COMPARISONS = {"male - female": ("male", "female"), "age < 65 - age >= 65": ("age < 65", "age >= 65")}
+BLOCK = 1000  # permutations at once: all of them would need gigabytes for thousands of records
 POWER = 0.8  # at which a difference counts as detectable
 
 
@@ -65,7 +66,7 @@ def _with_note(group, resamples, seed):
     return table.assign(note=np.where(table["estimate"].isna(), f"undefined: {reason}", ""))
 
 
-def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutations: int = 1000, seed: int = 0) -> pd.DataFrame:
+def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Differences male - female and younger - older, with intervals, tests and what the data could have shown.
 
     The test permutes the group over patients (Good 2005, Permutation, Parametric and Bootstrap Tests, chapter 3). Patients
@@ -92,7 +93,8 @@ def _tested(people, side, resamples, permutations, seed):
         return first - second
 
     draws = differences(drawn_counts(people["patient_id"], resamples, seed), side)
-    permuted = differences(1, _permuted_sides(side, people["patient_id"], permutations, seed))
+    blocks = _permuted_sides(side, people["patient_id"], permutations, seed)
+    permuted = pd.concat([differences(1, block) for block in blocks])
     observed = draws.iloc[0]
     as_far = (permuted.abs() >= observed.abs() - 1e-12).sum()
     # two-sided; the observed division is one of the possible ones (Phipson & Smyth 2010), and a draw in which a class is
@@ -102,10 +104,12 @@ def _tested(people, side, resamples, permutations, seed):
 
 
 def _permuted_sides(side, patient_id, permutations, seed):
-    """The side of each record, (permutations, N), when patients wholly on one side swap sides at random."""
+    """The side of each record when patients wholly on one side swap sides at random, in blocks of permutations, (`BLOCK`, N)."""
     patient = np.unique(patient_id, return_inverse=True)[1]
     ends = pd.Series(side).groupby(patient).agg(["min", "max"]).to_numpy()
     movable = (ends[:, 0] == ends[:, 1]) & (ends[:, 0] != 0)  # (patients,)
-    rng, permuted = np.random.default_rng(seed), np.tile(ends[:, 0], (permutations, 1))
-    permuted[:, movable] = [rng.permutation(ends[movable, 0]) for _ in range(permutations)]
-    return np.where(movable[patient], permuted[:, patient], side)
+    rng = np.random.default_rng(seed)
+    for start in range(0, permutations, BLOCK):
+        permuted = np.tile(ends[:, 0], (min(BLOCK, permutations - start), 1))
+        permuted[:, movable] = rng.permuted(permuted[:, movable], axis=1)
+        yield np.where(movable[patient], permuted[:, patient], side)

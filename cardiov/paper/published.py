@@ -1,7 +1,12 @@
-"""Reproduced against published, by tolerances that were fixed before the runs.
+"""Verdicts on the published figures and claims.
 
-``results/published.csv`` holds every published figure that is known, ``results/tolerances.csv`` what counts as equal.
+``results/published.csv`` holds every published figure that is known, ``results/tolerances.csv`` what counts as equal or alike.
+Each figure or claim leaves a range of values that agree with it: the published value give or take its tolerance, all above or
+below a bound for an order, or 0 give or take a margin if two groups are said to be alike. It is judged by the 95 % interval of
+the reproduced figure, which is a paired difference for an order.
 """
+
+import math
 
 import pandas as pd
 
@@ -12,26 +17,21 @@ from cardiov.store.results import read_scalars, simulated
 
 RECORDS = VERSIONS["1.0.1"].records  # the version of the paper
 WHOLE = 0.99  # share of these records above which a data set counts as PTB-XL, whatever its version
-# the whole data set, with signals or its metadata alone; readings of a cardiologist; arithmetic on other published figures
-NEEDS = ("PTB-XL", "metadata", "ECGs", "readings", "arithmetic")
 METADATA = "Of all records of PTB-XL 1.0.1, by their metadata."
-RELATIONS = {">": float.__gt__, "<": float.__lt__}
+NOT_COMPARABLE, NOT_AVAILABLE = "not comparable on this data", "not available"
+VERDICTS = ("contradicts", "cannot tell", "agrees", "recomputed", NOT_COMPARABLE, NOT_AVAILABLE)  # as they are sorted
+ROUNDING = 1e-9  # of a value at the edge of its tolerance
 
 
 def _strings(file):
     return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
-def _within(value, reference, rule):
-    """Whether a number is as near to its reference as the rule asks."""
-    absolute, relative = float(rule["absolute"] or 0), float(rule["relative"] or 0)
-    return abs(value - reference) <= absolute + relative * abs(reference) + 1e-12
-
-
 def compare_with_published(dataset: str) -> pd.DataFrame:
-    """Every published figure beside the reproduced one, with tolerance, verdict and its reason.
+    """Every published figure beside the reproduced one, with tolerance, verdict and its reason, sorted as `VERDICTS`.
 
-    Verdicts are "pass", "fail", "not comparable on this data" and "not available".
+    "agrees": the whole interval lies in the range that the figure leaves; "contradicts": it lies outside; "cannot tell": it
+    does both. "recomputed": arithmetic on published figures alone, which agrees with them.
 
     Raises
     ------
@@ -45,19 +45,19 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     tolerances = {(rule["table"], rule["quantity"]): rule for rule in rules}
     limits = _limits(dataset, scalars)
     figures = _strings(ROOT / "results" / "published.csv").to_dict("records")
-    return pd.DataFrame([_judged(figure, scalars, tolerances, limits) for figure in figures])
+    rows = [_judged(figure, scalars, tolerances, limits) for figure in figures]
+    return pd.DataFrame(sorted(rows, key=lambda row: VERDICTS.index(row["verdict"])))
 
 
 def _judged(figure, scalars, tolerances, limits):
     rule = tolerances.get((figure["where"], figure["quantity"]))
     verdict, reason = _verdict(figure, scalars, rule, limits)
-    value, other = (with_interval(figure[name], scalars) for name in ("scalar", "than"))
     return {
         "where": figure["where"],
         "quantity": figure["quantity"],
         "published": f"{figure['published']} {figure['unit']}".strip(),
-        "reproduced": f"{value} against {other}" if value and other else value,
-        "tolerance": _shown_tolerance(rule) if figure["relation"] == "=" and rule else "",
+        "reproduced": with_interval(figure["scalar"], scalars),
+        "tolerance": _shown_tolerance(rule) if rule else "",
         "verdict": verdict,
         "reason": f"{reason} {figure['note']}".strip(),
     }
@@ -66,7 +66,8 @@ def _judged(figure, scalars, tolerances, limits):
 def _limits(dataset, scalars):
     """Why this data set cannot stand for what a figure needs, by that need; nothing where it can.
 
-    The metadata are those of version 1.0.1, which come with the repository, so no data set limits what needs them.
+    A figure needs the whole of PTB-XL or its metadata, any real ECGs, a cardiologist's readings, or arithmetic alone. The
+    metadata are those of version 1.0.1, which come with the repository, so no data set limits what needs them.
     """
     if simulated(dataset):
         return dict.fromkeys(("PTB-XL", "ECGs", "readings"), "The data are simulated.")
@@ -77,22 +78,40 @@ def _limits(dataset, scalars):
 
 
 def _verdict(figure, scalars, rule, limits):
-    if figure["needs"] not in NEEDS:
-        return figure["needs"], ""
-    if figure["published"] == "not available":
-        return "not available", ""
+    if figure["published"] == NOT_AVAILABLE:
+        return NOT_AVAILABLE, ""
     if figure["needs"] in limits:
-        return "not comparable on this data", limits[figure["needs"]]
-    # a claim about an order is against another scalar or a plain number
-    value, other = (scalars.get(figure[name], figure[name]) for name in ("scalar", "than"))
-    try:
-        if figure["relation"] == "=":
-            passed = _within(float(value), float(figure["published"]), rule)
-        else:
-            passed = RELATIONS[figure["relation"]](float(value), float(other))
-    except (TypeError, ValueError):
-        return "not comparable on this data", "The data do not give this figure."
-    return ("pass" if passed else "fail"), METADATA if figure["needs"] == "metadata" else ""
+        return NOT_COMPARABLE, limits[figure["needs"]]
+    interval = _interval(figure, scalars)
+    if None in interval:
+        return NOT_COMPARABLE, "The data do not give this figure."
+    verdict = _against(interval, _range(figure, rule))
+    if verdict == "agrees" and figure["needs"] == "arithmetic":
+        verdict = "recomputed"
+    return verdict, METADATA if figure["needs"] == "metadata" else ""
+
+
+def _interval(figure, scalars):
+    """Low and high end of what was reproduced; a number without an interval is its own, which says nothing of an order."""
+    value, low, high = (scalars.get(figure["scalar"] + end) for end in ("", "_low", "_high"))
+    exact = figure["needs"] == "arithmetic" or low is None or high is None
+    return (value, value) if figure["relation"] == "=" and exact else (low, high)
+
+
+def _range(figure, rule):
+    """Ends, not included, of the values that agree with a figure or claim."""
+    if figure["relation"] in "<>":
+        bound = float(figure["than"])
+        return (bound, math.inf) if figure["relation"] == ">" else (-math.inf, bound)
+    middle, tolerance = 0 if figure["relation"] == "alike" else float(figure["published"]), float(rule["absolute"]) + ROUNDING
+    return middle - tolerance, middle + tolerance
+
+
+def _against(interval, accepted):
+    (low, high), (least, most) = interval, accepted
+    if least < low and high < most:
+        return "agrees"
+    return "contradicts" if high < least or low > most else "cannot tell"
 
 
 def with_interval(key: str, scalars: dict) -> str:
@@ -108,6 +127,4 @@ def _number(value):
 
 
 def _shown_tolerance(rule):
-    parts = [rule["absolute"], f"{float(rule['relative']):.1%}" if rule["relative"] else ""]
-    given = " + ".join(part for part in parts if part not in ("", "0"))
-    return f"± {given}" if given else "exact"
+    return "exact" if rule["absolute"] == "0" else f"± {rule['absolute']}"

@@ -9,6 +9,7 @@ import pandas as pd
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
+from cardiov.paper.published import NOT_AVAILABLE, NOT_COMPARABLE
 from cardiov.paper.reproduction import LEVEL, read_outcomes
 from cardiov.plots.style import recipe_title
 from cardiov.store.files import ROOT, read_note, write_text
@@ -21,15 +22,18 @@ STATISTICS = {  # as a reader names them
     "f1_macro": "F1, mean", "auc_mean": "AUC, mean", "model_preferred": "model's share where either is sided with",
     "kappa_label": "kappa with the label", "kappa_model": "kappa with the model", "kappa_model_minus_label": "kappa, model - label",
     "error_2_or_more": "error of 2 or more", "violation_rate": "thresholds out of order", "rps": "ranked probability score",
-    "ece": "expected calibration error", "nll": "negative log-likelihood",
+    "ece": "expected calibration error",
+    "ece_by_chance": "the same of perfect probabilities", "nll": "negative log-likelihood",
     **{f"{n.lower()}_{k}": f"{n} of value {k}" for n in ("AUC", "F1") for k in range(4)},
     **{f"error_{k}": f"error of {k}" for k in (1, 2, 3)}, **{f"auc_above_{k}": f"AUC of above {k}" for k in range(3)},
+    "auc_above_mean": "AUC of above 0, 1 and 2, mean",
 }  # fmt: skip
 RETRAINED = (
     f"Networks that were trained here with a new seed. published: mean of the stored seeds; low to high: {100 * LEVEL:g} % prediction "
     "interval for one more seed, outside of which 1 in 100 figures of a sound reproduction lies; here: the new network."
 )
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+NOT_JUDGED = (NOT_COMPARABLE, NOT_AVAILABLE)
 ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
 README_DATA_SET = "ptbxl-sample"
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
@@ -90,13 +94,16 @@ def _headline(dataset):
     if not path.exists():
         return None
     table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
-    caption = "The headline figures, published and reproduced. The last section has all, with tolerances and reasons."
+    caption = (
+        "The headline figures, published and reproduced; the published ones may have been chosen on the test fold. The last "
+        "section has all, with tolerances and reasons."
+    )
     return {"name": "headline", "caption": caption, **_cells(table[["where", "quantity", "published", "reproduced", "verdict"]])}
 
 
 def _headline_rows(table):
     """Of a table of published figures, those that the README shows too."""
-    return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != "not available")]
+    return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != NOT_AVAILABLE)]
 
 
 def _item(path, caption):
@@ -111,6 +118,9 @@ def _item(path, caption):
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
     if "idea" in frame:
         frame["idea"] = frame["idea"].map(recipe_title)
+    if path.stem == "published":
+        folded = frame["verdict"].isin(NOT_JUDGED)
+        return item | _cells(frame[~folded]) | {"folded": _cells(frame[folded])["rows"]}
     return item | _cells(frame)
 
 
@@ -156,7 +166,7 @@ def readme_table() -> str:
 
 
 def _readme_cell(figure):
-    return figure.reproduced + (f": {figure.verdict}" if figure.verdict in ("pass", "fail") else "")
+    return figure.reproduced + ("" if figure.verdict in NOT_JUDGED else f": {figure.verdict}")
 
 
 def update_readme() -> None:

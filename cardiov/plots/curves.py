@@ -130,7 +130,7 @@ _LAWS = {"fit": (LEVEL_COLOURS[0], "-", "fitted power law with its band", 0.25),
 def learning_curve(points, title=None):
     """Draw the points of `cardiov.analysis.learning_curve.curve_points`: runs, their means, fitted power laws and forecasts.
 
-    Rows of the kind "published" are drawn as stars. Intervals are over patients and training seeds.
+    Rows of the kind "published" are drawn as stars. A fit on a boundary of its parameters is marked. Intervals are over patients and training seeds.
     """
     figure, (row,) = panels(180, 85, columns=2, title=title)
     for axes, (statistic, name) in zip(row, _LEARNT.items(), strict=True):
@@ -155,6 +155,8 @@ def _draw_laws(axes, kinds):
     largest = kinds["fit"].index.max()
     axes.axvline(largest, **REFERENCE)
     axes.text(1.1 * largest, 0.02, "forecast", transform=axes.get_xaxis_transform(), color="#555555")
+    if edge := kinds["fit"]["boundaries"].iloc[0]:
+        axes.set_title(f"fit on a boundary: {edge}", fontsize="medium", color="#555555")
 
 
 def _draw_runs(axes, kinds):

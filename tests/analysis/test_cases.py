@@ -78,7 +78,7 @@ def cases_of(counts, column="static_noise"):
 
 def test_odds_ratio_of_fishers_tea():
     """As R's fisher.test; at the limits r⁴ (16r³ + r⁴) is 97.5 % (2.5 %) of 1 + 16r + 36r² + 16r³ + r⁴."""
-    row = error_odds(cases_of([[3, 1], [1, 3]])).loc[("wrong", "static noise")]
+    row = error_odds(cases_of([[3, 1], [1, 3]])).loc[("wrong", "any of them")]
     assert row[["annotated_with", "annotated_without", "others_with", "others_without"]].tolist() == [3, 1, 1, 3]
     assert row[["odds_ratio", "low", "high", "p"]].tolist() == pytest.approx(
         [6.40832, 0.2117356, 626.2435, 34 / 70], rel=1e-5
@@ -98,16 +98,24 @@ def test_exact_interval_against_the_noncentral_hypergeometric_distribution():
 def test_zero_counts_are_shown_as_zero_infinite_and_undefined():
     odds = error_odds(cases_of([[0, 5], [3, 10]])).loc["wrong"]
     assert odds.loc["static noise", ["odds_ratio", "low"]].tolist() == [0, 0] and odds.loc["static noise", "high"] > 1
-    assert np.isnan(odds.loc["burst noise", "odds_ratio"]) and odds.loc["burst noise", "high"] == np.inf
+    nothing = error_odds(cases_of([[0, 0], [3, 10]])).loc[("wrong", "any of them")]
+    assert np.isnan(nothing["odds_ratio"]) and nothing["high"] == np.inf
     every = error_odds(cases_of([[5, 0], [3, 10]])).loc[("wrong", "any of them")]
     assert every["odds_ratio"] == every["high"] == np.inf and 0 < every["low"] < np.inf
 
 
-def test_outcomes_and_annotations_are_counted_apart():
-    cases = pd.DataFrame([a_case(1, 1, baseline_drift="V1"), a_case(2, 2, burst_noise="V1"), a_case(3, 0)])
-    odds = error_odds(cases)["annotated_with"]
-    assert odds["wrong"].tolist() == [1, 0, 1, 0, 2] and odds["error of 2 or more"].tolist() == [0, 0, 1, 0, 1]
-    assert odds.index.levels[1].size == 5
+def test_outcomes_and_annotations_are_counted_apart_and_rare_ones_together():
+    drift, burst = ([a_case(5 * k + i, k, **{name: "V1"}) for i in range(5)] for k, name in ((1, "baseline_drift"), (2, "burst_noise")))
+    rare = [a_case(20 + i, 3, static_noise="V1") for i in range(4)]
+    odds = error_odds(pd.DataFrame([*drift, *burst, *rare, a_case(30, 0)]))["annotated_with"]
+    assert odds.index.unique("annotation").tolist() == ["baseline drift", "burst noise", "any of them"]
+    assert odds["wrong"].tolist() == [5, 5, 14] and odds["error of 2 or more"].tolist() == [0, 5, 9]
+
+
+def test_odds_ratios_are_adjusted_for_all_tests_of_the_table():
+    odds = error_odds(cases_of([[9, 3], [5, 40]]))  # static noise and any of them, each for two outcomes
+    assert odds["p"].to_numpy() == pytest.approx(stats.fisher_exact([[9, 3], [5, 40]]).pvalue)
+    assert odds["p_holm"].to_numpy() == pytest.approx(4 * odds["p"].to_numpy())
 
 
 def stressed_of(*tables):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.analysis.heat import correlations, enrichment
+from cardiov.analysis.heat import correlations, deepening, enrichment
 
 
 def shares(factor):
@@ -21,6 +21,13 @@ def test_enrichment_is_share_over_chance_and_leaves_empty_maps_out():
     assert ratios.loc[("trained", "QRS", "s2"), ["estimate", "records"]].tolist() == pytest.approx([2, 5])
     assert ratios.loc[("best", "QRS", "s1"), "estimate"] == pytest.approx(8)
     assert ratios.loc[("energy", "QRS", "s1"), ["estimate", "records"]].tolist() == pytest.approx([4, 6])
+
+
+def test_deepening_is_the_last_stage_minus_the_first_on_the_same_patients():
+    table = shares(2.0).assign(trained=lambda t: 0.05 * t["patient_id"] + 0.1 * (t["stage"] == "s2"))
+    row = deepening(table, resamples=50).loc[("trained", "QRS")]
+    assert row.tolist() == pytest.approx([1, 1, 1])  # though the heat itself varies from patient to patient
+    assert enrichment(table, resamples=50).loc[("trained", "QRS", "s1"), ["low", "high"]].diff().iloc[1] > 0.1
 
 
 def test_correlations_are_means_by_stage():

@@ -6,7 +6,7 @@ import pytest
 from predictions import simulated
 from scipy.optimize import least_squares
 
-from cardiov.analysis.learning_curve import curve_draws, curve_points, fit_power_law, fitted_law, forecast
+from cardiov.analysis.learning_curve import boundaries, curve_draws, curve_points, fit_power_law, fitted_law, forecast
 from cardiov.analysis.metrics import metrics
 from cardiov.analysis.resampling import bootstrap_seeds
 from cardiov.errors import ParameterError
@@ -65,6 +65,20 @@ def test_what_cannot_be_fitted():
         fit_power_law([100, 200, 200], [0.5, 0.4, 0.4])
     assert np.isnan(fit_power_law(SIZES, [0.3, np.nan, 0.2, 0.1])).all()
     assert np.isnan(fit_power_law(SIZES, [[0.3, 0.2, 0.1, 0], [0.4, 0.3, 0.2, 0.1]])).tolist() == [[True, False]] * 3
+
+
+def test_fits_on_a_boundary_are_marked():
+    straight = 0.3 - 0.02 * np.log(SIZES)  # falls by the same amount at each doubling: no floor yet
+
+    def law(error, floor=True):
+        return fitted_law(pd.DataFrame([error, 0.3 + SIZES**-0.3, straight], columns=SIZES), "mae", floor)
+
+    inside = law(0.1 + 2 * SIZES**-0.3)
+    assert not inside["on_boundary"].any() and boundaries(inside) == ""
+    assert inside["share_on_boundary"].tolist() == [0.5, 0, 0]  # of two resamples
+    assert boundaries(law(straight)) == "a = 0" and boundaries(law(straight, floor=False)) == ""
+    assert boundaries(law(0.1 + 3e4 * SIZES**-2.0)) == "c = 1"  # steeper than any that is allowed
+    assert boundaries(law(0.2 + 1e-5 * SIZES)) == "b = 0, c = 0.001"
 
 
 # Forecasts
@@ -143,4 +157,5 @@ def test_points_of_the_figure_join_at_the_largest_size(recipes, draws):
     fit, beyond = mae.loc["fit"], mae.loc["forecast"]
     assert fit["records"].agg(["min", "max"]).tolist() == [293, 2341]
     assert beyond["records"].agg(["min", "max"]).tolist() == [2341, WHOLE]
+    assert set(fit["boundaries"]) == {boundaries(fitted_law(draws["mae"], "mae"))} and beyond["boundaries"].isna().all()
     assert fit.iloc[-1]["estimate"] == beyond.iloc[0]["estimate"]

@@ -13,6 +13,7 @@ from cardiov.analysis.metrics import (
     F1S,
     SCORES,
     auc,
+    auc_orders,
     bin_of,
     confusion,
     exact_share,
@@ -144,14 +145,28 @@ def test_exact_share_is_that_of_clopper_and_pearson():
     assert exact_share(0, 5)[:2] == [0, 0] and exact_share(5, 5)[::2] == [1, 1] and np.isnan(exact_share(0, 0)).all()
 
 
+def test_orders_of_aucs_are_differences_of_them():
+    values = metrics(simulated(1))
+    orders = {f"auc_{i}_minus_auc_{j}": values[f"auc_{i}"] - values[f"auc_{j}"] for i, j in ((0, 1), (0, 2), (3, 1), (3, 2))}
+    assert auc_orders(simulated(1)).to_dict() == pytest.approx(orders)
+
+
 def test_threshold_aucs_by_hand_and_from_the_logits():
     # above 0, for example: 0.7, 0.3, 1 and 0.1 of the records above against 0.1 and 0.7 of those not above
-    assert threshold_aucs(SIX).tolist() == pytest.approx([5 / 8, 6.5 / 9, 4.5 / 8])
+    assert threshold_aucs(SIX).tolist() == pytest.approx([5 / 8, 6.5 / 9, 4.5 / 8, (5 / 8 + 6.5 / 9 + 4.5 / 8) / 3])
     table = simulated(2)
-    for k, value in enumerate(threshold_aucs(table)):  # a threshold's probability rises with its logit
+    for k, value in enumerate(threshold_aucs(table)[:3]):  # a threshold's probability rises with its logit
         assert value == pytest.approx(sk.roc_auc_score(table["critical_value"] > k, table[f"output_{k + 1}"]))
     none_above_2 = threshold_aucs(SIX[SIX["critical_value"] < 3])
-    assert none_above_2.isna().tolist() == [False, False, True]
+    assert none_above_2.isna().tolist() == [False, False, True, True]
+
+
+def test_threshold_aucs_of_a_regression_are_those_of_its_output():
+    table = simulated(1).drop(columns=["output_2", "output_3"])
+    table[SCORES] = -np.abs(table[["output_1"]].to_numpy() - np.arange(4))
+    expected = [sk.roc_auc_score(table["critical_value"] > k, table["output_1"]) for k in range(3)]
+    assert threshold_aucs(table).tolist() == pytest.approx([*expected, np.mean(expected)])
+    assert metrics(table)["auc_mean"] < threshold_aucs(table)["auc_above_mean"] - 0.1  # what -|output - k| loses
 
 
 def test_metrics_do_not_depend_on_the_order_of_records():

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from simulated_labels import ordered_logits, simulated_coverages
 
-from cardiov.analysis.metrics import SCORES, metrics
+from cardiov.analysis.metrics import SCORES, expected_calibration_error, metrics
 from cardiov.analysis.probabilities import calibrated, chance_coverage, coverage_table, probability_metrics, reliability
 from cardiov.ordinal import monotone_probabilities
 from cardiov.scoring.calibration import fit_temperature
@@ -46,11 +46,20 @@ def test_the_true_temperature_improves_the_probabilities_and_leaves_ranks_alone(
     before = table_of(4 * logits, labels)
     after = calibrated(before, 4)
     values = pd.DataFrame({"before": probability_metrics(before), "after": probability_metrics(after)})
-    assert values.index.tolist() == ["nll", "rps", "ece", "mae", "auc_mean"]
+    assert values.index.tolist() == ["rps", "nll", "ece", "ece_by_chance", "mae", "auc_mean"]
     assert (values.loc[["nll", "rps", "ece"], "after"] < values.loc[["nll", "rps", "ece"], "before"]).all()
     assert values.loc["ece", "after"] < 0.03 < 0.1 < values.loc["ece", "before"]
     extremes = ["auc_0", "auc_3"]  # of one threshold alone
     assert metrics(after)[extremes].tolist() == pytest.approx(metrics(before)[extremes].tolist())
+
+
+def test_calibration_error_by_chance_is_that_of_labels_drawn_from_the_probabilities():
+    rng = np.random.default_rng(0)
+    table = table_of(rng.normal(scale=1.5, size=(300, 3)), np.zeros(300, dtype=int))
+    p = table[SCORES].to_numpy()
+    drawn = [(rng.random((300, 1)) > p.cumsum(axis=1)[:, :-1]).sum(axis=1) for _ in range(2000)]
+    by_chance = np.mean([expected_calibration_error(p, label) for label in drawn])
+    assert by_chance > 0.03 and probability_metrics(table)["ece_by_chance"] == pytest.approx(by_chance, rel=0.05)
 
 
 def test_a_stored_runs_validation_likelihood_does_not_fall():

@@ -6,7 +6,7 @@ import pytest
 from predictions import SIX, mae, people, simulated
 from scipy import stats
 
-from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, metrics, subgroup_metrics, threshold_aucs
+from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, auc_orders, metrics, subgroup_metrics, threshold_aucs
 from cardiov.analysis.probabilities import probability_metrics
 from cardiov.analysis.resampling import (
     bootstrap,
@@ -88,7 +88,7 @@ def test_a_run_does_not_differ_from_itself():
     assert (same == 0).all(axis=None)
 
 
-@pytest.mark.parametrize("statistic", [metrics, subgroup_metrics, threshold_aucs, probability_metrics])
+@pytest.mark.parametrize("statistic", [metrics, subgroup_metrics, threshold_aucs, auc_orders, probability_metrics])
 def test_statistics_of_all_draws_at_once_are_those_of_each_draw(statistic):
     table = pd.concat([SIX.drop(columns="split"), simulated(1, n=40, patients=30)], ignore_index=True)
     at_once, each = (bootstrap(table, of, 60) for of in (statistic, lambda drawn: statistic(drawn)))
@@ -146,7 +146,13 @@ def test_runs_are_drawn_with_replacement():
     """The mean of four of four runs, two at 0 and two at 1, is binomial: 2.5 % and 97.5 % of B(4, 1/2) are 0 and 4."""
     seen = bootstrap_seeds(constant_errors(0, 0, 1, 1), resamples=2000).loc["mae"]
     assert seen.tolist() == [0.5, 0, 1]
-    apart = bootstrap_seeds_difference(constant_errors(0, 1), constant_errors(0, 1), resamples=2000).loc["mae"]
+
+
+def test_runs_are_paired_by_their_seeds_if_both_sides_have_the_same():
+    same, others = constant_errors(1, 3, 2), {seed + 10: run for seed, run in constant_errors(0, 1).items()}
+    paired = bootstrap_seeds_difference(same, constant_errors(0, 2, 1), resamples=200).loc["mae"]
+    assert paired.tolist() == pytest.approx([1, 1, 1])  # each run by its counterpart, whichever are drawn
+    apart = bootstrap_seeds_difference(constant_errors(0, 1), others, resamples=2000).loc["mae"]
     assert apart.tolist() == [0, -1, 1]  # -1 or 1 in one of 16 draws each: the sides are not drawn as one
 
 

@@ -123,7 +123,8 @@ def test_copied_records_do_not_make_a_difference_significant():
 def test_patients_in_both_age_groups_stay_where_they_are():
     patient = np.array([1, 1, 2, 3, 4, 4, 5, 6])
     side = np.array([1, -1, 1, -1, 1, 1, -1, 0])  # patient 1 turns 65; the age of 6 is unknown
-    draws = np.array(list(_permuted_sides(side, patient, 200, seed=0)))
+    draws = np.vstack(list(_permuted_sides(side, patient, 1200, seed=0)))
+    assert draws.shape == (1200, 8)
     assert (draws[:, [0, 1, 7]] == [1, -1, 0]).all()
     assert (draws[:, 4] == draws[:, 5]).all()
     assert set(map(tuple, draws[:, [2, 3, 4, 6]])) == {(1, -1, 1, -1), (1, 1, -1, -1), (-1, 1, 1, -1),

@@ -101,6 +101,16 @@ def test_intervals_stand_beside_their_estimates_as_in_the_papers_tables(page):
     assert "statistic female AUC of value 3 undefined: no record of class 3" in " ".join(Page(page("demo")).text.split())
 
 
+def test_figures_that_are_not_judged_are_folded_below_the_others(page):
+    rows = [("MAE", "contradicts"), ("order", "agrees"), ("count", "not comparable on this data"), ("cell", "not available")]
+    table = pd.DataFrame(rows, columns=["quantity", "verdict"]).assign(where="Text", published="1", reproduced="2")
+    results.save_table(table, "demo", "published")
+    text = page("demo")
+    shown, _, folded = text.partition("<details><summary>2 figures that are not comparable")
+    assert "<td>MAE</td>" in shown and '<td class="contradicts">contradicts</td>' in shown and "<td>count</td>" not in shown
+    assert "<td>count</td>" in folded and "<td>cell</td>" in folded and "<td>MAE</td>" not in folded
+
+
 def test_without_tables_it_says_what_to_run(root):
     with pytest.raises(DataSetError, match="make paper"):
         report.write_report("nothing")
@@ -134,10 +144,10 @@ def test_the_page_lies_beside_what_was_made_and_shows_that_alone(page, root):
 
 
 def test_the_readme_table_is_written_between_its_marks_and_only_there(root):
-    rows = [("Fig. 2", "mean AUC", "0.8735", "0.8000", "fail"), ("Fig. 2", "AUC of class 1", "above 0.8", "0.8100", "pass"),
+    rows = [("Fig. 2", "mean AUC", "0.8735", "0.8000", "cannot tell"), ("Fig. 2", "AUC of class 1", "above 0.8", "0.8100", "agrees"),
             ("Table 6", "mean AUC of regression", "not available", "0.7000", "not available"),
             ("Fig. 2", "mean absolute error", "0.4984", "0.5500", "not comparable on this data"),
-            ("Table 1", "records", "21837", "4,254", "fail")]  # fmt: skip
+            ("Table 1", "records", "21837", "4,254", "contradicts")]  # fmt: skip
     table = pd.DataFrame(rows, columns=["where", "quantity", "published", "reproduced", "verdict"])
     results.write_table(table, results.results_dir("ptbxl-sample") / "published.csv")
     write_note(results.results_dir("ptbxl-sample") / "scalars/04_roc.json", {"n": 1367})
@@ -149,7 +159,7 @@ def test_the_readme_table_is_written_between_its_marks_and_only_there(root):
     text = (root / "README.md").read_text()
     assert text == (
         f"before\n{start}\n| Where | Quantity | Published | ptbxl-sample, n = 1,367 |\n| --- | --- | --- | --- |\n"
-        "| Fig. 2 | mean AUC | 0.8735 | 0.8000: fail |\n| Fig. 2 | AUC of class 1 | above 0.8 | 0.8100: pass |\n"
+        "| Fig. 2 | mean AUC | 0.8735 | 0.8000: cannot tell |\n| Fig. 2 | AUC of class 1 | above 0.8 | 0.8100: agrees |\n"
         f"| Fig. 2 | mean absolute error | 0.4984 | 0.5500 |\n{end}\nafter\n"
     )
     changed = (root / "README.md").stat().st_mtime_ns

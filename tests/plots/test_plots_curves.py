@@ -19,7 +19,7 @@ def curve():
         for kind, ns in (("fit", (100, 400)), ("forecast", (400, 3000)), ("forecast without a floor", (400, 3000))):
             rows += [(statistic, kind, n, 0.6, 0.55, 0.65) for n in ns]
         rows.append((statistic, "published", 3000, 0.7, None, None))
-    return pd.DataFrame(rows, columns=["statistic", "kind", "records", "estimate", "low", "high"])
+    return pd.DataFrame(rows, columns=["statistic", "kind", "records", "estimate", "low", "high"]).assign(boundaries="")
 
 
 def stress_table():
@@ -139,6 +139,12 @@ def test_learning_curve_draws_runs_laws_and_published_figures(curve):
     ends = [segment[:, 1].tolist() for segment in bars.lines[2][0].get_segments()]
     assert ends == [pytest.approx([0.5, 0.8])] * 3
     assert len(figure.legends[0].get_texts()) == 6
+
+
+def test_learning_curve_marks_a_fit_on_a_boundary(curve):
+    edge = (curve["statistic"] == "auc_mean") & (curve["kind"] == "fit")
+    figure = learning_curve(curve.assign(boundaries=curve["boundaries"].mask(edge, "a = 0")))
+    assert [axes.get_title() for axes in figure.axes] == ["fit on a boundary: a = 0", ""]
 
 
 def test_learning_curve_without_published_figures_has_no_star(curve):
