@@ -1,7 +1,7 @@
 """What a network gets dangerously wrong: alarms and what they find, their net benefit, high-risk ECGs called harmless.
 
 ``predictions`` are as in `cardiov.analysis.metrics`, with a column ``fold``, the test fold of their run; ``chosen_on`` are the
-validation predictions of the same runs, with the same column: temperatures and thresholds come from them, for each run apart.
+validation predictions of the same runs, with the same column: thresholds come from them, for each run apart.
 """
 
 import numpy as np
@@ -9,24 +9,12 @@ import pandas as pd
 
 from cardiov import mapping
 from cardiov.analysis.metrics import SCORES, exact_share, weighted_metrics
-from cardiov.analysis.probabilities import calibrated
 from cardiov.analysis.resampling import drawn_counts, intervals
-from cardiov.scoring.calibration import fit_temperature
 
 ALARMS = {"high risk": 3, "medium or high risk": 2}  # an alarm, and the lowest critical value that it is for
 RATES = (0.05, 0.1, 0.2)  # shares of all records that may alarm
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # probabilities of high risk from which somebody might act
 DIGITS = 9  # of a probability: equal ones stay equal on every processor
-
-
-def calibrated_by_run(predictions: pd.DataFrame, chosen_on: pd.DataFrame) -> pd.DataFrame:
-    """Predictions as the shipped network gives them: of each fold, by the temperature that its run's validation split gives."""
-    tables = []
-    for fold, table in predictions.groupby("fold"):
-        known = chosen_on[chosen_on["fold"] == fold]
-        temperature = fit_temperature(known.filter(regex=r"^output_\d+$"), known["critical_value"])
-        tables.append(calibrated(table, temperature))
-    return pd.concat(tables)
 
 
 def probability_from(predictions: pd.DataFrame, value: int) -> pd.Series:

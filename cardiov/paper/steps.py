@@ -74,11 +74,11 @@ def external(data, dataset, params, ludb):
     """Predict LUDB's records, which no network here is trained on (notebook 16)."""
     from cardiov.experiments.external import predict
     from cardiov.model import CardioV
-    from cardiov.store.results import results_dir, shipped_path, write_table
+    from cardiov.store.results import external_path, shipped_path, write_table
 
     model = CardioV.from_pretrained(shipped_path(dataset))
     table = predict(model, ludb, model.metadata["preprocessing"]["rate"])
-    _print([write_table(table, results_dir(dataset) / "external_ludb.csv")])
+    _print([write_table(table, external_path(dataset))])
 
 
 def notebook(source, target, dataset=None, data=None, parameters=None, parameter=()):

@@ -206,9 +206,14 @@ def existing(path: Path, remedy: str) -> Path:
     return path
 
 
+def external_path(dataset: str) -> Path:
+    """The predictions of LUDB's records by the shipped network of a data set."""
+    return results_dir(dataset) / "external_ludb.csv"
+
+
 def read_external(dataset: str) -> pd.DataFrame:
-    """The predictions of LUDB's records by a network that was trained on a data set."""
-    return pd.read_csv(existing(results_dir(dataset) / "external_ludb.csv", "predict LUDB's records first"))
+    """The predictions of LUDB's records by the shipped network of a data set."""
+    return pd.read_csv(existing(external_path(dataset), "predict LUDB's records first"))
 
 
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")

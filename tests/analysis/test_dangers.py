@@ -8,7 +8,6 @@ from scipy import stats
 
 from cardiov.analysis import dangers
 from cardiov.analysis.metrics import SCORES
-from cardiov.scoring.calibration import fit_temperature
 from cardiov.store import results
 
 
@@ -51,17 +50,6 @@ def test_alarm_rate_of_a_stored_run_on_its_own_validation_records_is_kept():
     reached = dangers.alarm_table(known, known)["alarm_rate"]
     aimed = reached.index.get_level_values("aimed_rate")
     assert (reached <= aimed).all() and (aimed - reached < 0.01).all()
-
-
-def test_each_run_has_its_own_temperature():
-    known = pd.concat([simulated(1).assign(fold=1), simulated(2).assign(fold=2)], ignore_index=True)
-    known.loc[known["fold"] == 2, ["output_1", "output_2", "output_3"]] *= 3
-    scaled = dangers.calibrated_by_run(known, known)
-    for fold, run in known.groupby("fold"):
-        temperature = fit_temperature(run[["output_1", "output_2", "output_3"]], run["critical_value"])
-        above = 1 / (1 + np.exp(-run["output_1"] / temperature))
-        in_order = (run[["output_1", "output_2", "output_3"]].diff(axis=1).iloc[:, 1:] <= 0).all(axis=1)
-        np.testing.assert_allclose(scaled.loc[run.index, "p0"][in_order], 1 - above[in_order])
 
 
 def test_net_benefit_by_hand():

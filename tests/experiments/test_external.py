@@ -86,6 +86,15 @@ def test_real_records_are_predicted(real, tmp_path, monkeypatch):
     assert np.isfinite(table[SCORES]).all(axis=None) and table["output_1"].is_unique
 
 
+def test_stored_predictions_are_those_of_the_network_in_the_package(real, monkeypatch):
+    three = ludb.read_diagnoses(real).loc[[1, 34, 200]]
+    monkeypatch.setattr(external, "read_diagnoses", lambda folder: three)
+    model = CardioV.from_pretrained()
+    stored = results.read_external(model.metadata["dataset"]).set_index("ecg_id").loc[[1, 34, 200]]
+    table = predict(model, real, model.metadata["preprocessing"]["rate"])
+    np.testing.assert_allclose(table[SCORES], stored[SCORES], atol=1e-3)
+
+
 def test_weights_that_do_not_say_what_they_are_for_are_refused(simulated, tmp_path):
     CardioV(SMALL).save_pretrained(tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="objective"):
