@@ -206,14 +206,14 @@ def existing(path: Path, remedy: str) -> Path:
     return path
 
 
-def external_path(dataset: str) -> Path:
-    """The predictions of LUDB's records by the shipped network of a data set."""
-    return results_dir(dataset) / "external_ludb.csv"
+def external_path(dataset: str, rule: str = "most-likely") -> Path:
+    """The predictions of LUDB's records by the shipped network, or by one that is trained on the labels of the other rule."""
+    return results_dir(dataset) / {"most-likely": "external_ludb.csv", "highest-risk": "external_ludb_highest_risk.csv"}[rule]
 
 
-def read_external(dataset: str) -> pd.DataFrame:
-    """The predictions of LUDB's records by the shipped network of a data set."""
-    return pd.read_csv(existing(external_path(dataset), "predict LUDB's records first"))
+def read_external(dataset: str, rule: str = "most-likely") -> pd.DataFrame:
+    """The predictions of LUDB's records; see `external_path`."""
+    return pd.read_csv(existing(external_path(dataset, rule), "predict LUDB's records first"))
 
 
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")
