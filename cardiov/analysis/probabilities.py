@@ -103,9 +103,9 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
 
 
 def sets_by_run(predictions: pd.DataFrame, chosen_on: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest value of prediction sets of several runs, by a level for each critical value from each run's validation split.
+    """Lowest and highest value of prediction sets of several runs, by levels for each critical value that each run's own give.
 
-    Both tables are from `calibrated_by_run`.
+    Both tables are from `calibrated_by_run`; the second are validation predictions, which give the levels.
     """
     ends = pd.DataFrame(index=predictions.index, columns=["low", "high"], dtype=int)
     for fold, table in predictions.groupby("fold"):

@@ -100,7 +100,7 @@ def _weights(dataset, run):
 
 
 def weights_digest(model) -> str:
-    """SHA-256 of a network's weights: of the names and bytes of its tensors, sorted by name (a file's metadata have no fixed order)."""
+    """SHA-256 of the names and bytes of a network's tensors, sorted by name; a file's metadata have no fixed order."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

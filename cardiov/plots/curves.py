@@ -174,13 +174,13 @@ _POLICIES = {"network": (LEVEL_COLOURS[0], "-", "alarm by the network, with its 
 def net_benefit_curves(tables, title=None):
     """Draw `cardiov.analysis.dangers.net_benefit` against the threshold probability, a panel for each table, by name."""
     figure, (row,) = panels(30 + 75 * len(tables), 80, columns=len(tables), title=title, sharey=True)
+    top = max(table.loc["network", "high"].max() for table in tables.values())
     for axes, (name, table) in zip(row, tables.items(), strict=True):
         for policy, (colour, style, label) in _POLICIES.items():
             axes.plot(table.loc[policy, "estimate"], style, color=colour, marker="o", label=label)
         network = table.loc["network"]
         axes.fill_between(network.index, network["low"], network["high"], color=_POLICIES["network"][0], alpha=0.15, lw=0)
         axes.axhline(0, **REFERENCE, label="no alarm")
-        top = table.loc["network", "high"].max()
         axes.set(title=name, xlabel="probability of high risk from which to act", ylim=(-0.5 * top, 1.1 * top))
     row[0].set_ylabel("net benefit (share of records)")
     legend_below(figure, axes, 3)

@@ -101,7 +101,8 @@ def test_spread_between_runs_by_hand():
     found = dangers.spread(runs, runs, resamples=200)
     maes = [(run["predicted"] - run["critical_value"]).abs().mean() for run in runs.values()]
     row = found.loc["mae"]
-    assert row[["mean", "lowest", "highest", "sd"]].tolist() == pytest.approx([np.mean(maes), min(maes), max(maes), np.std(maes, ddof=1)])
+    expected = [np.mean(maes), min(maes), max(maes), np.std(maes, ddof=1)]
+    assert row[["mean", "lowest", "highest", "sd"]].tolist() == pytest.approx(expected)
     assert found["runs"].tolist() == [3] * 3 and found.index.tolist() == ["mae", "auc_mean", "sensitivity at 10 % alarms"]
     error = (runs[1]["predicted"] - runs[1]["critical_value"]).abs()
     assert row["sd_patients"] == pytest.approx(error.std() / 20, rel=0.3)  # 400 records
