@@ -20,6 +20,8 @@ from cardiov.kernels import Conv, Dropout, channels_last
 from cardiov.store.files import replacing
 
 PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
+NETWORKS = {"ptbxl-sample": "cardiov-1"}  # names of these, by the data set of their training
+DEFAULT = "cardiov-1"
 FLAT = 1e-3  # mV: normalisation does not enlarge what varies less
 
 
@@ -183,7 +185,7 @@ class CardioV(nn.Module):
             save_file(tensors, temporary, {key: json.dumps(value) for key, value in described.items()})
 
     @classmethod
-    def from_pretrained(cls, name_or_path="ptbxl-sample"):
+    def from_pretrained(cls, name_or_path=DEFAULT):
         """Build a network from its weights, in evaluation mode; `.metadata` has what else the file says.
 
         Parameters

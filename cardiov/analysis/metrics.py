@@ -174,6 +174,11 @@ def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.clip(np.ceil(bins * probability) - 1, 0, bins - 1).astype(int)
 
 
+def constant(predictions: pd.DataFrame, value: int) -> pd.DataFrame:
+    """The same records as predicted by a rule that calls each the same value, with certainty."""
+    return predictions.assign(predicted=value, **{score: float(k == value) for k, score in enumerate(SCORES)})
+
+
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Records by critical value (rows) and prediction (columns), (4, 4)."""
     counts = confusion_matrix(predictions["critical_value"], predictions["predicted"], labels=list(CLASSES))

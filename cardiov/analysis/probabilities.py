@@ -13,7 +13,14 @@ from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, BINS, SCORES, bin_of, ex
 from cardiov.analysis.subgroups import subgroups
 from cardiov.mapping import CLASSES
 from cardiov.ordinal import THRESHOLDS, monotone_probabilities
-from cardiov.scoring.calibration import Probabilities, log_losses, rank_for
+from cardiov.scoring.calibration import (
+    Probabilities,
+    conformal_levels,
+    fit_temperature,
+    log_losses,
+    prediction_sets,
+    rank_for,
+)
 
 # Temperature scaling
 
@@ -26,6 +33,19 @@ def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Pro
     logits = torch.tensor(predictions.filter(regex=r"^output_\d+$").to_numpy(dtype=float))  # (N, outputs)
     scores = probabilities(logits / temperature).numpy()  # (N, 4)
     return predictions.assign(**dict(zip(SCORES, scores.T, strict=True)), predicted=scores.argmax(axis=1))
+
+
+def calibrated_by_run(predictions: pd.DataFrame, chosen_on: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of several runs, each divided by the temperature that its own validation predictions give.
+
+    Both tables have a column ``fold``, the test fold of the run.
+    """
+    tables = []
+    for fold, table in predictions.groupby("fold"):
+        known = chosen_on[chosen_on["fold"] == fold]
+        temperature = fit_temperature(known.filter(regex=r"^output_\d+$"), known["critical_value"])
+        tables.append(calibrated(table, temperature))
+    return pd.concat(tables)
 
 
 def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
@@ -97,6 +117,19 @@ def chance_coverage(fitted: int, tested: int, coverage: float) -> tuple[float, f
         return 1.0, 1.0  # the level is infinite
     low, high = betabinom.ppf([0.025, 0.975], tested, rank, fitted + 1 - rank) / tested
     return float(low), float(high)
+
+
+def sets_by_run(predictions: pd.DataFrame, chosen_on: pd.DataFrame, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest value of prediction sets of several runs, by levels for each critical value that each run's own give.
+
+    Both tables are from `calibrated_by_run`; the second are validation predictions, which give the levels.
+    """
+    ends = pd.DataFrame(index=predictions.index, columns=["low", "high"], dtype=int)
+    for fold, table in predictions.groupby("fold"):
+        known = chosen_on[chosen_on["fold"] == fold]
+        levels = conformal_levels(known[SCORES], known["critical_value"], coverage)
+        ends.loc[table.index] = np.transpose(prediction_sets(table[SCORES], levels))
+    return ends["low"].to_numpy(), ends["high"].to_numpy()
 
 
 def coverage_table(people: pd.DataFrame, low: np.ndarray, high: np.ndarray) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""Table 5: metrics by sex and age of ``people`` (see `with_people`), and tests of the differences between these groups."""
+"""Table 5: metrics by sex and age of ``people`` (see `with_people`), tests of the differences between these groups, and what
+is left of the differences with equal shares of the critical values.
+"""
 
 import numpy as np
 import pandas as pd
@@ -85,6 +87,40 @@ def subgroup_differences(people: pd.DataFrame, resamples: int = 1000, permutatio
     in_widths = (norm.ppf(0.975) + norm.ppf(POWER)) / (2 * norm.ppf(0.975))
     table["detectable"] = in_widths * (table["high"] - table["low"])
     return table
+
+
+SEX_BY_AGE = [f"{sex}, {age}" for age in COMPARISONS["age < 65 - age >= 65"] for sex in COMPARISONS["male - female"]]
+ADJUSTED = COMPARISONS | {
+    "male - female, age < 65": tuple(SEX_BY_AGE[:2]), "male - female, age >= 65": tuple(SEX_BY_AGE[2:]),
+    "male - female: age < 65 - age >= 65": ("male - female, age < 65", "male - female, age >= 65"),
+}  # fmt: skip
+
+
+def adjusted_table(people: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Metrics by sex, by age and by sex within age, and their differences, with 95 % intervals over patients.
+
+    ``mae_standardised`` is the MAE that a group would have with the shares of the critical values that all records have (direct
+    standardisation); ``auc_mean`` depends on them only by the mix of the rest. Indexed by ``group`` (groups, then the keys of
+    `ADJUSTED`, the last of which is the difference between the two before it) and ``statistic``: ``estimate``, ``low``,
+    ``high``. NaN if a group lacks a critical value; draws in which it does are left out.
+    """
+    groups = subgroups(people).drop(columns="age unknown")
+    groups = groups.assign(**{name: groups[name.split(", ")].all(axis=1) for name in SEX_BY_AGE})
+    counts = drawn_counts(people["patient_id"], resamples, seed)
+    draws = {name: _adjusted(people, counts * inside.to_numpy()) for name, inside in groups.items()}
+    for name, (first, second) in ADJUSTED.items():
+        draws[name] = draws[first] - draws[second]
+    return pd.concat({name: intervals(table) for name, table in draws.items()}, names=["group"])
+
+
+@np.errstate(invalid="ignore")  # 0 / 0 is NaN: a draw without a record of a critical value
+def _adjusted(people, counts):
+    label = people["critical_value"].to_numpy()
+    error = np.abs(people["predicted"].to_numpy() - label)
+    of_class = [counts * (label == k) for k in CLASSES]
+    maes = [inside @ error / inside.sum(axis=1) for inside in of_class]
+    standardised = sum((label == k).mean() * mae for k, mae in zip(CLASSES, maes, strict=True))
+    return weighted_metrics(people, counts, ["mae", "auc_mean"]).assign(mae_standardised=standardised)
 
 
 def _tested(people, side, resamples, permutations, seed):

@@ -9,14 +9,30 @@ import pandas as pd
 from cardiov.data.ludb import read_diagnoses
 from cardiov.ecg.filters import prepare_signal, to_microvolts
 from cardiov.ecg.leads import read_ecg
+from cardiov.experiments.runs import weights_path
 from cardiov.objectives import objective_of
+from cardiov.store.results import chosen_run, run_dir, shipped_path
 from cardiov.training.config import TrainingConfig
 from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict as predict_records
 
 
-def predict(model, folder, rate) -> pd.DataFrame:
-    """Predict LUDB's records as the network's own run predicts its test records, at its sampling rate in Hz.
+OTHER_RULE = "label-highest-risk"  # runs whose labels are made as LUDB's
+
+
+def networks(dataset: str) -> dict[str, Path]:
+    """Weights by label rule: the shipped network, and of the runs by the highest risk the one that fold 9 chooses, if it is here.
+
+    Weights of runs are not committed; what such a network has predicted is.
+    """
+    paths = {"most-likely": shipped_path(dataset)}
+    if any(run_dir(dataset, "").glob(f"{OTHER_RULE}-*/predictions.csv")):
+        paths["highest-risk"] = weights_path(dataset, chosen_run(dataset, OTHER_RULE))
+    return {rule: path for rule, path in paths.items() if rule == "most-likely" or path.exists()}
+
+
+def predict(model, folder) -> pd.DataFrame:
+    """Predict LUDB's records as the network's own run predicts its test records, at the run's sampling rate.
 
     A `CheckpointError` if the weights do not say what they were trained for.
 
@@ -27,7 +43,7 @@ def predict(model, folder, rate) -> pd.DataFrame:
         record is of another person; and ``age``, ``sex``, ``diagnoses`` and ``statements``.
     """
     objective_of(model)  # else the outputs mean nothing
-    config = TrainingConfig(**model.metadata["run"]["config"])
+    rate, config = model.metadata["run"]["rate"], TrainingConfig(**model.metadata["run"]["config"])
     records = read_diagnoses(folder)
 
     def stored(rows):  # as from a cache: (B, 12, n) in µV

@@ -1,24 +1,29 @@
 """The shipped model: chosen on fold 9, written with all that scoring an ECG takes, and described by a model card."""
 
+import hashlib
 from pathlib import Path
 
 from cardiov import mapping
+from cardiov.analysis.dangers import alarm_table, missed_sentence
 from cardiov.analysis.metrics import SCORES
-from cardiov.analysis.probabilities import calibrated
+from cardiov.analysis.probabilities import calibrated, coverage_table
 from cardiov.analysis.resampling import bootstrap
+from cardiov.analysis.subgroups import with_people
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.experiments.runs import weights_path
-from cardiov.model import PRETRAINED, CardioV
-from cardiov.scoring.calibration import conformal_level, fit_temperature
+from cardiov.model import NETWORKS, PRETRAINED, CardioV
+from cardiov.scoring.calibration import conformal_levels, fit_temperature, prediction_sets
+from cardiov.scoring.record import COVERAGE
 from cardiov.store import results
 from cardiov.store.files import shown, write_text
 from cardiov.store.templates import templates
 from cardiov.training.config import same_run
 
-COVERAGES = (0.8, 0.9, 0.95)
+VERSION = "1.0"  # of the shipped network: other weights or levels under the same name raise it
+COVERAGES = (0.8, COVERAGE, 0.95)
 LARGEST = 16 * 10**6  # bytes
 CARD_METRICS = {
     "auc_mean": "mean AUC", **{f"auc_{k}": f"AUC of critical value {k} ({name})" for k, name in enumerate(mapping.LEVELS)},
@@ -31,28 +36,36 @@ CARD_METRICS = {
 def describe(dataset: str) -> dict:
     """What the chosen network's file says beside weights and configuration.
 
-    The rate and the band are in Hz. Temperature and levels of the prediction sets, by coverage, come from fold 9
-    (`cardiov.scoring.calibration`).
+    The rate and the band are in Hz. Temperature and levels of the prediction sets, by coverage and critical
+    value, come from fold 9 (`cardiov.scoring.calibration`).
     """
     run_name = results.chosen_run(dataset)
-    run = results.read_provenance(dataset, run_name)["run"]
+    provenance = results.read_provenance(dataset, run_name)
+    run = provenance["run"]
     validation = results.read_predictions(dataset, run_name).query("split == 'validation'")
     label = validation["critical_value"].to_numpy()
     temperature = round(fit_temperature(validation.filter(like="output_").to_numpy(), label), 4)
     probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
     source = VERSIONS["1.0.3"]
     return {
-        "name": dataset,
+        "name": NETWORKS.get(dataset, dataset),
+        "version": VERSION,
+        "dataset": dataset,
         "chosen_run": run_name,
+        "training": {"seconds": provenance["seconds"], "processor": provenance["processor"]},
         "preprocessing": {"rate": run["rate"], "band": band_at(run["rate"]), "order": ORDER, "leads": LEADS, "unit": "mV"},
         "label_rule": run["config"]["label_rule"],
         "temperature": temperature,
-        "levels": {str(coverage): round(conformal_level(probabilities, label, coverage), 6) for coverage in COVERAGES},
+        "levels": {str(share): _rounded(conformal_levels(probabilities, label, share)) for share in COVERAGES},
         "data": "simulated" if results.simulated(dataset) else f"{dataset}, of PTB-XL, doi:{source.doi}",
         "licence": source.licence,
         "attribution": source.citation,
         "use": "research and teaching only; not a medical device",
     }
+
+
+def _rounded(levels):
+    return [round(level + 5e-7, 6) for level in levels]  # upwards, which keeps their promise
 
 
 def ship(dataset: str, path) -> list[Path]:
@@ -70,13 +83,13 @@ def ship(dataset: str, path) -> list[Path]:
     if weights.stat().st_size > LARGEST:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
-    model.save_pretrained(path, run=model.metadata["run"], **description)
+    model.save_pretrained(path, run=model.metadata["run"], sha256=weights_digest(model), **description)
     return [path, write_text(path.with_suffix(".md"), model_card(CardioV.from_pretrained(path)))]
 
 
 def _weights(dataset, run):
     """A run's weights; those in the package, if they are this run's, where the run was trained elsewhere."""
-    path, packaged = weights_path(dataset, run), PRETRAINED / f"{dataset}.safetensors"
+    path, packaged = weights_path(dataset, run), PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
     if path.exists():
         return path
     if packaged.exists():
@@ -86,14 +99,36 @@ def _weights(dataset, run):
     raise CheckpointError(f"{shown(path)} is missing: delete {shown(results.run_dir(dataset, run))}, so that the run is trained again.")
 
 
+def weights_digest(model) -> str:
+    """SHA-256 of the names and bytes of a network's tensors, sorted by name; a file's metadata have no fixed order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def model_card(model) -> str:
     """The card of a shipped model, in Markdown, from its file's metadata and the stored predictions of its run."""
     metadata = model.metadata
-    test = results.read_predictions(metadata["name"], metadata["chosen_run"]).query("split == 'test'")
-    intervals = bootstrap(calibrated(test, metadata["temperature"]))
+    dataset = metadata["dataset"]
+    stored = calibrated(results.read_predictions(dataset, metadata["chosen_run"]), metadata["temperature"]).assign(fold=10)
+    validation, test = (stored[stored["split"] == split] for split in ("validation", "test"))
+    records, intervals = results.read_records(dataset), bootstrap(test)
+    ends = prediction_sets(test[SCORES], metadata["levels"][str(COVERAGE)])
     return templates(Path(__file__).parent).get_template("model_card.md").render(
-        metadata=metadata, run=metadata["run"], config=model.config, simulated=results.simulated(metadata["name"]),
+        metadata=metadata, run=metadata["run"], config=model.config, simulated=results.simulated(dataset),
         parameters=sum(parameter.numel() for parameter in model.parameters()), records=len(test),
         patients=test["patient_id"].nunique(), levels=mapping.LEVELS,
         metrics=[(name, *intervals.loc[statistic]) for statistic, name in CARD_METRICS.items()],
+        alarms=alarm_table(test, validation).reset_index().to_dict("records"), missed=missed_sentence(test, records),
+        coverage=coverage_table(with_people(test, records), *ends).reset_index().to_dict("records"), external=_external(dataset),
     )  # fmt: skip
+
+
+def _external(dataset):
+    """The network's metrics on LUDB beside those of the constant 2; None if LUDB's records are not predicted."""
+    if not results.external_path(dataset).exists():
+        return None
+    predictions = results.read_external(dataset)
+    constant = (predictions["critical_value"] - 2).abs().mean()
+    return {"records": len(predictions), "constant": constant} | bootstrap(predictions).T.to_dict()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cardiov.model import PRETRAINED, CardioV
+from cardiov.model import NETWORKS, PRETRAINED, CardioV
 from cardiov.store import results
 from cardiov.store.files import replacing
 
 TOLERANCE = 1e-6  # absolute, and relative for numbers above 1
 COLUMNS = ["table", "row", "statistic", "published", "made"]
 # what notebooks read: it is stored, and not made by them
-INPUTS = ("search.csv", "external_ludb.csv")
+INPUTS = ("search.csv", "external_ludb.csv", "external_ludb_highest_risk.csv")
 INPUT_FOLDERS = ("runs", "reviews")
 ENDINGS = {"results": (".csv", ".json"), "figures": (".csv",)}  # pictures are compared by what they plot
 
@@ -99,7 +99,7 @@ def publish(dataset: str) -> list[Path]:
 
 def _network_copies(dataset):
     """The network that is shipped and its card, if the package has one of this data set."""
-    made, packaged = results.shipped_path(dataset), PRETRAINED / f"{dataset}.safetensors"
+    made, packaged = results.shipped_path(dataset), PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
     if made.exists() and packaged.exists():
         yield packaged.with_suffix(".md"), made.with_suffix(".md")
         if not _alike(made, packaged):

@@ -72,13 +72,12 @@ def ship(data, dataset, params, ludb=None):
 
 def external(data, dataset, params, ludb):
     """Predict LUDB's records, which no network here is trained on (notebook 16)."""
-    from cardiov.experiments.external import predict
+    from cardiov.experiments.external import networks, predict
     from cardiov.model import CardioV
-    from cardiov.store.results import results_dir, shipped_path, write_table
+    from cardiov.store.results import external_path, write_table
 
-    model = CardioV.from_pretrained(shipped_path(dataset))
-    table = predict(model, ludb, model.metadata["preprocessing"]["rate"])
-    _print([write_table(table, results_dir(dataset) / "external_ludb.csv")])
+    tables = {rule: predict(CardioV.from_pretrained(path), ludb) for rule, path in networks(dataset).items()}
+    _print([write_table(table, external_path(dataset, rule)) for rule, table in tables.items()])
 
 
 def notebook(source, target, dataset=None, data=None, parameters=None, parameter=()):

@@ -166,3 +166,24 @@ def _draw_runs(axes, kinds):
     axes.errorbar(mean.index, mean["estimate"], ends, fmt="D", lw=1, color="black", label="mean of the runs")
     if "published" in kinds:
         axes.plot(kinds["published"]["estimate"], "*", ms=10, color=LEVEL_COLOURS[3], label="published")
+
+
+_POLICIES = {"network": (LEVEL_COLOURS[0], "-", "alarm by the network, with its 95 % interval"),
+             "alarm for all": (LEVEL_COLOURS[2], "--", "alarm for all")}  # fmt: skip
+
+
+@styled
+def net_benefit_curves(tables, title=None):
+    """Draw `cardiov.analysis.dangers.net_benefit` against the threshold probability, a panel for each table, by name."""
+    figure, (row,) = panels(30 + 75 * len(tables), 80, columns=len(tables), title=title, sharey=True)
+    top = max(table.loc["network", "high"].max() for table in tables.values())
+    for axes, (name, table) in zip(row, tables.items(), strict=True):
+        for policy, (colour, style, label) in _POLICIES.items():
+            axes.plot(table.loc[policy, "estimate"], style, color=colour, marker="o", label=label)
+        network = table.loc["network"]
+        axes.fill_between(network.index, network["low"], network["high"], color=_POLICIES["network"][0], alpha=0.15, lw=0)
+        axes.axhline(0, **REFERENCE, label="no alarm")
+        axes.set(title=name, xlabel="probability of high risk from which to act", ylim=(-0.5 * top, 1.1 * top))
+    row[0].set_ylabel("net benefit (share of records)")
+    legend_below(figure, axes, 3)
+    return figure

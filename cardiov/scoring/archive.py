@@ -152,7 +152,7 @@ def table_lines(file, score) -> str:
     shares = "  ".join(f"{100 * p:3.0f} %" for p in score.probabilities)
     lines = [f"{score.critical_value}  {LEVELS[score.critical_value]:11}  {shares}   {file}"]
     if score.prediction_set and score.prediction_set[0] < score.prediction_set[1]:
-        lines += ["     {} to {} holds the label of 9 in 10 records".format(*score.prediction_set)]
+        lines += ["     {} to {} holds the label of 9 in 10 records of each critical value".format(*score.prediction_set)]
     if len(score.windows) > 1:
         listed = ", ".join(f"{window.start:g} s: {window.critical_value}" for window in score.windows)
         lines += [f"     the gravest of {len(score.windows)} windows, from {score.windows[score.window].start:g} s; {listed}"]

@@ -2,14 +2,16 @@
 
 Both are fitted on validation records. Temperature scaling (Guo et al. 2017) divides all outputs by one number. Split
 conformal prediction (Vovk et al. 2005, Papadopoulos et al. 2002) gives a set of critical values that holds the label with a
-stated probability, even if the probabilities are wrong. The sets are contiguous ranges, as the label is ordinal (Lu et al.
-2022).
+stated probability, even if the probabilities are wrong; with a level for each critical value, it does so within each (Vovk
+2012). The sets are contiguous ranges, as the label is ordinal (Lu et al. 2022).
 
 References
 ----------
 Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017).
 Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. Springer (2005).
 Papadopoulos H, Proedrou K, Vovk V, Gammerman A. Inductive confidence machines for regression. ECML (2002).
+Vovk V. Conditional validity of inductive conformal predictors. ACML (2012).
+Sadinle M, Lei J, Wasserman L. Least ambiguous set-valued classifiers with bounded error levels. J Am Stat Assoc 114:223 (2019).
 Romano Y, Sesia M, Candès E. Classification with valid and adaptive coverage. NeurIPS (2020).
 Lu C, Angelopoulos AN, Pomerantz S. Improving trustworthiness of AI disease severity rating in medical imaging with
 ordinal conformal prediction sets. MICCAI (2022).
@@ -67,28 +69,31 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
     return math.exp(minimize_scalar(loss, bounds=(-end, end), method="bounded").x)
 
 
-def prediction_sets(probabilities, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges of critical values, grown until their probability exceeds the level (Romano et al. 2020, Lu et al. 2022).
+def prediction_sets(probabilities, level) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges of critical values that are still in question (Romano et al. 2020, Lu et al. 2022).
 
-    Each range starts as the most probable value of ``probabilities`` (N, 4) and adds the likelier of its neighbours, of equals
-    the graver; its lowest and highest value are (N,). The level is that of `conformal_level`.
+    A range grows from the most probable value of ``probabilities`` (N, 4) by the likelier of its neighbours, of equals the graver.
+    A value is in question if the range's probability before the value joins does not exceed its level: one for all values
+    (`conformal_level`), or one for each, (4,) (`conformal_levels`). The lowest and the highest value in question are (N,); what
+    lies between them is in the range, which can only hold the label more often.
 
     Examples
     --------
     >>> prediction_sets([[0.1, 0.2, 0.6, 0.1]], 0.7)
     (array([1]), array([2]))
+    >>> prediction_sets([[0.1, 0.2, 0.6, 0.1]], [0.7, 0.7, 0.7, 0.9])
+    (array([1]), array([3]))
     """
-    low, high, mass = _growing(probabilities)
-    size = np.minimum((mass <= level).sum(axis=0), len(CLASSES) - 1)  # (N,), less 1
-    rows = np.arange(len(size))
-    return low[size, rows], high[size, rows]
+    inside = _before_joining(probabilities) <= np.asarray(level)  # (N, 4), always with the most probable value
+    return inside.argmax(axis=1), len(CLASSES) - 1 - inside[:, ::-1].argmax(axis=1)
 
 
 def conformal_level(probabilities, labels, coverage: float) -> float:
     """The level at which ranges of new records hold their labels with at least the stated probability (Vovk et al. 2005).
 
     A range's probability before the label joins it is the record's level; the ceil((N + 1) coverage)-th smallest is taken, or
-    infinity if there are too few records. ``probabilities`` are (N, 4) and ``labels`` (N,), of validation records.
+    infinity if there are too few records. ``probabilities`` are (N, 4) and ``labels`` (N,), of validation records. The promise is
+    for all records together, not for those of each critical value.
 
     Raises
     ------
@@ -97,16 +102,33 @@ def conformal_level(probabilities, labels, coverage: float) -> float:
     """
     if not 0 < coverage < 1:
         raise ParameterError(f"coverage is {coverage:g}: give a share between 0 and 1, such as 0.9.")
-    labels = np.asarray(labels)
-    low, high, mass = _growing(probabilities)
-    without = ((labels < low) | (high < labels)).sum(axis=0)  # (N,), number of ranges without the label
-    before = np.vstack([np.zeros(len(labels)), mass])[without, np.arange(len(labels))]
+    labels = np.asarray(labels, dtype=int)
+    before = _before_joining(probabilities)[np.arange(len(labels)), labels]
     rank = rank_for(len(labels), coverage)
     return float(np.sort(before)[rank - 1]) if rank <= len(labels) else math.inf
 
 
+def conformal_levels(probabilities, labels, coverage: float) -> list[float]:
+    """Of each critical value, the level at which ranges of its new records hold the label with at least the stated probability.
+
+    Each is `conformal_level` on the validation records of that value (Vovk 2012, Sadinle et al. 2019). The promise is kept within
+    each value if its new records are exchangeable with those of the validation split; one of few records varies much from
+    one validation split to another, and below coverage / (1 - coverage) records the level is infinite.
+    """
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    return [conformal_level(probabilities[labels == k], labels[labels == k], coverage) for k in CLASSES]
+
+
 def rank_for(records, coverage):
     return math.ceil(round((records + 1) * coverage, 9))  # rounded: 0.07 * 100 is a little above 7
+
+
+def _before_joining(probabilities):
+    """Probability of the growing range before each value joins, (N, 4)."""
+    low, high, mass = _growing(probabilities)
+    mass = np.vstack([np.zeros(mass.shape[1]), mass])  # (5, N)
+    ranges_without = np.stack([((k < low) | (high < k)).sum(axis=0) for k in CLASSES], axis=1)  # (N, 4)
+    return mass[ranges_without, np.arange(mass.shape[1])[:, None]]
 
 
 def _growing(probabilities):

@@ -1,6 +1,6 @@
 """Score an ECG: the one function behind Python, the command line, the notebooks and the page.
 
-The weights file gives the sampling rate, the temperature of the probabilities and the level of the prediction sets
+The weights file gives the sampling rate, the temperature of the probabilities and the levels of the prediction sets
 (`cardiov.experiments.shipping`). A record longer than 10 s, the length of the training's records, is scored in windows of
 10 s; the gravest is reported, and all are listed.
 """
@@ -53,8 +53,8 @@ class Score:
     probabilities : ndarray, shape (4,)
         After temperature scaling.
     prediction_set : tuple of two int, or None
-        Lowest and highest critical value of a range that holds the label of 90 % of records like the training's. None for
-        several windows, or weights without its level.
+        Lowest and highest critical value of a range that, of each critical value, holds the label of 90 % of records like the
+        training's. None for several windows, or weights without levels.
     windows : tuple of Window
         All stretches, in order of time. `window` is the index of the reported one: it has the highest critical value, and
         among equals the highest expected value.
@@ -123,7 +123,7 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
     SignalError
         If the ECG cannot be read.
     CheckpointError
-        If the weights cannot be read, or lack their sampling rate.
+        If the weights cannot be read, lack their sampling rate, or have the levels of an older version.
     ParameterError
         If a network without the ordinal head is to give heat maps.
     """
@@ -234,10 +234,15 @@ def _score(ecg, windows, model):
 
 
 def _set(model, windows):
-    level = model.metadata.get("levels", {}).get(str(COVERAGE))
-    if level is None or len(windows) > 1:
+    levels = model.metadata.get("levels", {}).get(str(COVERAGE))
+    if levels is None or len(windows) > 1:
         return None
-    low, high = prediction_sets([windows[0].probabilities], level)
+    if np.shape(levels) != (len(mapping.CLASSES),):
+        raise CheckpointError(
+            "the weights have one level of the prediction sets for all critical values, as an older version wrote them: write them "
+            "again by `python -m cardiov ship`."
+        )
+    low, high = prediction_sets([windows[0].probabilities], levels)
     return int(low[0]), int(high[0])
 
 

@@ -182,6 +182,22 @@ def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, p
     return {seed: run[run["split"] == split] for seed, run in runs.items()} if split else runs
 
 
+FOLDS = range(1, 11)  # of PTB-XL: in cross-validation each is the test split once
+
+
+def read_out_of_fold(dataset: str, name: str, split: str = "test", seed: int = 0) -> pd.DataFrame | None:
+    """Predictions of every record by the cross-validated run that had its fold as test split; None unless all ten are stored.
+
+    The runs are ``<name>-fold<k>-<seed>`` for k = 1 to 10. The column ``fold`` holds k. The validation split of each run, with
+    the same k, is what thresholds for its test split are chosen on.
+    """
+    runs = {fold: f"{name}-fold{fold}-{seed}" for fold in FOLDS}
+    if not all((run_dir(dataset, run) / "predictions.csv").exists() for run in runs.values()):
+        return None
+    tables = [read_predictions(dataset, run).assign(fold=fold) for fold, run in runs.items()]
+    return pd.concat(tables, ignore_index=True).query("split == @split").reset_index(drop=True)
+
+
 def _read_of_run(dataset, run, name):
     path = run_dir(dataset, run) / f"{name}.csv"
     return pd.read_csv(existing(path, f"train the run {run} first"))
@@ -194,9 +210,14 @@ def existing(path: Path, remedy: str) -> Path:
     return path
 
 
-def read_external(dataset: str) -> pd.DataFrame:
-    """The predictions of LUDB's records by a network that was trained on a data set."""
-    return pd.read_csv(existing(results_dir(dataset) / "external_ludb.csv", "predict LUDB's records first"))
+def external_path(dataset: str, rule: str = "most-likely") -> Path:
+    """The predictions of LUDB's records by the shipped network, or by one that is trained on the labels of the other rule."""
+    return results_dir(dataset) / {"most-likely": "external_ludb.csv", "highest-risk": "external_ludb_highest_risk.csv"}[rule]
+
+
+def read_external(dataset: str, rule: str = "most-likely") -> pd.DataFrame:
+    """The predictions of LUDB's records; see `external_path`."""
+    return pd.read_csv(existing(external_path(dataset, rule), "predict LUDB's records first"))
 
 
 HEAT_TABLES = ("heat_maps", "heat_marks", "heat_sanity", "heat_cascade", "heat_shares", "heat_shares_ludb")

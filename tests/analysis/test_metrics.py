@@ -16,6 +16,7 @@ from cardiov.analysis.metrics import (
     auc_orders,
     bin_of,
     confusion,
+    constant,
     exact_share,
     expected_calibration_error,
     holm,
@@ -204,3 +205,10 @@ def test_holm_adjusts_for_the_number_of_tests():
     assert adjusted[["d", "a", "c", "b"]].tolist() == pytest.approx([0.02, 0.03, 0.06, 0.06])
     assert np.isnan(adjusted["e"])
     assert holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]
+
+
+def test_a_constant_ranks_nothing_and_errs_by_its_distance():
+    values = metrics(constant(SIX, 2))
+    assert values[["auc_0", "auc_1", "auc_2", "auc_3"]].tolist() == [0.5] * 4
+    assert values["mae"] == pytest.approx((2 + 2 + 1 + 0 + 1 + 1) / 6) and values["macro_mae"] == 1
+    assert (SIX["predicted"] != 2).any()  # and the table given stays as it is

@@ -10,9 +10,17 @@ from scipy import stats
 from simulated_labels import ordered_logits, simulated_coverages
 
 from cardiov.analysis.metrics import SCORES, expected_calibration_error, metrics
-from cardiov.analysis.probabilities import calibrated, chance_coverage, coverage_table, probability_metrics, reliability
+from cardiov.analysis.probabilities import (
+    calibrated,
+    calibrated_by_run,
+    chance_coverage,
+    coverage_table,
+    probability_metrics,
+    reliability,
+    sets_by_run,
+)
 from cardiov.ordinal import monotone_probabilities
-from cardiov.scoring.calibration import fit_temperature
+from cardiov.scoring.calibration import conformal_levels, fit_temperature, prediction_sets
 from cardiov.store import results
 
 
@@ -127,3 +135,27 @@ def test_coverage_by_hand():
     assert coverage["records"].tolist() == [5, 2, 1, 2, 2, 3, 2, 2]
     expected = [stats.beta.ppf(0.025, 3, 3), stats.beta.ppf(0.975, 4, 2)]
     assert coverage.loc["all", ["low", "high"]].tolist() == pytest.approx(expected)
+
+
+def test_sets_of_several_runs_are_by_the_levels_of_each():
+    runs = {fold: table_of(*ordered_logits(300, seed=20 + fold)).assign(fold=fold) for fold in (1, 2)}
+    known = pd.concat([runs[1], runs[2].assign(critical_value=3)], ignore_index=True)
+    new = pd.concat([runs[2].assign(fold=1), runs[1].assign(fold=2)], ignore_index=True)
+    low, high = sets_by_run(new, known, 0.9)
+    for fold in (1, 2):
+        of_run, chosen_on = new["fold"] == fold, known[known["fold"] == fold]
+        levels = conformal_levels(chosen_on[SCORES], chosen_on["critical_value"], 0.9)
+        expected = prediction_sets(new.loc[of_run, SCORES], levels)
+        assert low[of_run].tolist() == expected[0].tolist() and high[of_run].tolist() == expected[1].tolist()
+    assert (low[new["fold"] == 2] == 0).all() and (low[new["fold"] == 1] > 0).any()  # no record of 0 chose the second
+
+
+def test_each_run_is_divided_by_its_own_temperature():
+    runs = {fold: table_of(*ordered_logits(3000, seed=fold)).assign(fold=fold) for fold in (1, 2)}
+    runs[2][["output_1", "output_2", "output_3"]] *= 3
+    scaled = calibrated_by_run(pd.concat(runs, ignore_index=True), pd.concat(runs, ignore_index=True))
+    for fold, run in runs.items():
+        temperature = fit_temperature(run.filter(like="output_"), run["critical_value"])
+        assert temperature == pytest.approx([1, 3][fold - 1], rel=0.1)
+        expected = calibrated(run, temperature)[SCORES]
+        np.testing.assert_allclose(scaled.loc[scaled["fold"] == fold, SCORES], expected)

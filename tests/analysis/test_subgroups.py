@@ -9,7 +9,9 @@ from scipy import stats
 from cardiov.analysis.metrics import subgroup_metrics
 from cardiov.analysis.resampling import bootstrap
 from cardiov.analysis.subgroups import (
+    SEX_BY_AGE,
     _permuted_sides,
+    adjusted_table,
     subgroup_counts,
     subgroup_differences,
     subgroup_table,
@@ -129,3 +131,43 @@ def test_patients_in_both_age_groups_stay_where_they_are():
     assert (draws[:, 4] == draws[:, 5]).all()
     assert set(map(tuple, draws[:, [2, 3, 4, 6]])) == {(1, -1, 1, -1), (1, 1, -1, -1), (-1, 1, 1, -1),
                                                        (1, -1, -1, 1), (-1, -1, 1, 1), (-1, 1, -1, 1)}  # fmt: skip
+
+
+def test_standardised_mae_by_hand():
+    """Men err by 0 on value 0 and by 2 on value 3, women by 1 on each; half of all records are of value 0, a sixth of each other."""
+    label = np.array([0] * 4 + [1, 2, 3, 0, 0, 1, 2, 3])
+    predicted = np.array([0] * 4 + [1, 2, 1, 1, 1, 2, 3, 2])
+    ids = {"ecg_id": range(12), "patient_id": range(12)}
+    table = pd.DataFrame({**ids, "critical_value": label, "predicted": predicted, "sex": ["male"] * 7 + ["female"] * 5, "age": 50.0})
+    table[["p0", "p1", "p2", "p3"]] = np.eye(4)[predicted]
+    found = adjusted_table(table, resamples=50)["estimate"]
+    assert found["male", "mae"] == pytest.approx(2 / 7) and found["female", "mae"] == 1
+    assert found["male", "mae_standardised"] == pytest.approx(2 / 6) and found["female", "mae_standardised"] == pytest.approx(1)
+    assert found["male - female", "mae_standardised"] == pytest.approx(-4 / 6) == found["male - female, age < 65", "mae_standardised"]
+    assert found["all", "mae"] == pytest.approx(found["all", "mae_standardised"])
+    assert np.isnan(found["age >= 65", "mae_standardised"])
+
+
+def test_a_difference_of_the_mix_alone_is_adjusted_away():
+    table = people(3, n=2000)
+    rng = np.random.default_rng(1)
+    often_ill = (table["critical_value"] == 3) & (rng.random(2000) < 0.8)
+    table.loc[often_ill, "sex"], table["patient_id"] = "male", range(2000)
+    table["predicted"] = table["critical_value"].where(table["critical_value"] < 3, 1)  # the same error in both sexes
+    found = adjusted_table(table, resamples=50)
+    assert found.loc[("male - female", "mae"), "low"] > 0.1
+    assert found.loc[("male - female", "mae_standardised"), "estimate"] == pytest.approx(0, abs=1e-12)
+
+
+def test_sex_is_divided_by_age_and_the_difference_of_differences_is_paired():
+    table = people()
+    found = adjusted_table(table, resamples=100)
+    for name in SEX_BY_AGE:
+        sex, age = name.split(", ")
+        group = table[(table["sex"] == sex) & ((table["age"] < 65) == (age == "age < 65"))]
+        expected = bootstrap(group, subgroup_metrics, resamples=2)["estimate"]
+        assert found.loc[(name, "auc_mean"), "estimate"] == pytest.approx(expected["auc_mean"])
+        assert found.loc[(name, "mae"), "estimate"] == pytest.approx(expected["mae"])
+    first, second = (found.loc[(f"male - female, age {side} 65", "mae"), "estimate"] for side in ("<", ">="))
+    last = found.loc[("male - female: age < 65 - age >= 65", "mae")]
+    assert last["estimate"] == pytest.approx(first - second) and last["low"] < last["estimate"] < last["high"]

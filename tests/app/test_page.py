@@ -52,7 +52,7 @@ def test_the_value_is_shown_in_words_number_and_place():
     here = re.findall(r'<li class="here" aria-current="true">(.*?)</li>', html, re.S)
     assert [text(item) for item in here] == ["3 high risk ▲ this ECG"]
     assert window.score.meaning[1:] in seen and NOT_A_DEVICE in seen
-    assert "scored by the network ptbxl-sample, which was trained on ptbxl-sample, of PTB-XL" in seen
+    assert "scored by the network cardiov-1, which was trained on ptbxl-sample, of PTB-XL" in seen
     assert announcement(window.score) == "Scored: critical value 3 of 3, high risk; no warnings."
     assert announcement(replace(window.score, warnings=("one",))).endswith("high risk; 1 warning.")
 

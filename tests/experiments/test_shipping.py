@@ -6,15 +6,22 @@ import pandas as pd
 import pytest
 import torch
 
-from cardiov.analysis.metrics import metrics
+from cardiov.analysis.metrics import SCORES, metrics
 from cardiov.analysis.probabilities import calibrated
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import shipping
 from cardiov.experiments.runs import weights_path
-from cardiov.model import PRETRAINED, CardioV, CardioVConfig
+from cardiov.model import DEFAULT, NETWORKS, PRETRAINED, CardioV, CardioVConfig
+from cardiov.scoring.calibration import prediction_sets
 from cardiov.store import results
 
 SHIPPED = sorted(PRETRAINED.glob("*.safetensors"))
+DATASETS = {name: dataset for dataset, name in NETWORKS.items()}
+
+
+def folder_of(root, name):
+    (root / name).mkdir(parents=True)
+    return root / name
 
 
 @pytest.fixture
@@ -29,6 +36,8 @@ def root(tmp_path, monkeypatch):
     table = pd.DataFrame({"ecg_id": range(80), "patient_id": range(80), "critical_value": label.numpy(), **outputs})
     table["split"] = ["validation", "test"] * 40
     table = calibrated(table, 1.0)
+    people = {"sex": "male", "age": 50, "age_90_or_over": False, "statements": ["AMI:50", "NORM:100"] * 40}
+    pd.DataFrame({"ecg_id": range(80), **people}).to_csv(folder_of(tmp_path, "results/part") / "records.csv", index=False)
     for seed, losses in enumerate([(0.2, 0.5, 0.4), (0.9, 0.6, 0.3)]):
         folder = tmp_path / "results" / "part" / "runs" / f"ordinal-{seed}"
         folder.mkdir(parents=True)
@@ -37,7 +46,7 @@ def root(tmp_path, monkeypatch):
         pd.DataFrame({"phase": phases, "validation_loss": losses}).to_csv(folder / "history.csv", index=False)
         config = {"objective": "ordinal", "label_rule": "most-likely", "crop": 5.0, "windows": 1}
         run = {"config": config, "rate": 100, "train_records": 1234}
-        (folder / "provenance.json").write_text(json.dumps({"run": run}))
+        (folder / "provenance.json").write_text(json.dumps({"run": run, "seconds": 150, "processor": "a processor"}))
         model.save_pretrained(weights_path("part", f"ordinal-{seed}"), run=run)
     return tmp_path
 
@@ -54,13 +63,45 @@ def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     model = CardioV.from_pretrained(path)
     assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
     assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
-    assert list(model.metadata["levels"]) == ["0.8", "0.9", "0.95"]
+    assert {share: len(levels) for share, levels in model.metadata["levels"].items()} == {"0.8": 4, "0.9": 4, "0.95": 4}
     card = path.with_suffix(".md").read_text()
     test = results.read_predictions("part", "ordinal-1").query("split == 'test'")
     values = metrics(calibrated(test, model.metadata["temperature"]))
     assert f"| mean AUC | {values['auc_mean']:.3f} |" in card and f"| mean absolute error | {values['mae']:.3f} |" in card
     assert "1,234 records (folds 1 to 8)" in card and "40 records of 40 patients" in card
     assert "not a medical device" in card and "Wagner P" in card and "CC BY 4.0" in card
+    assert "crop 5.0" in card and "took 2 minutes (a processor)" in card and f"`{shipping.weights_digest(model)}`" in card
+
+
+def test_the_card_says_what_is_dangerous(root):
+    shipping.ship("part", root / "shipped.safetensors")
+    card, stored = (root / "shipped.md").read_text(), results.read_predictions("part", "ordinal-1")
+    model = CardioV.from_pretrained(root / "shipped.safetensors")
+    test = calibrated(stored, model.metadata["temperature"]).query("split == 'test'")
+    high = test[test["critical_value"] == 3]
+    assert f"{(high['predicted'] == 0).sum()} of {len(high)} high-risk ECGs are called 0" in card
+    low, ends = prediction_sets(high[SCORES], model.metadata["levels"]["0.9"])
+    assert f"| critical value 3 ({len(high)}) | {100 * ((low <= 3) & (ends == 3)).mean():.0f} % (" in card
+    assert card.count("| high risk |") == 3 and "LUDB" not in card
+
+
+def test_the_card_sets_the_network_beside_a_constant_on_another_hospitals_ecgs(root):
+    table = results.read_predictions("part", "ordinal-1").assign(critical_value=[0, 1, 2, 3] * 20)
+    table.to_csv(results.external_path("part"), index=False)
+    shipping.ship("part", root / "shipped.safetensors")
+    card, values = (root / "shipped.md").read_text(), metrics(table)
+    assert "On 80 ECGs of another hospital" in card and "calls every ECG a 2 has 1.000 there" in card
+    assert f"mean AUC\nis {values['auc_mean']:.3f} (" in card and f"and {values['auc_1']:.3f} (" in card
+
+
+def test_the_digest_is_of_the_weights_alone(root):
+    model = CardioV.from_pretrained(weights_path("part", "ordinal-0"))
+    before = shipping.weights_digest(model)
+    model.save_pretrained(root / "again.safetensors", run=model.metadata["run"], name="another")
+    assert shipping.weights_digest(CardioV.from_pretrained(root / "again.safetensors")) == before
+    with torch.no_grad():
+        model.head.bias[0] += 1
+    assert shipping.weights_digest(model) != before and len(before) == 64
 
 
 def test_without_weights_or_with_too_many_nothing_is_shipped(root, monkeypatch):
@@ -102,15 +143,16 @@ def test_what_comes_with_the_package_is_small_and_described(path):
     assert path.stat().st_size <= 16e6
     model = CardioV.from_pretrained(path.stem)
     metadata = model.metadata
-    assert metadata["chosen_run"] == results.chosen_run(path.stem)
+    description = json.loads(json.dumps(shipping.describe(DATASETS[path.stem])))
     # all that the file says beside its weights comes from the committed predictions and histories
-    assert json.loads(json.dumps(shipping.describe(path.stem))) == {key: metadata[key] for key in shipping.describe(path.stem)}
+    assert description == {key: metadata[key] for key in description} and description["name"] == path.stem
+    assert metadata["sha256"] == shipping.weights_digest(model)
     assert path.with_suffix(".md").read_text(encoding="utf-8") == shipping.model_card(model)
     assert re.search(r"\d\.\d{3} to \d\.\d{3}", path.with_suffix(".md").read_text(encoding="utf-8"))
 
 
 def test_a_model_comes_with_the_package_by_default():
-    assert "ptbxl-sample" in [path.stem for path in SHIPPED]
+    assert DEFAULT in NETWORKS.values() and DEFAULT in [path.stem for path in SHIPPED]
     model = CardioV.from_pretrained()
     with torch.no_grad():
         assert model(torch.zeros(1, 12, 1000)).shape == (1, 3)

@@ -211,7 +211,7 @@ def test_training_begins_first_and_notebooks_run_beside_it_on_a_core_each(copied
         ("cardiov/experiments/heat.py", ANALYSED),
         ("cardiov/plots/roc.py", ANALYSED),
         ("cardiov/store/results.py", ANALYSED),
-        (f"cardiov/pretrained/{SAMPLE}.safetensors", {"replayed"} | ENDING),
+        ("cardiov/pretrained/cardiov-1.safetensors", {"replayed"} | ENDING),
         ("cardiov/paper/reproduction.py", {"retrained", "replayed"} | COMPARED),
         ("cardiov/paper/report.html", COMPARED),
         ("cardiov/app/page.py", set()),

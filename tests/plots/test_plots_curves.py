@@ -6,7 +6,14 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
-from cardiov.plots.curves import error_distributions, learning_curve, reliability_diagram, searched_networks, stress_panels
+from cardiov.plots.curves import (
+    error_distributions,
+    learning_curve,
+    net_benefit_curves,
+    reliability_diagram,
+    searched_networks,
+    stress_panels,
+)
 from cardiov.plots.style import LEVEL_COLOURS
 
 
@@ -150,3 +157,16 @@ def test_learning_curve_marks_a_fit_on_a_boundary(curve):
 def test_learning_curve_without_published_figures_has_no_star(curve):
     figure = learning_curve(curve[curve["kind"] != "published"])
     assert "published" not in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_net_benefit_is_drawn_with_its_band_and_both_policies():
+    rows = {("network", 0.1): [0.10, 0.05, 0.15], ("network", 0.5): [0.02, -0.01, 0.06],
+            ("alarm for all", 0.1): [0.07, 0.04, 0.09], ("alarm for all", 0.5): [-0.7, -0.8, -0.6]}  # fmt: skip
+    index = pd.MultiIndex.from_tuples(rows, names=["policy", "threshold"])
+    table = pd.DataFrame([*rows.values()], index, columns=["estimate", "low", "high"])
+    first, second = net_benefit_curves({"fold 10": table, "all folds": table / 2}).axes
+    assert (first.get_title(), second.get_title()) == ("fold 10", "all folds")
+    network, every = first.lines[:2]
+    assert network.get_xydata().tolist() == [[0.1, 0.1], [0.5, 0.02]] and every.get_ydata().tolist() == [0.07, -0.7]
+    (band,) = [drawn for drawn in first.collections if isinstance(drawn, PolyCollection)]
+    assert {(0.1, 0.05), (0.1, 0.15), (0.5, -0.01), (0.5, 0.06)} <= {tuple(point) for point in band.get_paths()[0].vertices.tolist()}

@@ -85,7 +85,7 @@ def test_the_forms_tell_the_same(files, tmp_path, capsys):
         assert [float(row[f"p{k}"]) for k in range(4)] == pytest.approx(one.probabilities, abs=1e-6)
         assert (int(row["set_low"]), int(row["set_high"])) == one.prediction_set
         assert (row["seconds"], row["fs"], row["windows"]) == ("10", "500", f"0={one.critical_value}")
-        assert row["warnings"] == "; ".join(one.warnings) and row["model"] == "ptbxl-sample"
+        assert row["warnings"] == "; ".join(one.warnings) and row["model"] == "cardiov-1"
 
 
 def test_the_table_lists_windows_and_warnings(tmp_path, capsys):
@@ -193,7 +193,7 @@ def test_another_file_is_left_alone(files, tmp_path, form, content):
 
 def test_results_of_other_weights_are_not_added_to(files, tmp_path):
     write_scores(files[:1], "json", tmp_path / "out")
-    changed = (tmp_path / "out").read_text().replace("ptbxl-sample", "another")
+    changed = (tmp_path / "out").read_text().replace("cardiov-1", "another")
     (tmp_path / "out").write_text(changed)
     with pytest.raises(ParameterError, match="holds results of another"):
         write_scores(files, "json", tmp_path / "out")

@@ -10,7 +10,13 @@ from sklearn.metrics import log_loss
 
 from cardiov.errors import ParameterError
 from cardiov.ordinal import monotone_probabilities
-from cardiov.scoring.calibration import conformal_level, fit_temperature, negative_log_likelihood, prediction_sets
+from cardiov.scoring.calibration import (
+    conformal_level,
+    conformal_levels,
+    fit_temperature,
+    negative_log_likelihood,
+    prediction_sets,
+)
 
 
 def softmax(logits):
@@ -143,3 +149,40 @@ def test_a_range_as_probable_as_the_level_grows_however_a_processor_rounds(round
     low, high = prediction_sets([[0.1, 0.2, rounded, 0.1]], 0.6)
     assert (low.tolist(), high.tolist()) == ([1], [2])
     assert conformal_level([[0.1, 0.2, rounded, 0.1]], [1], 0.5) == 0.6
+
+
+def test_levels_of_each_value_by_hand():
+    """Each range grows 0, 1, 2, 3, and its values join at 0, 0.4, 0.7 and 0.9."""
+    p = [[0.4, 0.3, 0.2, 0.1]]
+    for levels, ends in (([0, 0, 0, 0], (0, 0)), ([0, 0.4, 0, 0], (0, 1)), ([0, 0, 0, 0.9], (0, 3)), ([0, 0.5, 0.69, 0.89], (0, 1))):
+        low, high = prediction_sets(p, levels)
+        assert (low.tolist(), high.tolist()) == ([ends[0]], [ends[1]])  # what lies between is filled
+
+
+def test_levels_of_each_value_are_those_of_its_own_records():
+    p, labels = some_probabilities(400, seed=4), drawn(np.tile([0.6, 0.3, 0.09, 0.01], (400, 1)), seed=5)
+    levels = conformal_levels(p, labels, 0.9)
+    assert levels == [conformal_level(p[labels == k], labels[labels == k], 0.9) for k in range(4)]
+    assert (labels == 3).sum() < 9 and levels[3] == math.inf and math.isfinite(levels[2])  # 9 = 0.9 / 0.1
+    low, high = prediction_sets(p, levels)
+    assert (high == 3).all()  # a value without a promise is always in question
+    rank = math.ceil(0.9 * ((labels == 0).sum() + 1))
+    assert (low[labels == 0] == 0).sum() == rank  # 0 ends its ranges, so none is filled in
+
+
+def test_each_value_is_covered_as_stated_even_where_one_level_fails_the_rare_one():
+    """On simulated records of which the network misses most of value 3."""
+    one, each = [], []
+    for seed in range(300):
+        true = some_probabilities(600, seed) * [1, 1, 1, 0.3]
+        true /= true.sum(axis=1, keepdims=True)
+        labels = drawn(true, seed + 10_000)
+        shown = true ** [1, 1, 1, 3] / (true ** [1, 1, 1, 3]).sum(axis=1, keepdims=True)
+        fitted, new = slice(0, 300), slice(300, 600)
+        for found, level in ((one, conformal_level), (each, conformal_levels)):
+            low, high = prediction_sets(shown[new], level(shown[fitted], labels[fitted], 0.8))
+            held = (low <= labels[new]) & (labels[new] <= high)
+            found.append([held[labels[new] == k].mean() for k in range(4)])
+    assert np.nanmean(one, axis=0)[3] < 0.5
+    means, error = np.nanmean(each, axis=0), np.nanstd(each, axis=0) / np.sqrt(300)
+    assert (means > 0.8 - 3 * error).all() and means[3] < 0.9

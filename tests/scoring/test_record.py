@@ -1,6 +1,7 @@
 """One ECG scored: against the network asked by hand, another isotonic fit, and the stored predictions of real records."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_the_probabilities_are_those_of_the_shipped_network(seed):
     assert scored.probabilities.min() >= 0 and scored.probabilities.sum() == pytest.approx(1)
     low, high = prediction_sets([scored.probabilities], model.metadata["levels"]["0.9"])
     assert scored.prediction_set == (low[0], high[0])
-    assert (scored.seconds, scored.fs, scored.rate, scored.model) == (10, 500, 100, "ptbxl-sample")
+    assert (scored.seconds, scored.fs, scored.rate, scored.model) == (10, 500, 100, "cardiov-1")
 
 
 def test_several_are_scored_as_each_alone():
@@ -131,6 +132,13 @@ def test_weights_of_simulated_ecgs_are_labelled(tmp_path):
     assert score(simulated(), weights(tmp_path, data="simulated")).model == "untrained (trained on simulated ECGs)"
     scored = score(simulated(), weights(tmp_path, name="mine"))  # the same path again
     assert scored.model == "mine" and scored.prediction_set is None
+
+
+def test_the_one_level_of_older_weights_is_refused(tmp_path):
+    new = score(simulated(), weights(tmp_path, levels={"0.9": [0.5, 0.6, 0.7, math.inf]}))
+    assert new.prediction_set[1] == 3  # an infinite level lets its value in
+    with pytest.raises(CheckpointError, match="one level of the prediction sets .* write them again by `python -m cardiov ship`"):
+        score(simulated(), weights(tmp_path, levels={"0.9": 0.79}))
 
 
 @pytest.mark.parametrize(("objective", "outputs"), [("classification", 4), ("corn", 3), ("coral", 3), ("sord", 4)])

@@ -147,3 +147,16 @@ def test_names_of_runs_are_without_their_seeds(some_runs):
     assert results.run_names("some", "share-") == ["share-0.5", "share-0.5-plain", "share-0.55"]
     with pytest.raises(DataSetError, match=r"has no run idea-\*: train it first, as `make publish` does"):
         results.run_names("some", "idea-")
+
+
+def test_out_of_fold_predictions_are_the_ten_test_splits_or_none(root):
+    for fold in range(1, 11):
+        assert results.read_out_of_fold("some", "ordinal") is None  # also while folds are still missing
+        folder = root / f"results/some/runs/ordinal-fold{fold}-0"
+        folder.mkdir(parents=True)
+        (folder / "predictions.csv").write_text(f"ecg_id,split\n{fold - 1},validation\n{fold},test\n")
+    pooled = results.read_out_of_fold("some", "ordinal")
+    assert pooled["ecg_id"].tolist() == pooled["fold"].tolist() == list(range(1, 11)) and set(pooled["split"]) == {"test"}
+    chosen_on = results.read_out_of_fold("some", "ordinal", split="validation")
+    assert (chosen_on["fold"] - chosen_on["ecg_id"]).tolist() == [1] * 10
+    assert results.read_out_of_fold("some", "ordinal", seed=1) is None and results.run_seeds("some", "ordinal-fold10") == [0]
