@@ -156,7 +156,7 @@ def _draw_laws(axes, kinds):
     axes.axvline(largest, **REFERENCE)
     axes.text(1.1 * largest, 0.02, "forecast", transform=axes.get_xaxis_transform(), color="#555555")
     if edge := kinds["fit"]["boundaries"].iloc[0]:
-        axes.set_title(f"fit on a boundary: {edge}", fontsize="medium", color="#555555")
+        axes.set_title(f"fit on a boundary: {edge}", color="#555555")
 
 
 def _draw_runs(axes, kinds):
