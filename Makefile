@@ -164,7 +164,7 @@ endif
 $(DONE)/%: notebooks/%.ipynb $(DONE)/experiments $(PARAMS)/analysis.yaml $(NOTEBOOKS_CODE)
 	$(call step,notebook $< $(BUILD)/$< --dataset $(NAME) --data $(DATA) -f $(PARAMS)/analysis.yaml)
 REVIEWS := $(filter-out %/simulated-reader.csv,$(wildcard results/$(NAME)/reviews/*.csv))
-$(DONE)/01_dataset: $(wildcard data/ptbxl-metadata/*.xz)
+$(DONE)/01_dataset $(DONE)/14_labels: $(wildcard data/ptbxl-metadata/*.xz)
 $(DONE)/07_agreement: results/published.csv $(REVIEWS)
 $(DONE)/99_published: $(ANALYSED) $(PAPER_CODE)
 endif
