@@ -21,7 +21,7 @@ from cardiov.store.files import replacing
 
 PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
 NETWORKS = {"ptbxl-sample": "cardiov-1"}  # names of these, by the data set of their training
-DEFAULT = "cardiov-1"
+DEFAULT = NETWORKS["ptbxl-sample"]
 FLAT = 1e-3  # mV: normalisation does not enlarge what varies less
 
 
@@ -211,6 +211,11 @@ class CardioV(nn.Module):
             ) from error
         model.metadata = metadata
         return model.eval()
+
+
+def packaged_path(dataset: str) -> Path:
+    """Where the package has, if it has, the network that was trained on a data set, under its name."""
+    return PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
 
 
 def _describe(module, n):

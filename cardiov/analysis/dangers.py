@@ -50,10 +50,9 @@ def alarm_table(predictions: pd.DataFrame, chosen_on: pd.DataFrame) -> pd.DataFr
             found = int((alarmed & wanted).sum())
             shares = [*exact_share(found, wanted.sum()), *exact_share(alarmed.sum(), len(alarmed))]
             rows[name, rate] = [int(wanted.sum()), found, *shares, found / max(1, alarmed.sum())]
+    index = pd.MultiIndex.from_tuples(rows, names=["alarm", "aimed_rate"])
     columns = ["records", "found", "sensitivity", "low", "high", "alarm_rate", "rate_low", "rate_high", "right"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).set_axis(
-        pd.MultiIndex.from_tuples(rows, names=["alarm", "aimed_rate"])
-    )
+    return pd.DataFrame([*rows.values()], index, columns)
 
 
 def net_benefit(predictions: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:

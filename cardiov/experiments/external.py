@@ -16,7 +16,6 @@ from cardiov.training.config import TrainingConfig
 from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict as predict_records
 
-
 OTHER_RULE = "label-highest-risk"  # runs whose labels are made as LUDB's
 
 

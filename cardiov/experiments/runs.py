@@ -19,7 +19,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
 from cardiov.store.results import build_dir, read_provenance, run_dir
-from cardiov.training.config import AFTER_STATEMENTS, TrainingConfig
+from cardiov.training.config import TrainingConfig, statements_settings
 from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
 
@@ -146,8 +146,7 @@ def _show_progress(epochs, runs):
 
 def _statements(run):
     """What decides a run's statements phase, as text, and its epochs."""
-    deciding = {name: value for name, value in asdict(run.config).items() if name not in AFTER_STATEMENTS}
-    return json.dumps([run.rate, deciding]), run.config.statements_epochs
+    return json.dumps([run.rate, statements_settings(run.config)]), run.config.statements_epochs
 
 
 def _begin_worker(epochs):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cardiov import mapping
 from cardiov.analysis.dangers import alarm_table, missed_sentence
-from cardiov.analysis.metrics import SCORES
+from cardiov.analysis.metrics import SCORES, constant, metrics
 from cardiov.analysis.probabilities import calibrated, coverage_table
 from cardiov.analysis.resampling import bootstrap
 from cardiov.analysis.subgroups import with_people
@@ -14,7 +14,7 @@ from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.experiments.runs import weights_path
-from cardiov.model import NETWORKS, PRETRAINED, CardioV
+from cardiov.model import CardioV, packaged_path
 from cardiov.scoring.calibration import conformal_levels, fit_temperature, prediction_sets
 from cardiov.scoring.record import COVERAGE
 from cardiov.store import results
@@ -48,7 +48,7 @@ def describe(dataset: str) -> dict:
     probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
     source = VERSIONS["1.0.3"]
     return {
-        "name": NETWORKS.get(dataset, dataset),
+        "name": packaged_path(dataset).stem,
         "version": VERSION,
         "dataset": dataset,
         "chosen_run": run_name,
@@ -89,7 +89,7 @@ def ship(dataset: str, path) -> list[Path]:
 
 def _weights(dataset, run):
     """A run's weights; those in the package, if they are this run's, where the run was trained elsewhere."""
-    path, packaged = weights_path(dataset, run), PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
+    path, packaged = weights_path(dataset, run), packaged_path(dataset)
     if path.exists():
         return path
     if packaged.exists():
@@ -130,5 +130,4 @@ def _external(dataset):
     if not results.external_path(dataset).exists():
         return None
     predictions = results.read_external(dataset)
-    constant = (predictions["critical_value"] - 2).abs().mean()
-    return {"records": len(predictions), "constant": constant} | bootstrap(predictions).T.to_dict()
+    return {"records": len(predictions), "constant": metrics(constant(predictions, 2))["mae"]} | bootstrap(predictions).T.to_dict()

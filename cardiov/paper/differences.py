@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cardiov.model import NETWORKS, PRETRAINED, CardioV
+from cardiov.model import CardioV, packaged_path
 from cardiov.store import results
 from cardiov.store.files import replacing
 
@@ -99,7 +99,7 @@ def publish(dataset: str) -> list[Path]:
 
 def _network_copies(dataset):
     """The network that is shipped and its card, if the package has one of this data set."""
-    made, packaged = results.shipped_path(dataset), PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
+    made, packaged = results.shipped_path(dataset), packaged_path(dataset)
     if made.exists() and packaged.exists():
         yield packaged.with_suffix(".md"), made.with_suffix(".md")
         if not _alike(made, packaged):

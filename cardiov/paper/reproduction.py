@@ -17,7 +17,7 @@ from cardiov.data.cache import cache_at
 from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ComparisonError
 from cardiov.experiments.runs import read_runs, retrain
-from cardiov.model import NETWORKS, CardioV
+from cardiov.model import CardioV, packaged_path
 from cardiov.paper.differences import TOLERANCE, compared_files, differences
 from cardiov.store import results
 from cardiov.store.files import read_note, shown, write_note
@@ -65,7 +65,7 @@ def exact(dataset: str) -> list[Path]:
 
 def replayed(dataset: str, data) -> list[Path]:
     """Predict folds 9 and 10 by the shipped network, and compare with the stored predictions."""
-    model = CardioV.from_pretrained(NETWORKS.get(dataset, dataset))
+    model = CardioV.from_pretrained(packaged_path(dataset))
     run = model.metadata["run"]
     cache = cache_at(data, results.build_dir(dataset), run["rate"])
     metadata, config = read_metadata(data).loc[cache.ecg_ids], TrainingConfig(**run["config"])

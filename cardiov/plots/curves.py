@@ -130,7 +130,8 @@ _LAWS = {"fit": (LEVEL_COLOURS[0], "-", "fitted power law with its band", 0.25),
 def learning_curve(points, title=None):
     """Draw the points of `cardiov.analysis.learning_curve.curve_points`: runs, their means, fitted power laws and forecasts.
 
-    Rows of the kind "published" are drawn as stars. A fit on a boundary of its parameters is marked. Intervals are over patients and training seeds.
+    Rows of the kind "published" are drawn as stars. A fit on a boundary of its parameters is marked. Intervals are over patients
+    and training seeds.
     """
     figure, (row,) = panels(180, 85, columns=2, title=title)
     for axes, (statistic, name) in zip(row, _LEARNT.items(), strict=True):

@@ -58,6 +58,11 @@ class TrainingConfig:
         return [step for step in steps if step[1]]
 
 
+def statements_settings(config: TrainingConfig) -> dict:
+    """The fields that decide the auxiliary task; runs that have the same, and the same data, share its weights."""
+    return {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
+
+
 def same_run(stored: dict, identity: dict) -> bool:
     """Whether a stored identity is that of this run."""
     return completed(stored) == completed(identity)

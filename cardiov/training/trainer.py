@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from safetensors.torch import save_file
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.store.files import locked, replacing
 from cardiov.training.batches import data_digest, training_rows
-from cardiov.training.config import AFTER_STATEMENTS, STATEMENTS, VERSION, completed, same_run
+from cardiov.training.config import STATEMENTS, VERSION, completed, same_run, statements_settings
 from cardiov.training.devices import chosen_precision, make_fabric
 from cardiov.training.phase import Phase
 
@@ -70,7 +69,7 @@ class Trainer:
         self.on_epoch(len(self.history))
 
     def _statements_key(self, phase):
-        config = {name: value for name, value in asdict(self.config).items() if name not in AFTER_STATEMENTS}
+        config = statements_settings(self.config)
         if not self.config.sync_batch_norm:
             del config["sync_batch_norm"]  # weights that were stored before there was this field keep their names
         data = data_digest(self.cache, self.metadata, self.config.phases[phase : phase + 1])

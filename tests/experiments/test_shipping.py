@@ -118,7 +118,7 @@ def test_weights_of_the_package_are_taken_where_their_run_was_trained_elsewhere(
     first, second = (root / f"{name}/shipped.safetensors" for name in ("first", "second"))
     shipping.ship("part", first)
     weights_path("part", "ordinal-1").unlink()
-    monkeypatch.setattr(shipping, "PRETRAINED", root / "package")
+    monkeypatch.setattr("cardiov.model.PRETRAINED", root / "package")
     (root / "package").mkdir()
     shutil.copy(first, root / "package/part.safetensors")
     shipping.ship("part", second)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from cardiov.errors import DataSetError
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.paper import differences as module
 from cardiov.paper.differences import differences, publish
 from cardiov.store import results
 from cardiov.store.files import write_note, write_text
@@ -163,7 +162,7 @@ def network(path, dropout=0.0, **metadata):
 @pytest.fixture
 def package(root, page, monkeypatch):
     """The package's folder of networks, with one of the data set."""
-    monkeypatch.setattr(module, "PRETRAINED", root / "package")
+    monkeypatch.setattr("cardiov.model.PRETRAINED", root / "package")
     network(root / "package/some.safetensors", name="some", run={"rate": 100})
     write_all(made)
     return root / "package"
