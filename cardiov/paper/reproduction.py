@@ -65,7 +65,7 @@ def exact(dataset: str) -> list[Path]:
 
 def replayed(dataset: str, data) -> list[Path]:
     """Predict folds 9 and 10 by the shipped network, and compare with the stored predictions."""
-    model = CardioV.from_pretrained(packaged_path(dataset))
+    model = CardioV.from_pretrained(packaged_path(dataset).stem)
     run = model.metadata["run"]
     cache = cache_at(data, results.build_dir(dataset), run["rate"])
     metadata, config = read_metadata(data).loc[cache.ecg_ids], TrainingConfig(**run["config"])
