@@ -178,6 +178,18 @@ def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, p
     return {seed: run[run["split"] == split] for seed, run in runs.items()} if split else runs
 
 
+def read_out_of_fold(dataset: str, name: str) -> dict[int, pd.DataFrame]:
+    """Predictions of every record by the run that had no part in it, by training seed: the tests of ``<name>-fold<k>-<seed>``.
+
+    Only seeds whose runs have tested all ten folds; none if there are none.
+    """
+    tested = {}
+    for path in sorted((results_dir(dataset) / "runs").glob(f"{name}-fold*/predictions.csv")):
+        if match := re.fullmatch(rf"{re.escape(name)}-fold(?:[1-9]|10)-(\d+)", path.parent.name):
+            tested.setdefault(int(match[1]), []).append(pd.read_csv(path).query("split == 'test'"))
+    return {seed: pd.concat(folds, ignore_index=True) for seed, folds in sorted(tested.items()) if len(folds) == 10}
+
+
 def _read_of_run(dataset, run, name):
     path = run_dir(dataset, run) / f"{name}.csv"
     return pd.read_csv(existing(path, f"train the run {run} first"))

@@ -107,6 +107,17 @@ def test_predictions_of_all_seeds_are_read_by_split(some_runs):
     assert results.read_seeds("some", "share-0.5", "test")[2]["ecg_id"].tolist() == [11]
 
 
+def test_out_of_fold_predictions_are_the_tests_of_all_ten_folds(root):
+    assert results.read_out_of_fold("some", "best") == {}
+    for k in range(1, 11):
+        for run in (f"best-fold{k}-0", f"best-fold{k}-3", f"other-best-fold{k}-1", f"best-fold{k}-extra-2"):
+            table = pd.DataFrame({"ecg_id": [k, 100 + k], "split": ["test", "validation"]})
+            results.write_table(table, results.run_dir("some", run) / "predictions.csv")
+    (results.run_dir("some", "best-fold7-3") / "predictions.csv").unlink()
+    runs = results.read_out_of_fold("some", "best")
+    assert list(runs) == [0] and sorted(runs[0]["ecg_id"]) == list(range(1, 11))
+
+
 def test_provenance_of_a_run_is_read_or_missed(some_runs):
     path = some_runs / "results/some/runs/share-0.5-2/provenance.json"
     path.write_text('{"run": {"train_records": 7}}')
