@@ -82,7 +82,8 @@ def write_baselines(data, dataset: str, run) -> list[Path]:
 
 def _identity(baseline, run, caches, metadata):
     """What decides a baseline: equal identities give equal predictions."""
-    settings = {UNTRAINED: {"model": run.config.model, "strengths": STRENGTHS}, "boosting": BOOSTING, "logistic": {"strengths": STRENGTHS}}
+    settings = {"logistic": {"strengths": STRENGTHS}, "boosting": BOOSTING}
+    settings[UNTRAINED] = {"model": run.config.model, "strengths": STRENGTHS}
     cache = caches[run.rate if baseline.name == UNTRAINED else RATE]
     labels = metadata[["fold", "critical_value", "age", "sex"]].to_csv()
     digest = hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
@@ -91,7 +92,8 @@ def _identity(baseline, run, caches, metadata):
 
 
 def _finished(identity, folder):
-    return read_note(folder / "provenance.json").get("run") == json.loads(json.dumps(identity)) and (folder / "predictions.csv").exists()
+    stored = read_note(folder / "provenance.json").get("run")
+    return stored == json.loads(json.dumps(identity)) and (folder / "predictions.csv").exists()
 
 
 def inputs_of(baseline, measured, metadata, model, cache) -> np.ndarray:
@@ -135,7 +137,7 @@ def candidates_of(name, seed) -> list:
 def fit_predict(candidates, inputs, labels, train, choice, rows) -> np.ndarray:
     """Probabilities of the four values, (len(rows), 4), by the candidate with the lowest log loss on the choice rows.
 
-    Inputs (N, ...) and labels (N,) are those of all records; of the labels, only those of the rows train and choice are looked at.
+    Inputs (N, ...) and labels (N,) are those of all records; only labels of the rows train and choice are looked at.
     """
     losses = {}
     for model in candidates:

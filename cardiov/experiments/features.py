@@ -79,7 +79,8 @@ def powers(signal) -> dict[str, float]:
     spectrum = np.square(np.abs(np.fft.rfft(signal, axis=-1)))
     frequencies = np.fft.rfftfreq(signal.shape[-1], 1 / RATE)
     inside = [(frequencies >= low) & (frequencies < high) for low, high in BANDS]
-    return _by_lead([np.log10(spectrum[:, band].sum(axis=-1) + 1e-6) for band in inside], [f"power_{low:g}_hz" for low, _ in BANDS])
+    logarithms = [np.log10(spectrum[:, band].sum(axis=-1) + 1e-6) for band in inside]
+    return _by_lead(logarithms, [f"power_{low:g}_hz" for low, _ in BANDS])
 
 
 def waves(beat) -> dict[str, float]:
@@ -99,4 +100,5 @@ def samples(beat) -> dict[str, float]:
 
 def _by_lead(values, names):
     """Values (names, 12) by name and lead."""
-    return {f"{name}_{lead}": value for name, row in zip(names, values, strict=True) for lead, value in zip(LEADS, row, strict=True)}
+    by_name = zip(names, values, strict=True)
+    return {f"{name}_{lead}": value for name, row in by_name for lead, value in zip(LEADS, row, strict=True)}
