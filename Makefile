@@ -145,14 +145,15 @@ $(ENDING): $(addprefix $(DONE)/,$(filter retrained,$(STEPS)) $(STEPS)) $(DONE)/9
 	$(call step,report $(NAME) $(STEPS))
 	@$(PY) -m cardiov ending $(NAME) $(STEPS)
 else
-EXPERIMENTS := $(addprefix $(DONE)/,search stress heat ship $(if $(LUDB),external))
+EXPERIMENTS := $(addprefix $(DONE)/,search baselines stress heat ship $(if $(LUDB),external))
 $(DONE)/train: $(DONE)/prepare $(TRAINING_CODE) $(PARAMS)/runs.yaml
 	$(call step,train $(FOLDERS),$(if $(PROCESSES),$(TORCHRUN)))
 $(EXPERIMENTS): $(DONE)/%: $(DONE)/prepare $(EXPERIMENTS_CODE) | $(DONE)/train
 	$(call step,$* $(FOLDERS) $(LUDB:%=--ludb %))
-$(filter-out %/search,$(EXPERIMENTS)): $(DONE)/train
-$(filter-out %/search %/ship,$(EXPERIMENTS)): $(DONE)/ship
+$(filter-out %/search %/baselines,$(EXPERIMENTS)): $(DONE)/train
+$(filter-out %/search %/baselines %/ship,$(EXPERIMENTS)): $(DONE)/ship
 $(DONE)/search: $(PARAMS)/search.yaml
+$(DONE)/baselines: $(PARAMS)/runs.yaml
 $(DONE)/experiments: $(EXPERIMENTS)
 	@touch $@
 $(DONE)/report: $(DONE)/99_published $(PAPER_CODE)

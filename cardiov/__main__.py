@@ -185,7 +185,7 @@ def _add_reproduce(commands):
     command = _command(commands, steps.prepare, *places)
     command.add_argument("--verify", metavar="VERSION", help="version of PTB-XL whose digests the folder must have")
     _command(commands, steps.train, *places)
-    experiments = (steps.search, steps.stress, steps.heat, steps.ship, steps.external)
+    experiments = (steps.search, steps.baselines, steps.stress, steps.heat, steps.ship, steps.external)
     for step in experiments:
         command = _command(commands, step, *places)
         command.add_argument("--ludb", metavar="FOLDER", required=step is steps.external, help="folder of LUDB's records")

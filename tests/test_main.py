@@ -18,8 +18,8 @@ from cardiov.store.parameters import read_parameters
 
 PARAMS = str(ROOT / "notebooks/params/demo")
 GROUPS = {"use": ("score", "app"),
-          "reproduce": ("demo", "download", "prepare", "train", "search", "stress", "heat", "ship", "external", "exact", "replayed",
-                        "retrained", "report", "ending", "publish"),
+          "reproduce": ("demo", "download", "prepare", "train", "search", "baselines", "stress", "heat", "ship", "external", "exact",
+                        "replayed", "retrained", "report", "ending", "publish"),
           "develop": ("notebook", "sample", "examples", "review", "alone")}  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def test_the_console_command_and_the_module_are_the_same(capsys):
         (["prepare", "no/folder", "some", PARAMS], "no/folder"),
         (["train", "no/folder", "some", PARAMS], "no/folder"),
         (["search", "no/folder", "some", PARAMS], "no/folder"),
+        (["baselines", "no/folder", "some", PARAMS], "no/folder"),
         (["stress", "no/folder", "some", PARAMS], "build/some/shipped.safetensors: no readable safetensors weights"),
         (["heat", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),
         (["ship", "no/folder", "some", PARAMS], "results/some/runs has no run ordinal-<seed>: train ordinal-0 first"),

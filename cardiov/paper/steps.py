@@ -43,6 +43,14 @@ def search(data, dataset, params, ludb=None):
     _print(search_networks(read_search(Path(params, "search.yaml")), data, dataset))
 
 
+def baselines(data, dataset, params, ludb=None):
+    """Train and predict what a network must beat (notebook 17)."""
+    from cardiov.experiments.baselines import write_baselines
+    from cardiov.experiments.runs import read_runs
+
+    _print(write_baselines(data, dataset, read_runs(Path(params, "runs.yaml"))["ordinal-0"]))
+
+
 def stress(data, dataset, params, ludb=None):
     """Predict the test records again, disturbed, by the chosen network (notebook 08)."""
     from cardiov.experiments.stress import stressed_predictions

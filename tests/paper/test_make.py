@@ -37,6 +37,7 @@ case "$step" in
   prepare) leave "build/$2/cache-100/cache.json" "build/$2/results/records.csv" ;;
   train) leave "results/$2/runs/ordinal-0/predictions.csv" "results/$2/runs/paper-0/predictions.csv" ;;
   search) leave "results/$2/search.csv" "results/$2/runs/search/provenance.json" ;;
+  baselines) leave "results/$2/runs/baseline-constant-0/predictions.csv" ;;
   stress) leave "results/$2/runs/ordinal-0/stress.csv" ;;
   heat) leave "results/$2/runs/ordinal-0/heat_sanity.csv" ;;
   ship) leave "build/$2/shipped.safetensors" ;;
@@ -55,9 +56,9 @@ NUMBERED = {path.stem for path in ROOT.glob("notebooks/[0-9]*.ipynb")} - {"16_ex
 # of other data sets than the sample
 LAST = {"99_published", "report", "publish"}
 AFTER_EXPERIMENTS = NUMBERED | LAST
-EXPERIMENTS = {"search", "stress", "heat", "ship"}
+EXPERIMENTS = {"search", "baselines", "stress", "heat", "ship"}
 AFTER_TRAINING = {"stress", "heat", "ship"} | AFTER_EXPERIMENTS
-AFTER_SIGNALS = {"prepare", "train", "search"} | AFTER_TRAINING
+AFTER_SIGNALS = {"prepare", "train", "search", "baselines"} | AFTER_TRAINING
 ALL = {"demo"} | AFTER_SIGNALS
 
 # of the sample, whose predictions on LUDB are stored
@@ -365,12 +366,12 @@ def test_several_processes_train_under_torchrun(tree):
         ("notebooks/01_dataset.ipynb", {"01_dataset"} | LAST),
         ("notebooks/params/demo/analysis.yaml", AFTER_EXPERIMENTS),
         ("notebooks/params/demo/search.yaml", {"search"} | AFTER_EXPERIMENTS),
-        ("notebooks/params/demo/runs.yaml", {"train"} | AFTER_TRAINING),
+        ("notebooks/params/demo/runs.yaml", {"train", "baselines"} | AFTER_TRAINING),
         ("notebooks/params/paper/runs.yaml", set()),
         ("cardiov/ecg/filters.py", ALL),
         ("cardiov/data/demo/heart.py", ALL),
-        ("cardiov/training/trainer.py", {"train", "search"} | AFTER_TRAINING),
-        ("cardiov/model.py", {"train", "search"} | AFTER_TRAINING),
+        ("cardiov/training/trainer.py", {"train", "search", "baselines"} | AFTER_TRAINING),
+        ("cardiov/model.py", {"train", "search", "baselines"} | AFTER_TRAINING),
         ("cardiov/experiments/heat.py", EXPERIMENTS | AFTER_EXPERIMENTS),
         ("cardiov/analysis/metrics.py", EXPERIMENTS | AFTER_EXPERIMENTS),
         ("cardiov/plots/roc.py", AFTER_EXPERIMENTS),
