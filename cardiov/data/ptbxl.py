@@ -8,6 +8,7 @@ import lzma
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cardiov import mapping
@@ -51,7 +52,7 @@ TABLE = "ptbxl_database.csv"
 PUBLISHED = ROOT / "data/ptbxl-metadata"  # the tables of both versions
 COLUMNS = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "filename_hr",
            "baseline_drift", "static_noise", "burst_noise", "electrodes_problems")  # fmt: skip
-SPLITS = {9: "validation", 10: "test"}  # folds 1 to 8 train
+FOLDS = 10
 
 
 def check_version(version: str) -> None:
@@ -139,7 +140,7 @@ def _with_labels(frame, where):
     """What `read_metadata` returns, from the table as it is, which is changed."""
     frame["patient_id"] = _whole_numbers(frame["patient_id"], where)
     frame["fold"] = _whole_numbers(frame["strat_fold"], where, range(1, 11))
-    frame["split"] = [SPLITS.get(fold, "train") for fold in frame["fold"]]
+    frame["split"] = splits(frame["fold"])
     frame["sex"] = _whole_numbers(frame["sex"], where, (0, 1)).map({0: "male", 1: "female"})
     frame["age"] = _numbers(frame["age"], where).replace(300.0, 90.0)
     frame["age_90_or_over"] = frame["age"] >= 90
@@ -195,6 +196,14 @@ def _labels(scp_codes):
 
 LISTED = ["patient_id", "sex", "age", "age_90_or_over", "fold", "split", "critical_value", "critical_value_highest_risk", "tie",
           "superclasses", "statements", "baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]  # fmt: skip
+
+
+def splits(fold, tested: int = FOLDS) -> np.ndarray:
+    """The split of each record by its fold, (N,): "test" that of `tested`, "validation" the fold before it, else "train".
+
+    PTB-XL's own splits test fold 10; fold 10 comes before fold 1.
+    """
+    return np.select([fold == tested, fold == (tested - 1 or FOLDS)], ["test", "validation"], "train").astype(object)
 
 
 def list_records(folder) -> pd.DataFrame:

@@ -29,17 +29,16 @@ from torch import nn
 
 from cardiov.analysis.metrics import SCORES
 from cardiov.data.cache import cache_at
-from cardiov.data.ptbxl import read_metadata
+from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.experiments.features import RATE, record_features
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import read_note, write_note
 from cardiov.store.provenance import provenance
-from cardiov.store.results import build_dir, run_dir, write_table
+from cardiov.store.results import FOLDS, build_dir, run_dir, write_table
 from cardiov.training.batches import in_pieces
 
 VERSION = 1  # raised when the same settings and data would give other predictions
-FOLDS = range(1, 11)
 STRENGTHS = (0.001, 0.003, 0.01, 0.03)  # of logistic regression's penalty, the inverse of it: chosen by the loss
 BOOSTING = {"learning_rate": 0.05, "max_features": 0.1, "max_iter": 600, "n_iter_no_change": 20}  # trees: stopped by the loss
 MEASURED, UNMEASURED, UNTRAINED = ("logistic", "boosting"), ("constant", "age-sex"), "random-encoder"
@@ -103,12 +102,6 @@ def inputs_of(baseline, measured, metadata, model, cache) -> np.ndarray:
     if baseline.name in MEASURED:
         return measured.to_numpy()
     return np.c_[metadata["age"], metadata["sex"] == "male"]
-
-
-def splits(fold, tested) -> np.ndarray:
-    """The split of each record by its fold, (N,): "test" the one tested, "validation" the one before it, else "train"."""
-    before = FOLDS[tested - 2]  # that of fold 1 is fold 10
-    return np.select([fold == tested, fold == before], ["test", "validation"], "train")
 
 
 def predictions(baseline, inputs, metadata) -> pd.DataFrame:

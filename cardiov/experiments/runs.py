@@ -6,6 +6,7 @@ The file (``notebooks/params/<data set>/runs.yaml``) holds recipes and runs::
       paper: {rate: 500, model: {}, ...}       # rate in Hz, and fields of `cardiov.training.config.TrainingConfig`
     runs:
       ordinal: {recipe: paper, seeds: [0, 1]}  # and what differs from the recipe
+      ordinal-fold: {recipe: paper, seeds: [0], folds: [1, 2]}  # ordinal-fold1-0 tests fold 1, and fold 10 chooses; and so on
 
 Each run leaves predictions, history and provenance in ``results/<data set>/runs/<name>-<seed>`` and its weights in
 ``build/<data set>/runs/<name>-<seed>``.
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,15 +31,16 @@ from tqdm import tqdm
 
 from cardiov.analysis.metrics import SCORES
 from cardiov.data.cache import cache_at
-from cardiov.data.ptbxl import read_metadata
+from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
-from cardiov.store.results import build_dir, read_provenance, run_dir
+from cardiov.store.results import FOLDS, build_dir, read_provenance, run_dir
 from cardiov.training.config import TrainingConfig, statements_settings
 from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
 
+KNOWN = {field.name for field in fields(TrainingConfig)} - {"seed"}  # settings of a run, besides those of `_checked`
 WRITTEN = ("predictions.csv", "history.csv", "provenance.json")  # of a run, in its folder of results
 
 
@@ -46,24 +49,33 @@ class Run(NamedTuple):
 
     rate: float  # of the signals, in Hz
     config: TrainingConfig
+    tested: int = FOLDS[-1]  # fold of the test split; the fold before it is the validation split
 
 
 def read_runs(path) -> dict[str, Run]:
     """The runs of a file, by name and seed, such as "best-0"; a `ParameterError` if something is missing or unknown."""
     declared = {"recipes": {}, "runs": {}} | read_parameters(path, {"recipes", "runs"})
-    known = {field.name for field in fields(TrainingConfig)} - {"seed"}
     runs = {}
     for name, run in declared["runs"].items():
-        where = f"the run {name} of {path}"
-        if not isinstance(run, dict) or not run.get("seeds") or run.get("recipe") not in declared["recipes"]:
-            raise ParameterError(f"{where} lacks seeds, or a recipe of the same file: add them.")
-        settings = declared["recipes"][run["recipe"]] | run
-        check_names(where, settings, known | {"rate", "recipe", "seeds"})
-        if "rate" not in settings:
-            raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
-        chosen = {key: value for key, value in settings.items() if key in known}
-        runs |= {f"{name}-{seed}": Run(settings["rate"], TrainingConfig(**chosen, seed=seed)) for seed in run["seeds"]}
+        settings = _checked(f"the run {name} of {path}", run, declared["recipes"])
+        chosen = {key: value for key, value in settings.items() if key in KNOWN}
+        for fold, seed in product(settings.get("folds", [None]), run["seeds"]):
+            config = TrainingConfig(**chosen, seed=seed)
+            runs[f"{name}{fold or ''}-{seed}"] = Run(settings["rate"], config, fold or FOLDS[-1])
     return runs
+
+
+def _checked(where, run, recipes):
+    """The settings of a run, those of its recipe among them."""
+    if not isinstance(run, dict) or not run.get("seeds") or run.get("recipe") not in recipes:
+        raise ParameterError(f"{where} lacks seeds, or a recipe of the same file: add them.")
+    settings = recipes[run["recipe"]] | run
+    check_names(where, settings, KNOWN | {"rate", "recipe", "seeds", "folds"})
+    if "rate" not in settings:
+        raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
+    if not set(settings.get("folds", [])) <= set(FOLDS):
+        raise ParameterError(f"{where} tests folds that there are not: give some of 1 to 10.")
+    return settings
 
 
 def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
@@ -99,18 +111,18 @@ def _train(runs, places, data, dataset):
     for name, run in runs.items():
         chosen_precision(run.config.precision)  # which says its choice here, for the workers are silent
         cache = caches[run.rate]
-        jobs.append((run.config, cache, metadata.loc[cache.ecg_ids], *places[name]))
+        of_cache = metadata.loc[cache.ecg_ids]
+        jobs.append((run.config, cache, of_cache.assign(split=splits(of_cache["fold"], run.tested)), *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         for job in jobs:
             fit(*job)
     else:
-        _train_in_pool(jobs, 1 if torch.cuda.is_available() else os.cpu_count())
+        _train_in_pool(jobs, list(runs.values()), 1 if torch.cuda.is_available() else os.cpu_count())
 
 
-def _train_in_pool(jobs, workers):
+def _train_in_pool(jobs, runs, workers):
     context = multiprocessing.get_context("spawn")
     epochs = context.SimpleQueue()  # not a Queue, whose last reports may come after a worker's result
-    runs = [Run(cache.rate, config) for config, cache, *_ in jobs]
     progress = threading.Thread(target=_show_progress, args=(epochs, runs), daemon=True)
     progress.start()
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(epochs,)) as pool:
@@ -146,7 +158,7 @@ def _show_progress(epochs, runs):
 
 def _statements(run):
     """What decides a run's statements phase, as text, and its epochs."""
-    return json.dumps([run.rate, statements_settings(run.config)]), run.config.statements_epochs
+    return json.dumps([run.rate, run.tested, statements_settings(run.config)]), run.config.statements_epochs
 
 
 def _begin_worker(epochs):

@@ -12,7 +12,7 @@ import pytest
 from ecg_files import read_plain, write_data_set, write_record
 
 from cardiov.data import ptbxl
-from cardiov.data.ptbxl import read_metadata, read_published
+from cardiov.data.ptbxl import read_metadata, read_published, splits
 from cardiov.ecg import formats
 from cardiov.ecg.leads import as_ecg, read_ecg
 from cardiov.errors import DataSetError, ParameterError, StatementError
@@ -220,3 +220,10 @@ def test_real_records(tmp_path):
         np.testing.assert_allclose(right, -(one + two) / 2, atol=0.011)
         np.testing.assert_allclose(left, one - two / 2, atol=0.011)
         np.testing.assert_allclose(foot, two - one / 2, atol=0.011)
+
+
+def test_each_fold_is_tested_once_and_chosen_on_once_and_fold_10_is_the_data_sets_own_test():
+    table = np.array([splits(np.arange(1, 11), fold) for fold in range(1, 11)])  # (fold tested, fold)
+    assert (table == "test").tolist() == np.eye(10, dtype=bool).tolist()
+    assert (table == "validation").tolist() == np.roll(np.eye(10, dtype=bool), -1, axis=1).tolist()
+    assert splits(np.arange(1, 11)).tolist() == ["train"] * 8 + ["validation", "test"]

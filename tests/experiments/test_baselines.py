@@ -10,7 +10,7 @@ from tiny_runs import CONFIG, make_data, run
 
 from cardiov.data.ptbxl import read_metadata
 from cardiov.experiments import baselines
-from cardiov.experiments.baselines import Baseline, encode, fit_predict, predictions, splits
+from cardiov.experiments.baselines import Baseline, encode, fit_predict, predictions
 from cardiov.experiments.runs import Run
 from cardiov.store.files import ROOT
 
@@ -62,14 +62,6 @@ def test_the_choice_is_made_on_its_rows():
     candidates = [baselines.DummyClassifier(strategy="constant", constant=value) for value in (0, 3)]
     for choice, chosen in ((np.arange(5), 0), (np.arange(30, 35), 3)):
         assert fit_predict(candidates, inputs, labels, np.arange(40), choice, [7]).argmax() == chosen
-
-
-def test_folds_are_tested_once_each_and_fold_10_as_the_data_set_says():
-    metadata = read_metadata(ROOT / "data/ptbxl-sample")
-    assert (splits(metadata["fold"], 10) == metadata["split"]).all()
-    table = np.array([splits(np.arange(1, 11), fold) for fold in range(1, 11)])  # (fold tested, fold)
-    assert (table == "test").tolist() == np.eye(10, dtype=bool).tolist()
-    assert (table == "validation").tolist() == np.roll(np.eye(10, dtype=bool), -1, axis=1).tolist()
 
 
 def test_an_untrained_network_has_statistics_of_training_records_alone(tmp_path):

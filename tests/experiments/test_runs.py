@@ -13,9 +13,10 @@ import pytest
 from ecg_files import write_data_set
 
 from cardiov.analysis.metrics import SCORES
+from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ParameterError
 from cardiov.experiments import runs
-from cardiov.experiments.runs import WRITTEN, ensemble, read_runs, retrain, settings
+from cardiov.experiments.runs import WRITTEN, Run, ensemble, read_runs, retrain, settings
 from cardiov.store import results
 from cardiov.store.files import ROOT
 from cardiov.training.config import TrainingConfig
@@ -39,8 +40,16 @@ def written(folder, **changes):
 def test_runs_are_their_recipe_with_what_differs(tmp_path):
     declared = read_runs(written(tmp_path))
     assert list(declared) == ["best-0", "best-1", "coral-0"]
-    assert declared["best-1"] == (100, TrainingConfig(**RECIPE, seed=1))
-    assert declared["coral-0"] == (125, TrainingConfig(**RECIPE, objective="coral"))
+    assert declared["best-1"] == Run(100, TrainingConfig(**RECIPE, seed=1))
+    assert declared["coral-0"] == Run(125, TrainingConfig(**RECIPE, objective="coral"))
+
+
+def test_folds_are_tested_by_runs_of_their_own(tmp_path):
+    small = {"recipe": "small", "seeds": [0, 2]}
+    declared = read_runs(written(tmp_path, runs={"best": small, "best-fold": small | {"folds": [1, 10]}}))
+    tested = {name: run.tested for name, run in declared.items()}
+    assert tested == {"best-0": 10, "best-2": 10, "best-fold1-0": 1, "best-fold1-2": 1, "best-fold10-0": 10, "best-fold10-2": 10}
+    assert declared["best-fold10-2"] == declared["best-2"]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +60,7 @@ def test_runs_are_their_recipe_with_what_differs(tmp_path):
         ({"runs": {"best": {"recipe": "large", "seeds": [0]}}}, "lacks seeds, or a recipe of the same file"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "sets epochs, lr, seed: correct"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [0, 1]}}}, "tests folds that there are not: give some of 1"),
         ({"recipes": {"small": RECIPE}}, "the run best of .*runs.yaml lacks a rate"),
     ],
 )
@@ -88,6 +98,21 @@ def test_every_run_is_trained_once_and_its_files_are_named(tmp_path):
     assert written_at == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
 
 
+def test_a_run_of_another_fold_predicts_that_fold_and_chooses_on_the_one_before(root, monkeypatch):
+    write_data_set(root / "data")
+    monkeypatch.setattr(runs, "_train_in_pool", lambda jobs, runs, workers: [fit(*job) for job in jobs])
+    one = {"recipe": "small", "seeds": [0]}
+    declared = read_runs(written(root, runs={"best": one, "best-fold": one | {"folds": [9, 10]}}))
+    runs.train_runs(declared, root / "data", "part")
+    folds = read_metadata(root / "data")["fold"]
+    for fold, before in ((9, 8), (10, 9)):
+        predicted = results.read_predictions("part", f"best-fold{fold}-0").set_index("ecg_id")["split"]
+        expected = folds[folds.isin([fold, before])].map({fold: "test", before: "validation"})
+        assert predicted.to_dict() == expected.to_dict()
+    same = [results.read_predictions("part", run).to_dict() for run in ("best-0", "best-fold10-0")]
+    assert same[0] == same[1]
+
+
 def test_retraining_takes_a_new_seed_and_writes_beside_what_is_published(root, capfd, monkeypatch):
     write_data_set(root / "data")
     again = partial(retrain, read_runs(written(root)), ["best", "coral"], root / "data", "part")
@@ -103,7 +128,7 @@ def test_retraining_takes_a_new_seed_and_writes_beside_what_is_published(root, c
     counts = re.findall(r"training 2 networks: .* (\d+)/(\d+) ", capfd.readouterr().err)
     assert counts[-1] == ("4", "4")  # two epochs of each
     before = {path: path.stat().st_mtime_ns for folder in folders.values() for path in folder.iterdir()}
-    monkeypatch.setattr(runs, "_train_in_pool", lambda jobs, workers: [fit(*job) for job in jobs])
+    monkeypatch.setattr(runs, "_train_in_pool", lambda jobs, runs, workers: [fit(*job) for job in jobs])
     assert again() == folders
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -136,7 +161,7 @@ def test_progress_counts_the_epochs_of_all_runs_to_the_last_and_a_shared_phase_o
     epochs = ((1, 2), (0, 1), (2, 1), (3, 2))
     configs = [TrainingConfig(statements_epochs=s, pretrain_epochs=0, finetune_epochs=f) for s, f in epochs]
     configs += [replace(configs[2], objective="coral", finetune_epochs=3)]
-    runs._show_progress(reports, [runs.Run(100, config) for config in configs])
+    runs._show_progress(reports, [Run(100, config) for config in configs])
     assert counts == [15, 1, 2, 3, 3, 4, 6, 6, 11, 11, 12, 12, 15]
 
 
