@@ -12,8 +12,8 @@ from cardiov.training.run import fit
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.2}
 BEYOND = {  # the paper: everything that is off by default
-    "statements_epochs": 2, "crop": 0.4, "augment": {"amplitude": 0.1, "noise": 0.01}, "average": 0.9, "settle": 32,
-    "windows": 3, "schedule": "one-cycle", "finetune_rate": 0.0005,
+    "statements_epochs": 2, "crop": 0.4, "augment": {"amplitude": 0.1, "electrode_noise": 0.01}, "average": 0.9, "settle": 32,
+    "windows": 3, "schedule": "one-cycle", "finetune_rate": 0.0005, "statements_weight": 0.5,
 }  # fmt: skip
 DOUBLE = {"precision": "64-true"}
 CONFIG = TrainingConfig(pretrain_epochs=1, finetune_epochs=2, batch_size=16, micro_batch=16, model=TINY)

@@ -9,6 +9,7 @@ import torch
 
 from cardiov.errors import ParameterError
 
+ELECTRODES = 9
 DRIFT_BAND = (0.5, 1.0)  # Hz: the part of breathing and movement that passes the filters
 
 
@@ -29,20 +30,34 @@ def _lead_dropout(x, rate, probability):
     return x * (torch.rand(*x.shape[:2], 1, device=x.device) >= probability)
 
 
-def _drift(x, rate, amplitude):
-    """A slow sine wave added to each lead, of up to `amplitude` mV."""
-    frequency, phase, size = (torch.rand(*x.shape[:2], 1, device=x.device) for _ in range(3))
+def _electrode_drift(x, rate, amplitude):
+    """A slow sine wave added at each electrode, of up to `amplitude` mV."""
+    frequency, phase, size = (torch.rand(len(x), ELECTRODES, 1, device=x.device) for _ in range(3))
     frequency = DRIFT_BAND[0] + (DRIFT_BAND[1] - DRIFT_BAND[0]) * frequency
     time = torch.arange(x.shape[-1], device=x.device) / rate
-    return x + amplitude * size * torch.sin(2 * math.pi * (frequency * time + phase))
+    return x + _leads(amplitude * size * torch.sin(2 * math.pi * (frequency * time + phase)))
 
 
-def _noise(x, rate, amplitude):
-    """White noise added to each lead, of up to `amplitude` mV root mean square."""
-    return x + amplitude * torch.rand(*x.shape[:2], 1, device=x.device) * torch.randn_like(x)
+def _electrode_noise(x, rate, amplitude):
+    """White noise added at each electrode, of up to `amplitude` mV root mean square."""
+    size = amplitude * torch.rand(len(x), ELECTRODES, 1, device=x.device)
+    return x + _leads(size * torch.randn(len(x), ELECTRODES, x.shape[-1], device=x.device))
 
 
-AUGMENTATIONS = {"amplitude": _amplitude, "lead_dropout": _lead_dropout, "drift": _drift, "noise": _noise}
+def _leads(potentials):
+    """Leads of the electrodes RA, LA, LL, V1 to V6: (B, 9, n) -> (B, 12, n), so that Einthoven's relations hold."""
+    ra, la, ll, *_ = potentials.unbind(1)
+    i, ii = la - ra, ll - ra
+    limb = torch.stack([i, ii, ii - i, -(i + ii) / 2, i - ii / 2, ii - i / 2], dim=1)  # (B, 6, n)
+    return torch.cat([limb, potentials[:, 3:] - potentials[:, :3].mean(1, keepdim=True)], dim=1)
+
+
+AUGMENTATIONS = {
+    "amplitude": _amplitude,
+    "lead_dropout": _lead_dropout,
+    "electrode_drift": _electrode_drift,
+    "electrode_noise": _electrode_noise,
+}
 
 
 def augment(x, rate, amounts):

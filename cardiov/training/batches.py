@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from cardiov import mapping
+from cardiov.ordinal import THRESHOLDS, ordinal_targets
 from cardiov.training.config import STATEMENTS
 
+TEACHER = [f"teacher_{k}" for k in range(THRESHOLDS + 1)]  # columns of the metadata: probabilities, NaN where there are none
 READERS = 2  # threads for a GPU, and pieces that they read ahead
 
 
@@ -44,9 +46,10 @@ def in_pieces(rows, size, processes=1):
 
 
 def data_digest(cache, metadata, phases):
-    """Digest of the signals, the splits and the phases' labels."""
+    """Digest of the signals, the splits, the phases' labels, and a teacher's probabilities if there is one."""
     columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases}
-    labels = metadata[["split", *sorted(columns, reverse=True)]].to_csv()
+    taught = metadata.columns.intersection(TEACHER) if "critical_value" in columns else []
+    labels = metadata[["split", *sorted(columns, reverse=True), *taught]].to_csv()
     return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
 
 
@@ -64,6 +67,17 @@ def targets_of(metadata, objective):
         return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
     names = mapping.statements().index
     return torch.tensor([[float(name in codes) for name in names] for codes in metadata["scp_codes"]])
+
+
+def softened(metadata, weight):
+    """Answers to the threshold questions, (N, 3): the label's, mixed with a teacher's by `weight` where it says something.
+
+    Distillation: Hinton, Vinyals, Dean (2015), *Distilling the knowledge in a neural network*, arXiv:1503.02531.
+    """
+    answers = ordinal_targets(targets_of(metadata, "ordinal"))
+    taught = torch.from_numpy(metadata[TEACHER].to_numpy(np.float32, copy=True))  # (N, 4)
+    above = taught.flip(1).cumsum(1).flip(1)[:, 1:]  # (N, 3)
+    return torch.where(above.isnan(), answers, (1 - weight) * answers + weight * above)
 
 
 def seed_of(*numbers):

@@ -10,7 +10,8 @@ from cardiov.objectives import OBJECTIVES
 VERSION = 1
 STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
 # fields that the auxiliary task does not depend on
-AFTER_STATEMENTS = ("objective", "label_rule", "pretrain_epochs", "finetune_epochs", "finetune_rate", "windows")
+AFTER_STATEMENTS = ("objective", "label_rule", "statements_weight", "teacher_weight", "pretrain_epochs", "finetune_epochs",
+                    "finetune_rate", "windows")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class TrainingConfig:
     label_rule: str = "most-likely"  # or "highest-risk", see `cardiov.mapping.critical_value`
     train_share: float = 1.0  # of the training patients, drawn by the seed; a smaller share is part of a larger one
     statements_epochs: int = 0  # of the 71 statements, before everything else
+    statements_weight: float = 0.0  # of their loss beside the objective's, in the steps after them; 0 for none
+    teacher_weight: float = 0.0  # share of a teacher's probabilities in what the ordinal step learns; the rest is the label
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
     finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
     batch_size: int = 256  # records of an optimiser step, over all processes
@@ -46,6 +49,10 @@ class TrainingConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ParameterError(f"there is no {name} {getattr(self, name)!r}: choose among {', '.join(known)}.")
+        if self.statements_weight and not self.statements_epochs:
+            raise ParameterError("a run keeps the statements, which it does not learn first: set statements_epochs above 0.")
+        if self.teacher_weight and self.objective != "ordinal":
+            raise ParameterError("a teacher's probabilities are for the ordinal objective: take that, or teacher_weight 0.")
 
     @property
     def phases(self):

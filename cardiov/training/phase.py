@@ -11,12 +11,26 @@ from cardiov import mapping
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.objectives import OBJECTIVES
 from cardiov.training.augmentation import augment, random_crop
-from cardiov.training.batches import in_pieces, seed_of, signals_of, targets_of
+from cardiov.training.batches import in_pieces, seed_of, signals_of, softened, targets_of
 from cardiov.training.config import STATEMENTS
 from cardiov.training.devices import compile_for
 
 BATCH_NORMS = nn.BatchNorm2d, nn.SyncBatchNorm
+KEPT = "statements."  # in the names of the weights of the statements' head
 MOMENTUM = nn.BatchNorm2d(1).momentum
+
+
+class WithStatements(nn.Module):
+    """A network with a second head, which says the statements: (B, 12, n) -> logits (B, m) and (B, 71)."""
+
+    def __init__(self, model, body):
+        super().__init__()
+        self.model, self.statements = model, nn.Linear(model.head.in_features, len(mapping.statements()))
+        self.statements.load_state_dict({name: body[f"{KEPT}{name}"] for name in self.statements.state_dict()})
+
+    def forward(self, x):
+        pooled = self.model.features(x).mean((2, 3))  # (B, width)
+        return self.model.head(pooled), self.statements(pooled)
 
 
 class Phase:
@@ -28,12 +42,18 @@ class Phase:
         self.targets = targets_of(trainer.metadata, self.objective)
         statements = self.objective == STATEMENTS
         self.loss_of = F.binary_cross_entropy_with_logits if statements else OBJECTIVES[self.objective].loss
-        self.model = self._build(trainer.body)
+        self.taught = self.targets, self.loss_of  # in training; the validation's are always the labels
+        if self.config.teacher_weight and self.objective == "ordinal":
+            self.taught = softened(trainer.metadata, self.config.teacher_weight), F.binary_cross_entropy_with_logits
+        self.model = whole = self._build(trainer.body)
+        self.said = None if statements or not self.config.statements_weight else targets_of(trainer.metadata, STATEMENTS)
+        if self.said is not None:
+            whole = compile_for(WithStatements(self.model, trainer.body).to(self.fabric.device), self.fabric.device)
         last = number == len(self.config.phases) - 1
         rate = (last and self.config.finetune_rate) or self.config.learning_rate
-        optimizer = torch.optim.Adam(self.model.parameters(), rate, weight_decay=self.config.weight_decay, fused=True)
-        self.state = {"model": self.model, "optimizer": optimizer, "scheduler": self._scheduler(optimizer, rate)}
-        self._wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
+        optimizer = torch.optim.Adam(whole.parameters(), rate, weight_decay=self.config.weight_decay, fused=True)
+        self.state = {"model": whole, "optimizer": optimizer, "scheduler": self._scheduler(optimizer, rate)}
+        self._wrapped, self.optimizer = self.fabric.setup(whole, optimizer)
         if self.config.average:
             self.state["averaged"] = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(self.config.average))
 
@@ -98,13 +118,28 @@ class Phase:
         for piece in own:
             # gradients are accumulated, and averaged over the processes with the last piece
             with self.fabric.no_backward_sync(self._wrapped, enabled=piece is not own[-1]):
-                outputs = self._wrapped(self._varied(next(signals)))
-                loss = self.loss_of(outputs, self.targets[piece].to(outputs.device, non_blocking=True))
+                loss = self._loss(self._wrapped(self._varied(next(signals))), piece)
                 loss = loss * (len(piece) * self.fabric.world_size / records)
                 self.fabric.backward(loss)
             total += loss.detach()
         self.optimizer.step()
         return total
+
+    def _loss(self, outputs, piece):
+        """Mean training loss of a piece; where the statements are kept, theirs is added."""
+        outputs, said = (outputs, None) if self.said is None else outputs  # (B, m), (B, 71)
+        targets, loss_of = self.taught
+        loss = loss_of(outputs, targets[piece].to(outputs.device, non_blocking=True))
+        if said is None:
+            return loss
+        beside = F.binary_cross_entropy_with_logits(said, self.said[piece].to(said.device, non_blocking=True))
+        return loss + self.config.statements_weight * beside
+
+    def body(self):
+        """Weights that the next phase starts from: all but the head's, and the head of the statements where it is known."""
+        head = self.model.head if self.objective == STATEMENTS else getattr(self.state["model"], "statements", None)
+        body = {name: value for name, value in self.model.state_dict().items() if not name.startswith("head.")}
+        return body | ({} if head is None else {f"{KEPT}{name}": value for name, value in head.state_dict().items()})
 
     def _average_statistics(self):
         """Give every process the mean of all processes' statistics of batch norm."""

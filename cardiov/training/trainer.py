@@ -96,7 +96,7 @@ class Trainer:
             losses = f"train {train_loss:.4f}, validation {loss:.4f}"
             self.fabric.print(f"{phase.objective} epoch {epoch + 1}/{phase.epochs}: {losses}", file=sys.stderr)
         phase.model.load_state_dict(best["state"])
-        self.body = {name: value for name, value in _copy(phase.model.state_dict()).items() if not name.startswith("head.")}
+        self.body = _copy(phase.body())
         return phase.model
 
     def _save(self, phase, epoch, state, best):

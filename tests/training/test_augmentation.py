@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from cardiov.ecg.electrodes import LEAD_MATRIX, electrode_potentials
 from cardiov.errors import ParameterError
 from cardiov.training.augmentation import AUGMENTATIONS, augment, random_crop
 
@@ -38,18 +39,27 @@ def test_lead_dropout_makes_some_leads_flat_and_leaves_the_others(x):
     assert torch.equal(out[~flat], x[~flat])
 
 
-def test_drift_is_slow_and_bounded(x):
-    added = (augment(x, RATE, {"drift": 0.3}) - x).numpy()
-    assert 0.2 < np.abs(added).max() <= 0.3 + 1e-5
+def electrodes(added):
+    """Potentials (B, 9, n) whose leads were added, checked with the package's own matrix, so that Einthoven's relations hold."""
+    potentials = np.stack([electrode_potentials(leads) for leads in added])
+    assert np.allclose(LEAD_MATRIX @ potentials, added, atol=1e-5)
+    return potentials
+
+
+def test_drift_is_slow_bounded_and_at_the_electrodes(x):
+    added = (augment(x, RATE, {"electrode_drift": 0.3}) - x).double().numpy()
+    electrodes(added)
+    assert 0.3 < np.abs(added).max() <= 0.6 + 1e-5  # of a difference of two electrodes
     power = np.abs(np.fft.rfft(added - added.mean(-1, keepdims=True))) ** 2
     frequency = np.fft.rfftfreq(1000, 1 / RATE)
     assert power[..., frequency <= 1.3].sum() / power.sum() > 0.95
 
 
-def test_noise_is_white_and_bounded_in_size(x):
-    added = (augment(x, RATE, {"noise": 0.1}) - x).numpy()
-    sizes = added.std(axis=-1)
-    assert sizes.max() < 0.11 and sizes.mean() == pytest.approx(0.05, abs=0.01)
+def test_noise_is_white_bounded_in_size_and_at_the_electrodes(x):
+    added = (augment(x, RATE, {"electrode_noise": 0.1}) - x).double().numpy()
+    electrodes(added)
+    sizes = added[:, 0].std(axis=-1)  # of lead I, from two electrodes
+    assert sizes.max() < 0.15 and (sizes**2).mean() == pytest.approx(2 * 0.1**2 / 3, rel=0.25)
     neighbours = (added[..., 1:] * added[..., :-1]).mean() / (added**2).mean()
     assert abs(neighbours) < 0.01
 

@@ -4,6 +4,7 @@ import threading
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_runs import make_data
@@ -11,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.training.batches import READERS, _ahead, in_pieces, signals_of
+from cardiov.training.batches import READERS, TEACHER, _ahead, in_pieces, signals_of, softened
 
 CPU = torch.device("cpu")
 SHALLOW = CardioVConfig(depths=(1, 1, 1, 1, 1, 1, 2))  # blocks of every kind, in fewer minutes
@@ -102,3 +103,9 @@ def test_the_network_stays_on_a_gpu_as_far_as_that_can_be_told_without_one():
             parameter.grad = torch.empty_like(parameter)
         optimizer.step()
         assert {value.device.type for state in optimizer.state.values() for value in state.values()} == {"cuda"}
+
+
+def test_softened_answers_lie_between_the_label_and_the_teacher():
+    taught = pd.DataFrame([[0.1, 0.2, 0.3, 0.4], [np.nan] * 4], columns=TEACHER).assign(critical_value=[1, 3])
+    expected = torch.tensor([[0.5 + 0.45, 0.35, 0.2], [1.0, 1.0, 1.0]])  # above 0, 1, 2: the teacher's 0.9, 0.7, 0.4
+    assert torch.allclose(softened(taught, 0.5), expected)

@@ -29,6 +29,13 @@ def test_unknown_choices_are_named(name):
         TrainingConfig(**{name: "cosine"})
 
 
+def test_what_a_run_would_leave_out_is_refused():
+    with pytest.raises(ParameterError, match="keeps the statements, which it does not learn first: set statements_epochs"):
+        TrainingConfig(statements_weight=1.0)
+    with pytest.raises(ParameterError, match="a teacher's probabilities are for the ordinal objective"):
+        TrainingConfig(objective="regression", teacher_weight=0.5)
+
+
 def test_a_smaller_share_of_the_training_patients_is_part_of_a_larger_one(data):
     metadata = data[1]
     rows = {share: training_rows(metadata, replace(CONFIG, train_share=share)) for share in (0.25, 0.5, 1.0)}
@@ -60,4 +67,4 @@ def test_stored_weights_of_the_statements_keep_their_name(data):
     cache, metadata = data
     for config, same in ((CONFIG, True), (replace(CONFIG, sync_batch_norm=True), False)):
         of_run = SimpleNamespace(config=replace(config, **BEYOND), cache=cache, metadata=metadata)
-        assert (Trainer._statements_key(of_run, 0) == "a0869aa1764adfeb") == same  # as before that field
+        assert (Trainer._statements_key(of_run, 0) == "f6f97b51ed3534eb") == same  # as before that field

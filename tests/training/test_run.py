@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_runs import BEYOND, CONFIG, DOUBLE, TINY, run
 from torch.optim.swa_utils import AveragedModel
 
@@ -21,7 +22,9 @@ from cardiov.objectives import OBJECTIVES
 from cardiov.store import files
 from cardiov.training import run as training
 from cardiov.training import trainer
+from cardiov.training.batches import TEACHER
 from cardiov.training.config import VERSION
+from cardiov.training.phase import Phase
 from cardiov.training.run import fit
 from cardiov.training.trainer import Trainer
 
@@ -72,6 +75,37 @@ def test_the_statements_are_learnt_once_for_runs_that_learn_them_alike(data, tmp
         first, other = (history.query("phase == 'statements'") for history in histories)
         assert len(other) == 2 and first.equals(other) == (i < 3)
     assert len(list((tmp_path / "statements").glob("*.safetensors"))) == 3
+
+
+def test_the_statements_are_kept_beside_the_objective(data, tmp_path):
+    kept = {}
+    for weight in (0.0, 0.5):
+        config = replace(CONFIG, **BEYOND | {"statements_weight": weight}, pretrain_epochs=0, finetune_epochs=4)
+        trainer = Trainer(config, *data, tmp_path / f"{weight}/checkpoint.pt", {}, lambda count: None)
+        trainer.run()
+        kept[weight] = trainer.body
+    assert kept[0.5]["statements.weight"].shape == (71, 16) and "statements.weight" not in kept[0.0]
+    learned = load_file(next((tmp_path / "statements").glob("*.safetensors")))["statements.weight"]
+    assert not torch.equal(kept[0.5]["statements.weight"], learned)  # it went on
+    assert not torch.equal(kept[0.5]["stem.conv.weight"], kept[0.0]["stem.conv.weight"])
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_teacher_is_believed_by_its_weight(data, tmp_path, weight):
+    cache, metadata = data
+    wrong = np.eye(4)[3 - metadata["critical_value"]]  # a teacher who turns the scale round
+    wrong[metadata["split"] != "train"] = np.nan
+    taught = metadata.assign(**dict(zip(TEACHER, wrong.T, strict=True)))
+    settings = {"pretrain_epochs": 0, "finetune_epochs": 15, "schedule": "one-cycle", "learning_rate": 0.01}
+    config = replace(CONFIG, **settings, teacher_weight=weight, model=TINY | {"dropout": 0.0})
+    phase = Phase(Trainer(config, cache, taught, tmp_path / "checkpoint.pt", {}, None), 0)
+    for epoch in range(15):
+        phase.epoch(epoch)
+    rows = np.arange(64)
+    with torch.no_grad():
+        above = phase.model.eval()(torch.from_numpy(cache.read(rows))) > 0  # (64, 3)
+    believed = metadata["critical_value"].to_numpy()[rows] if weight == 0 else 3 - metadata["critical_value"].to_numpy()[rows]
+    assert np.abs(above.sum(1).numpy() - believed).mean() < 0.5
 
 
 def test_the_label_rule_decides_what_is_learnt(data, tmp_path):
