@@ -5,12 +5,14 @@ in either. A fold k is tested by training on all folds but it and the one before
 the data set's own split. A constant, logistic regression and boosting test every fold in turn.
 
 A baseline leaves predictions and provenance in ``results/<data set>/runs/baseline-<name>-<seed>``, a fold's in
-``baseline-<name>-fold<k>-0``.
+``baseline-<name>-fold<k>-0``. Boosting is also the teacher of distilled networks (``runs/teacher``): it predicts each training
+record by trees that have learned from other folds.
 """
 
 import hashlib
 import json
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +35,7 @@ from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.experiments.features import RATE, record_features
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.store.files import read_note, write_note
+from cardiov.store.files import locked, read_note, write_note
 from cardiov.store.provenance import provenance
 from cardiov.store.results import FOLDS, build_dir, run_dir, write_table
 from cardiov.training.batches import in_pieces
@@ -42,6 +44,7 @@ VERSION = 1  # raised when the same settings and data would give other predictio
 STRENGTHS = (0.001, 0.003, 0.01, 0.03)  # of logistic regression's penalty, the inverse of it: chosen by the loss
 BOOSTING = {"learning_rate": 0.05, "max_features": 0.1, "max_iter": 600, "n_iter_no_change": 20}  # trees: stopped by the loss
 MEASURED, UNMEASURED, UNTRAINED = ("logistic", "boosting"), ("constant", "age-sex"), "random-encoder"
+TEACHER, WRITTEN = "teacher", ("predictions.csv", "provenance.json")
 BATCH, SETTLING = 64, 512  # records at once, and those that batch norm's statistics are of
 
 
@@ -69,14 +72,46 @@ def write_baselines(data, dataset: str, run) -> list[Path]:
     unfinished = {name: identity for name, identity in runs.items() if not _finished(identity, run_dir(dataset, name))}
     measured = record_features(caches[RATE]) if unfinished else None
     for name, identity in unfinished.items():
-        started, baseline = time.time(), BASELINES[name]
-        with threadpool_limits(1):  # sums depend on the number of threads
-            inputs = inputs_of(baseline, measured, metadata, run.config.model, caches[run.rate])
-            table = predictions(baseline, inputs, metadata)
-        described = {"run": identity, "seconds": round(time.time() - started, 1), **provenance()}
-        write_table(table, run_dir(dataset, name) / "predictions.csv")
-        write_note(run_dir(dataset, name) / "provenance.json", described)
-    return [run_dir(dataset, name) / file for name in runs for file in ("predictions.csv", "provenance.json")]
+        with _written(dataset, name, identity) as made:
+            inputs = inputs_of(BASELINES[name], measured, metadata, run.config.model, caches[run.rate])
+            made.append(predictions(BASELINES[name], inputs, metadata))
+    return [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
+
+
+def write_teacher(data, dataset: str) -> list[Path]:
+    """Predict every training record by boosting of the other training folds, if that is not done; the files."""
+    cache = cache_at(data, build_dir(dataset), RATE)
+    metadata = read_metadata(data).loc[cache.ecg_ids].query("split == 'train'")
+    identity = {"config": {"teacher": "boosting"} | BOOSTING, "data": _digest(cache, metadata), "rate": cache.rate, "version": VERSION}
+    with locked(build_dir(dataset) / TEACHER):  # by one of the processes of torchrun
+        if not _finished(identity, run_dir(dataset, TEACHER)):
+            with _written(dataset, TEACHER, identity) as made:
+                made.append(taught(record_features(cache).loc[metadata.index].to_numpy(), metadata))
+    return [run_dir(dataset, TEACHER) / file for file in WRITTEN]
+
+
+def taught(inputs, metadata) -> pd.DataFrame:
+    """The teacher's predictions of training records from inputs (N, features): of each fold by trees of the other folds.
+
+    The fold before it, of those that train, says how many trees.
+    """
+    labels, fold = metadata["critical_value"].to_numpy(), metadata["fold"].to_numpy()
+    folds, probabilities = np.unique(fold), np.zeros((len(metadata), len(CLASSES)))
+    for asked, before in zip(folds, np.roll(folds, 1), strict=True):
+        rows = [np.flatnonzero(part) for part in (~np.isin(fold, [asked, before]), fold == before, fold == asked)]
+        probabilities[rows[-1]] = fit_predict(candidates_of("boosting", 0), inputs, labels, *rows)
+    return _table(metadata, probabilities)
+
+
+@contextmanager
+def _written(dataset, name, identity):
+    """Write the table that the block has put into the list, with what made it."""
+    started, made = time.time(), []
+    with threadpool_limits(1):  # sums depend on the number of threads
+        yield made
+    write_table(made[0], run_dir(dataset, name) / WRITTEN[0])
+    seconds = round(time.time() - started, 1)
+    write_note(run_dir(dataset, name) / WRITTEN[1], {"run": identity, "seconds": seconds, **provenance()})
 
 
 def _identity(baseline, run, caches, metadata):
@@ -84,10 +119,13 @@ def _identity(baseline, run, caches, metadata):
     settings = {"logistic": {"strengths": STRENGTHS}, "boosting": BOOSTING}
     settings[UNTRAINED] = {"model": run.config.model, "strengths": STRENGTHS}
     cache = caches[run.rate if baseline.name == UNTRAINED else RATE]
-    labels = metadata[["fold", "critical_value", "age", "sex"]].to_csv()
-    digest = hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
     config = {"baseline": baseline.name, "fold": baseline.fold, "seed": baseline.seed} | settings.get(baseline.name, {})
-    return {"config": config, "data": digest, "rate": cache.rate, "version": VERSION}
+    return {"config": config, "data": _digest(cache, metadata), "rate": cache.rate, "version": VERSION}
+
+
+def _digest(cache, metadata):
+    labels = metadata[["fold", "critical_value", "age", "sex"]].to_csv()
+    return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]
 
 
 def _finished(identity, folder):
@@ -112,7 +150,11 @@ def predictions(baseline, inputs, metadata) -> pd.DataFrame:
     labels = metadata["critical_value"].to_numpy()
     candidates = candidates_of(baseline.name, baseline.seed)
     probabilities = fit_predict(candidates, inputs, labels, rows["train"], rows["validation"], asked)
-    table = metadata.iloc[asked].reset_index()[["ecg_id", "patient_id", "split", "critical_value"]]
+    return _table(metadata.iloc[asked], probabilities)
+
+
+def _table(metadata, probabilities):
+    table = metadata.reset_index()[["ecg_id", "patient_id", "split", "critical_value"]]
     table[SCORES] = probabilities.round(6)
     return table.assign(predicted=probabilities.argmax(axis=1))
 

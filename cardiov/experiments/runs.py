@@ -35,7 +35,8 @@ from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
-from cardiov.store.results import FOLDS, build_dir, read_provenance, run_dir
+from cardiov.store.results import FOLDS, build_dir, read_predictions, read_provenance, run_dir
+from cardiov.training.batches import TEACHER
 from cardiov.training.config import TrainingConfig, statements_settings
 from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
@@ -75,6 +76,8 @@ def _checked(where, run, recipes):
         raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
     if not set(settings.get("folds", [])) <= set(FOLDS):
         raise ParameterError(f"{where} tests folds that there are not: give some of 1 to 10.")
+    if "folds" in settings and settings.get("teacher_weight"):
+        raise ParameterError(f"{where} would be tested on folds that its teacher has learned from: leave out folds, or the teacher.")
     return settings
 
 
@@ -112,12 +115,19 @@ def _train(runs, places, data, dataset):
         chosen_precision(run.config.precision)  # which says its choice here, for the workers are silent
         cache = caches[run.rate]
         of_cache = metadata.loc[cache.ecg_ids]
+        if run.config.teacher_weight:
+            of_cache = of_cache.join(read_teacher(dataset))
         jobs.append((run.config, cache, of_cache.assign(split=splits(of_cache["fold"], run.tested)), *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         for job in jobs:
             fit(*job)
     else:
         _train_in_pool(jobs, list(runs.values()), 1 if torch.cuda.is_available() else os.cpu_count())
+
+
+def read_teacher(dataset: str) -> pd.DataFrame:
+    """A teacher's probabilities of the training records (`cardiov.experiments.baselines.write_teacher`), by ``ecg_id``."""
+    return read_predictions(dataset, "teacher").set_index("ecg_id")[SCORES].set_axis(TEACHER, axis=1)
 
 
 def _train_in_pool(jobs, runs, workers):

@@ -31,9 +31,12 @@ def prepare(data, dataset, params, verify=None):
 
 def train(data, dataset, params):
     """Train all runs that runs.yaml declares and that are not finished; under torchrun, in all processes together."""
+    from cardiov.experiments.baselines import write_teacher
     from cardiov.experiments.runs import read_runs, train_runs
 
-    _print(train_runs(read_runs(Path(params, "runs.yaml")), data, dataset))
+    runs = read_runs(Path(params, "runs.yaml"))
+    teacher = write_teacher(data, dataset) if any(run.config.teacher_weight for run in runs.values()) else []
+    _print([*teacher, *train_runs(runs, data, dataset)])
 
 
 def search(data, dataset, params, ludb=None):

@@ -167,8 +167,17 @@ def run_seeds(dataset: str, name: str) -> list[int]:
     return seeds
 
 
-def chosen_run(dataset: str, name: str = "ordinal") -> str:
-    """The run, such as "ordinal-1", whose network has the lowest loss on fold 9 in its last phase: the one that is shipped."""
+def shipped_recipe(dataset: str) -> str:
+    """The name of the runs of which one is shipped: those with a teacher, "distilled", if there are any, else "ordinal"."""
+    return "distilled" if [*(results_dir(dataset) / "runs").glob("distilled-*/predictions.csv")] else "ordinal"
+
+
+def chosen_run(dataset: str, name: str = "") -> str:
+    """The run, such as "ordinal-1", whose network has the lowest loss on fold 9 in its last phase: the one that is shipped.
+
+    Among the runs of a name, by default those of `shipped_recipe`.
+    """
+    name = name or shipped_recipe(dataset)
     losses = {}
     for seed in run_seeds(dataset, name):
         history = read_history(dataset, f"{name}-{seed}")
