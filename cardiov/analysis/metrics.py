@@ -174,6 +174,15 @@ def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.clip(np.ceil(bins * probability) - 1, 0, bins - 1).astype(int)
 
 
+def with_median(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The same records, each called by the median of its probabilities: the lowest value k with P(Y <= k) of one half or more.
+
+    The median has the least expected absolute error, the most probable value the least expected share of errors.
+    """
+    cumulative = np.cumsum(predictions[SCORES].to_numpy(), axis=1).round(9)[:, :-1]  # (N, 3)
+    return predictions.assign(predicted=(cumulative < 0.5).sum(axis=1))
+
+
 def constant(predictions: pd.DataFrame, value: int) -> pd.DataFrame:
     """The same records as predicted by a rule that calls each the same value, with certainty."""
     return predictions.assign(predicted=value, **{score: float(k == value) for k, score in enumerate(SCORES)})

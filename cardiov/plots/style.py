@@ -65,6 +65,7 @@ _RECIPES = {
     **{name: f"{name} network" for name in ("ordinal", "classification", "regression")},
     "paper": "paper's network and protocol",
     "idea-windows-5": "five windows",
+    "distilled": "taught network",
 }
 
 

@@ -26,6 +26,7 @@ from cardiov.analysis.metrics import (
     roc_table,
     subgroup_metrics,
     threshold_aucs,
+    with_median,
 )
 from cardiov.ordinal import violation_rate
 
@@ -205,6 +206,15 @@ def test_holm_adjusts_for_the_number_of_tests():
     assert adjusted[["d", "a", "c", "b"]].tolist() == pytest.approx([0.02, 0.03, 0.06, 0.06])
     assert np.isnan(adjusted["e"])
     assert holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]
+
+
+def test_the_median_is_where_half_of_the_probability_is_reached_and_what_no_other_value_beats_in_expected_error():
+    probabilities = np.array([[0.4, 0.2, 0.1, 0.3], [0.5, 0.0, 0.0, 0.5], [0.1, 0.3, 0.09, 0.51], [0.45, 0.1, 0.15, 0.3]])
+    medians = with_median(pd.DataFrame(probabilities, columns=SCORES))["predicted"]
+    assert medians.tolist() == [1, 0, 3, 1]
+    drawn = np.random.default_rng(0).dirichlet(np.ones(4), 200)
+    expected = drawn @ np.abs(np.subtract.outer(range(4), range(4)))  # error of each record, called each value
+    assert (with_median(pd.DataFrame(drawn, columns=SCORES))["predicted"] == expected.argmin(axis=1)).all()
 
 
 def test_a_constant_ranks_nothing_and_errs_by_its_distance():

@@ -10,8 +10,8 @@ from tiny_runs import CONFIG, make_data, run
 
 from cardiov.data.ptbxl import read_metadata
 from cardiov.experiments import baselines
-from cardiov.experiments.baselines import Baseline, encode, fit_predict, predictions
-from cardiov.experiments.runs import Run
+from cardiov.experiments.baselines import Baseline, encode, fit_predict, predictions, taught
+from cardiov.experiments.runs import Run, read_teacher
 from cardiov.store.files import ROOT
 
 FOLD = np.arange(800) % 10 + 1
@@ -64,6 +64,18 @@ def test_the_choice_is_made_on_its_rows():
         assert fit_predict(candidates, inputs, labels, np.arange(40), choice, [7]).argmax() == chosen
 
 
+def test_a_teacher_has_not_learned_the_fold_that_it_predicts(ruled):
+    inputs, metadata = ruled
+    training, metadata = metadata["fold"] < 9, metadata.assign(split="train")
+    before = taught(inputs[training], metadata[training])
+    assert (before["predicted"] == before["critical_value"]).mean() > 0.8 and len(before) == 640
+    for asked in (1, 5):
+        other = metadata.assign(critical_value=np.where(FOLD == asked, 3 - metadata["critical_value"], metadata["critical_value"]))
+        after, rows = taught(inputs[training], other[training]), FOLD[training] == asked
+        assert after.loc[rows, ["p0", "p3"]].equals(before.loc[rows, ["p0", "p3"]])
+        assert not after.loc[~rows, ["p0", "p3"]].equals(before.loc[~rows, ["p0", "p3"]])
+
+
 def test_an_untrained_network_has_statistics_of_training_records_alone(tmp_path):
     cache, metadata = make_data(tmp_path)
     train = np.flatnonzero(metadata["split"] == "train")
@@ -107,6 +119,18 @@ def test_baselines_leave_what_a_network_leaves_and_are_not_repeated(tiny, root, 
     metadata.loc[1, "critical_value"] = 3
     with pytest.raises(pytest.fail.Exception, match="repeated"):
         write()
+
+
+def test_a_teacher_teaches_the_training_records_alone_and_is_not_asked_again(tiny, monkeypatch):
+    _, metadata, _ = tiny
+    paths = baselines.write_teacher("folder", "demo")
+    assert [path.parent.name for path in paths] == ["teacher", "teacher"]
+    teacher = read_teacher("demo")
+    assert list(teacher) == ["teacher_0", "teacher_1", "teacher_2", "teacher_3"]
+    assert set(teacher.index) == set(metadata.index[metadata["split"] == "train"])
+    assert teacher.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    monkeypatch.setattr(baselines, "taught", lambda *_: pytest.fail("repeated"))
+    assert baselines.write_teacher("folder", "demo") == paths
 
 
 def test_features_hold_the_critical_value_of_the_tiny_data(tiny):

@@ -61,6 +61,7 @@ def test_folds_are_tested_by_runs_of_their_own(tmp_path):
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "sets epochs, lr, seed: correct"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [0, 1]}}}, "tests folds that there are not: give some of 1"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [1], "teacher_weight": 0.5}}}, "folds that its teacher has learned"),
         ({"recipes": {"small": RECIPE}}, "the run best of .*runs.yaml lacks a rate"),
     ],
 )

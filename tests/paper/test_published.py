@@ -116,6 +116,17 @@ def test_a_sample_stands_for_orders_only(root):
     assert table.loc["subgroups by sex: mean AUC, male - female", "verdict"] == "agrees"
 
 
+def test_claims_are_judged_on_all_folds_where_they_are_stored_and_figures_on_the_test_fold(root):
+    folds = interval("auc_0_minus_auc_2_all_folds", 0.02, 0.06) | interval("sex_mae_all_folds", -0.02, 0.04) | interval("mae_all_folds", 9, 9)
+    table = judged(**folds)
+    claim = table.loc["AUC of class 0 - AUC of class 2"]  # which the test fold cannot tell
+    assert claim[["verdict", "reproduced"]].tolist() == ["agrees", "0.0400 (0.0200 to 0.0600)"]
+    assert claim["reason"] == "Cross-validated on all folds."
+    assert table.loc["subgroups by sex: mean absolute error, male - female", ["verdict", "tolerance"]].tolist() == ["agrees", "± 0.1"]
+    assert table.loc["mean absolute error", "reproduced"] == "0.5100 (0.4800 to 0.5400)"
+    assert not table.loc["AUC of class 0 - AUC of class 1", "reason"]
+
+
 def test_simulated_data_stand_for_nothing(root):
     verdicts = judged("demo")["verdict"].drop(sum(COUNTED.values(), []))
     arithmetic = ["agreement of cardiologist and cardiologist", "agreement of model and cardiologist"]
