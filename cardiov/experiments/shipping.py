@@ -5,9 +5,9 @@ from pathlib import Path
 
 from cardiov import mapping
 from cardiov.analysis.dangers import alarm_table, missed_sentence
-from cardiov.analysis.metrics import SCORES, constant, metrics
+from cardiov.analysis.metrics import SCORES, constant, metrics, with_median
 from cardiov.analysis.probabilities import calibrated, coverage_table
-from cardiov.analysis.resampling import bootstrap
+from cardiov.analysis.resampling import bootstrap, bootstrap_seeds
 from cardiov.analysis.subgroups import with_people
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.ecg.filters import ORDER, band_at
@@ -22,9 +22,11 @@ from cardiov.store.files import shown, write_text
 from cardiov.store.templates import templates
 from cardiov.training.config import same_run
 
-VERSION = "1.0"  # of the shipped network: other weights or levels under the same name raise it
+VERSION = "2.0"  # of the shipped network: other weights or levels under the same name raise it
 COVERAGES = (0.8, COVERAGE, 0.95)
 LARGEST = 16 * 10**6  # bytes
+SIMPLER = {"gradient boosting of beat measurements": "boosting", "logistic regression of beat measurements": "logistic",
+           "age and sex": "age-sex", "a constant": "constant"}  # fmt: skip
 CARD_METRICS = {
     "auc_mean": "mean AUC", **{f"auc_{k}": f"AUC of critical value {k} ({name})" for k, name in enumerate(mapping.LEVELS)},
     "mae": "mean absolute error", "macro_mae": "mean absolute error, each critical value alike", "accuracy": "accuracy",
@@ -120,9 +122,18 @@ def model_card(model) -> str:
         parameters=sum(parameter.numel() for parameter in model.parameters()), records=len(test),
         patients=test["patient_id"].nunique(), levels=mapping.LEVELS,
         metrics=[(name, *intervals.loc[statistic]) for statistic, name in CARD_METRICS.items()],
+        median=bootstrap(with_median(test)).loc["mae"], beside=_beside(dataset, metadata["chosen_run"]),
         alarms=alarm_table(test, validation).reset_index().to_dict("records"), missed=missed_sentence(test, records),
         coverage=coverage_table(with_people(test, records), *ends).reset_index().to_dict("records"), external=_external(dataset),
     )  # fmt: skip
+
+
+def _beside(dataset, run):
+    """Metrics on fold 10 of all seeds of the network's recipe, together, and of simpler methods, as far as they are stored."""
+    stored = {"mean of this recipe's seeds": run.rpartition("-")[0], **{title: f"baseline-{name}" for title, name in SIMPLER.items()}}
+    stored = {title: name for title, name in stored.items() if (results.run_dir(dataset, f"{name}-0") / "predictions.csv").exists()}
+    tested = {title: bootstrap_seeds(results.read_seeds(dataset, name, "test")) for title, name in stored.items()}
+    return [(title, rows.loc["auc_mean"], rows.loc["mae"]) for title, rows in tested.items()]
 
 
 def _external(dataset):

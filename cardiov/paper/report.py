@@ -37,6 +37,7 @@ NOT_JUDGED = (NOT_COMPARABLE, NOT_AVAILABLE)
 ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
 README_DATA_SET = "ptbxl-sample"
 README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
+README_STATISTICS = {"auc_mean": "mean AUC", "mae": "mean absolute error"}
 README_MARKS = ("<!-- results: written by `make publish` -->", "<!-- end of results -->")
 
 
@@ -55,8 +56,8 @@ def write_report(dataset: str, steps=()):
 
 
 def _runs(dataset):
-    """The provenance of the runs: a column for each run, a row for each entry."""
-    files = sorted((results_dir(dataset) / "runs").glob("*/provenance.json"))
+    """The provenance of the runs, but for those of single folds: a column for each run, a row for each entry."""
+    files = sorted(path for path in (results_dir(dataset) / "runs").glob("*/provenance.json") if "-fold" not in path.parent.name)
     contents = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
     runs = {name: pd.json_normalize(content, sep=" ").to_dict("records")[0] for name, content in contents.items()}
     names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
@@ -162,7 +163,21 @@ def readme_table() -> str:
     n = read_note(results_dir(README_DATA_SET) / "scalars/04_roc.json").get("n", 0)
     lines = [["Where", "Quantity", "Published", f"{README_DATA_SET}, n = {n:,}"], ["---"] * 4]
     lines += [[row.where, row.quantity, row.published, _readme_cell(row)] for row in table.itertuples()]
+    return "\n\n".join(map(_markdown, [lines, _readme_methods()]))
+
+
+def _markdown(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _readme_methods():
+    """The lines of a table of the network beside simpler methods, as notebook 17 leaves it."""
+    table = pd.read_csv(results_dir(README_DATA_SET) / "baselines.csv")
+    table = table.assign(of=table["statistic"].map(README_STATISTICS) + ", " + table["tested"])
+    texts = table.assign(text=[_estimate(*row) for row in table[["estimate", "low", "high"]].to_numpy()])
+    texts = texts.pivot(index="method", columns="of", values="text").fillna("")
+    texts = texts.loc[table["method"].unique(), table["of"].unique()].reset_index()
+    return [["Method", *texts.columns[1:]], ["---"] * len(texts.columns), *texts.to_numpy()]
 
 
 def _readme_cell(figure):
