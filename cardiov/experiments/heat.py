@@ -32,7 +32,8 @@ from cardiov.training.batches import in_pieces
 RECORDS = 300  # at most, of the test split, in the order of ecg_id
 CASCADE_RECORDS = 32  # of these, whose maps are followed while the weights are randomised from the head down
 BATCH = 8  # records at once
-SEED = 0  # of the random weights
+SEEDS = range(5)  # of the random weights
+SHARED = {"trained": "trained", "contrast": "contrast", "random": "random_0", "energy": "energy"}  # map measured against chance: which
 EXAMPLES = {  # name: statement that the record has, statements that it must not have
     "AF": ("AFIB", {"AFLT", "PVC"}),
     "PVC": ("PVC", {"AFIB", "AFLT"}),
@@ -57,7 +58,7 @@ def rank_correlation(first, second):
         return (ranks[0] * ranks[1]).sum(-1) / np.sqrt(np.square(ranks).sum(-1).prod(0))
 
 
-def randomised(model, signals, modules=None, seed=SEED):
+def randomised(model, signals, modules=None, seed=SEEDS[0]):
     """A copy of a network with new weights in some modules, by default all, in evaluation mode (Adebayo et al. 2018).
 
     Their batch norms measure their statistics on the signals, (B, 12, n), so that what comes out of random weights has
@@ -114,8 +115,8 @@ def write_heat(data, weights, run_dir, ludb=None) -> list[Path]:
     """Compute maps of the test split and write what notebook 09 needs into an ordinal run's folder; no signal is stored.
 
     Returns the files: ``heat_maps.csv`` (the two examples, 50 Hz) and ``heat_marks.csv`` (their beats), ``heat_sanity.csv``
-    (rank correlation of each record's trained map with others), ``heat_cascade.csv`` (its mean while the weights are randomised
-    from the head down), ``heat_shares.csv`` if the records have annotations beside them and, with LUDB, ``heat_shares_ludb.csv``.
+    (rank correlation of each record's trained map with others, those of five networks with random weights among them),
+    ``heat_cascade.csv`` (its mean while the weights are randomised from the head down), ``heat_shares.csv`` if the records have annotations beside them and, with LUDB, ``heat_shares_ludb.csv``.
     """
     run_dir, model, metadata = Path(run_dir), CardioV.from_pretrained(weights), read_metadata(data)
     predictions = pd.read_csv(existing(run_dir / "predictions.csv", "train the run first and give its folder"))
@@ -181,18 +182,18 @@ def _measure(model, records, rate, values, extension):
     """
     ecg_ids = list(values)
     start = _signals(records, ecg_ids[:CASCADE_RECORDS], rate)
-    trained, random = StageCAM(model), StageCAM(randomised(model, start))
+    networks = {"trained": StageCAM(model)} | {f"random_{seed}": StageCAM(randomised(model, start, seed=seed)) for seed in SEEDS}
     shares, sanity = [], []
     for batch in tqdm(in_pieces(ecg_ids, BATCH), desc="Grad-CAM", unit=" batches"):
         x = _signals(records, batch, rate)
         k = [values[i] for i in batch]
         k = _predicted(model, x) if None in k else k
-        heats = {"trained": stage_heat(trained, torch.from_numpy(x), k), "random": stage_heat(random, torch.from_numpy(x), k)}
-        heats["contrast"] = heats["trained"] - heats["trained"].min(axis=-1, keepdims=True)
-        heats["energy"] = _energy(x)
+        heats = {name: stage_heat(cam, torch.from_numpy(x), k) for name, cam in networks.items()} | {"energy": _energy(x)}
         sanity += _sanity_rows(batch, heats, rate)
+        heats["contrast"] = heats["trained"] - heats["trained"].min(axis=-1, keepdims=True)
         for row, ecg_id in enumerate(batch if extension else []):
-            of_record, waves = {name: heat[row] for name, heat in heats.items()}, read_waves(records.paths[ecg_id], extension)
+            of_record = {name: heats[heat][row] for name, heat in SHARED.items()}
+            waves = read_waves(records.paths[ecg_id], extension)
             shares += [{"ecg_id": ecg_id, **share} for share in share_rows(of_record, waves, rate)]
     return pd.DataFrame(shares), pd.DataFrame(sanity)
 
@@ -205,7 +206,8 @@ def _predicted(model, x):
 def _sanity_rows(ecg_ids, heats, rate):
     """Rank correlation of the trained maps (B, stages, n) with others; "another record" is half a batch away."""
     trained = heats["trained"]
-    others = {"random": heats["random"], "energy": heats["energy"], "another_record": np.roll(trained, len(ecg_ids) // 2, axis=0)}
+    others = {name: heat for name, heat in heats.items() if name != "trained"}
+    others["another_record"] = np.roll(trained, len(ecg_ids) // 2, axis=0)
     columns = {name: rank_correlation(trained, other) for name, other in others.items()}  # (B, stages)
     if len(ecg_ids) == 1:  # there is no other record
         columns["another_record"][:] = np.nan

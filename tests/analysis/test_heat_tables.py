@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.analysis.heat import correlations, deepening, enrichment
+from cardiov.analysis.heat import by_random_network, correlations, deepening, enrichment
 
 
 def shares(factor):
@@ -32,7 +32,9 @@ def test_deepening_is_the_last_stage_minus_the_first_on_the_same_patients():
 
 def test_correlations_are_means_by_stage():
     table = pd.DataFrame({"ecg_id": [1, 1, 2, 2], "patient_id": [1, 1, 2, 2], "stage": ["s1", "s2"] * 2})
-    table = table.assign(random=[0.2, np.nan, 0.4, 0.1], another_record=0.5, energy=-0.5)
+    table = table.assign(random_0=[0.1, np.nan, 0.5, 0.2], random_1=[0.3, np.nan, 0.3, 0.0], another_record=0.5, energy=-0.5)
     means = correlations(table, resamples=50)
     assert means.loc[("random", "s1"), ["estimate", "low", "high"]].tolist() == pytest.approx([0.3, 0.2, 0.4])
     assert means.loc[("random", "s2"), ["estimate", "records"]].tolist() == pytest.approx([0.1, 1])
+    each = by_random_network(table)
+    assert each.loc["s1"].tolist() == pytest.approx([0.3, 0.3]) and each.loc["s2"].tolist() == pytest.approx([0.2, 0])

@@ -122,6 +122,8 @@ def test_a_run_of_simulated_records_leaves_shares_and_no_signal(run):
     assert tables["heat_shares"]["coverage"].between(0.05, 0.15).all()
     assert tables["heat_cascade"]["randomised"].tolist() == ["head", "s7", "s6", "s5", "s4", "s3", "s2", "s1", "stem"]
     assert tables["heat_sanity"]["cell"].tolist()[:7] == [0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56]
+    random = tables["heat_sanity"].filter(like="random_")
+    assert random.shape[1] == 5 and len(random.T.drop_duplicates()) == 5  # networks of their own
     assert explained(folder)["heat_shares"].equals(tables["heat_shares"])  # the same each time
 
 
