@@ -38,8 +38,8 @@ def signal():
 
 @pytest.mark.parametrize("fs", [100, 250, 257, 500, 1000])
 @pytest.mark.parametrize("name", [
-    "normal ECG", "complete right bundle branch block", "atrial fibrillation", "Wolff-Parkinson-White syndrome",
-    "inferolateral myocardial infarction",
+    "normal ECG", "complete right bundle branch block", "incomplete right bundle branch block",
+    "inferolateral myocardial infarction", "anteroseptal myocardial infarction, atrial fibrillation",
 ])  # fmt: skip
 def test_a_clean_ecg_has_no_warning_at_any_rate(name, fs):
     assert warnings(ECG(resample(read_example(name).signal, 500, fs), float(fs))) == []
