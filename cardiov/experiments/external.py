@@ -16,18 +16,17 @@ from cardiov.training.config import TrainingConfig
 from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict as predict_records
 
-OTHER_RULE = "label-highest-risk"  # runs whose labels are made as LUDB's
+RULES = {"most-likely": "ordinal", "highest-risk": "label-highest-risk"}  # runs that differ in the rule of their labels alone
 
 
-def networks(dataset: str) -> dict[str, Path]:
-    """Weights by label rule: the shipped network, and of the runs by the highest risk the one that fold 9 chooses, if it is here.
+def networks(dataset: str) -> dict[str | None, Path]:
+    """Weights of the shipped network (None) and, by label rule, of the run that fold 9 chooses, if they are here.
 
     Weights of runs are not committed; what such a network has predicted is.
     """
-    paths = {"most-likely": shipped_path(dataset)}
-    if any(run_dir(dataset, "").glob(f"{OTHER_RULE}-*/predictions.csv")):
-        paths["highest-risk"] = weights_path(dataset, chosen_run(dataset, OTHER_RULE))
-    return {rule: path for rule, path in paths.items() if rule == "most-likely" or path.exists()}
+    stored = {rule: name for rule, name in RULES.items() if any(run_dir(dataset, "").glob(f"{name}-*/predictions.csv"))}
+    paths = {rule: weights_path(dataset, chosen_run(dataset, name)) for rule, name in stored.items()}
+    return {None: shipped_path(dataset)} | {rule: path for rule, path in paths.items() if path.exists()}
 
 
 def predict(model, folder) -> pd.DataFrame:

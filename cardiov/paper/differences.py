@@ -15,7 +15,7 @@ from cardiov.store.files import replacing
 TOLERANCE = 1e-6  # absolute, and relative for numbers above 1
 COLUMNS = ["table", "row", "statistic", "published", "made"]
 # what notebooks read: it is stored, and not made by them
-INPUTS = ("search.csv", "external_ludb.csv", "external_ludb_highest_risk.csv")
+INPUTS = ("search.csv", "external_ludb.csv", "external_ludb_most_likely.csv", "external_ludb_highest_risk.csv")
 INPUT_FOLDERS = ("runs", "reviews")
 ENDINGS = {"results": (".csv", ".json"), "figures": (".csv",)}  # pictures are compared by what they plot
 

@@ -219,12 +219,12 @@ def existing(path: Path, remedy: str) -> Path:
     return path
 
 
-def external_path(dataset: str, rule: str = "most-likely") -> Path:
-    """The predictions of LUDB's records by the shipped network, or by one that is trained on the labels of the other rule."""
-    return results_dir(dataset) / {"most-likely": "external_ludb.csv", "highest-risk": "external_ludb_highest_risk.csv"}[rule]
+def external_path(dataset: str, rule: str | None = None) -> Path:
+    """The predictions of LUDB's records by the shipped network, or by one without a teacher that learned the labels of a rule."""
+    return results_dir(dataset) / f"external_ludb{f'_{rule}' if rule else ''}.csv".replace("-", "_")
 
 
-def read_external(dataset: str, rule: str = "most-likely") -> pd.DataFrame:
+def read_external(dataset: str, rule: str | None = None) -> pd.DataFrame:
     """The predictions of LUDB's records; see `external_path`."""
     return pd.read_csv(existing(external_path(dataset, rule), "predict LUDB's records first"))
 

@@ -123,18 +123,20 @@ def test_the_command_writes_what_the_notebook_reads(root, simulated, tmp_path, c
         pd.testing.assert_frame_equal(results.read_external("some"), predict(model, simulated))
 
 
-def test_a_network_by_the_highest_risk_predicts_too_if_its_weights_are_here(root, simulated, capsys):
+def test_networks_that_differ_in_the_rule_of_their_labels_predict_too_if_their_weights_are_here(root, simulated, capsys):
     tiny_model(results.shipped_path("some"))
-    for seed, loss in enumerate((0.5, 0.4)):
-        folder = results.run_dir("some", f"label-highest-risk-{seed}")
-        results.write_table(pd.DataFrame({"phase": ["ordinal"], "validation_loss": [loss]}), folder / "history.csv")
-        results.write_table(pd.DataFrame({"ecg_id": [1]}), folder / "predictions.csv")
-    assert list(external.networks("some")) == ["most-likely"]
+    for name, losses in {"ordinal": (0.5,), "label-highest-risk": (0.5, 0.4)}.items():
+        for seed, loss in enumerate(losses):
+            folder = results.run_dir("some", f"{name}-{seed}")
+            results.write_table(pd.DataFrame({"phase": ["ordinal"], "validation_loss": [loss]}), folder / "history.csv")
+            results.write_table(pd.DataFrame({"ecg_id": [1]}), folder / "predictions.csv")
+    assert list(external.networks("some")) == [None]
     tiny_model(weights_path("some", "label-highest-risk-0"))
-    assert list(external.networks("some")) == ["most-likely"]  # fold 9 chooses the other seed
+    assert list(external.networks("some")) == [None]  # fold 9 chooses the other seed
     model = tiny_model(weights_path("some", "label-highest-risk-1"), 125)
+    tiny_model(weights_path("some", "ordinal-0"))
     assert main(["external", "no/data", "some", "no/params", "--ludb", str(simulated)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{root}/results/some/{name}.csv" for name in ("external_ludb", "external_ludb_highest_risk")
+        f"{root}/results/some/{name}.csv" for name in ("external_ludb", "external_ludb_most_likely", "external_ludb_highest_risk")
     ]
     pd.testing.assert_frame_equal(results.read_external("some", "highest-risk"), predict(model, simulated))

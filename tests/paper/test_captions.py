@@ -13,7 +13,7 @@ from cardiov.store.files import ROOT, write_text
 
 # drawn as a figure of the same name, or one row a record
 UNCAPTIONED = {"agreement", "heat_shares", "heat_shares_ludb", "heat_sanity"}
-OF_COMMANDS = {"records", "search", "external_ludb", "external_ludb_highest_risk"}  # no notebook saves them
+OF_COMMANDS = {"records", "search", "external_ludb", "external_ludb_most_likely", "external_ludb_highest_risk"}  # no notebook saves them
 
 
 def notebook(folder, name, *cells):
