@@ -49,7 +49,7 @@ def test_every_example_is_read_as_another_reader_reads_it():
 def test_examples_are_named_in_words_and_give_their_source():
     atrial_fibrillation = examples()["atrial fibrillation"]
     assert atrial_fibrillation.attribution == "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 19974"
-    assert (atrial_fibrillation.critical_value, atrial_fibrillation.statements) == (2, "DIG:100;STE_:0;AFIB:0")
+    assert (atrial_fibrillation.critical_value, atrial_fibrillation.statements) == (2, "CLBBB:100;PVC:100;AFIB:0")
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "doi:10.13026/kfzx-aw45" in readme and "CC BY 4.0" in readme and "Scientific Data 7:154" in readme
     for name, example in examples().items():
