@@ -129,7 +129,7 @@ MAKEFLAGS += $(if $(LOCKED),-j$(shell getconf _NPROCESSORS_ONLN))
 export OMP_NUM_THREADS := 1
 # files and folders; a folder's age shows that a file is gone
 under = $(if $(wildcard $(1)),$(shell find $(wildcard $(1))))
-STORED := $(call under,$(addprefix results/$(NAME)/,search.csv external_ludb.csv external_ludb_most_likely.csv external_ludb_highest_risk.csv runs reviews))
+STORED := $(call under,$(addprefix results/$(NAME)/,search.csv external_ludb*.csv runs reviews))
 PUBLISHED := $(filter-out $(STORED),$(call under,results/$(NAME) figures/$(NAME)))
 $(DONE)/retrained: $(DONE)/prepare $(REPRODUCTION_CODE) $(PARAMS)/runs.yaml $(STORED)
 	$(call step,retrained $(FOLDERS))

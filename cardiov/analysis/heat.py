@@ -15,7 +15,8 @@ def enrichment(shares: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd
     """How much more heat windows hold than chance: mean share over mean coverage, of records whose map is not empty.
 
     Indexed by ``map`` ("trained"; "contrast", the same less its minimum; "random", of the first of the networks with random
-    weights; "energy"; and "best", the most that the stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is chance), ``low``, ``high`` and ``records``.
+    weights; "energy"; and "best", the most that the stage's cells allow), ``window`` and ``stage``, with ``estimate`` (1 is
+    chance), ``low``, ``high`` and ``records``.
     """
     draws, records = _enrichment_draws(shares, resamples, seed)
     return intervals(draws, draws.columns.names).assign(records=records).sort_index()

@@ -8,12 +8,11 @@ import pandas as pd
 from cardiov import mapping
 from cardiov.analysis.cases import NOISE
 from cardiov.analysis.metrics import SCORES
-from cardiov.analysis.probabilities import calibrated
 from cardiov.data.checksums import LINE, LIST
 from cardiov.data.ptbxl import VERSIONS, list_records, read_metadata
 from cardiov.ecg.examples import FOLDER, TABLE
 from cardiov.errors import DataSetError
-from cardiov.experiments.shipping import describe
+from cardiov.experiments.shipping import calibrated_predictions, describe
 from cardiov.store import results
 from cardiov.store.files import replacing, write_text
 from cardiov.store.templates import templates
@@ -126,7 +125,7 @@ def write_examples(source, target=FOLDER, dataset="ptbxl-sample") -> list[Path]:
     """
     source, target, metadata = Path(source), Path(target), read_metadata(source)
     here = [all((source / f"{name}{suffix}").exists() for suffix in FILES) for name in metadata["filename_hr"]]
-    chosen = choose_examples(metadata[here], predictions_of_shipped(dataset))
+    chosen = choose_examples(metadata[here], calibrated_predictions(describe(dataset)))
     files = _published_files(source, metadata.loc[chosen.index, "filename_hr"])
     for old in (path for suffix in FILES for path in target.glob(f"*{suffix}")):
         old.unlink()
@@ -141,11 +140,6 @@ def write_examples(source, target=FOLDER, dataset="ptbxl-sample") -> list[Path]:
         *(target / name for name in files), results.write_table(table, target / TABLE),
         write_text(target / LIST, "".join(digests)), write_text(target / "README.md", readme),
     ]  # fmt: skip
-
-
-def predictions_of_shipped(dataset: str) -> pd.DataFrame:
-    """What the shipped network calls each record of folds 9 and 10, its probabilities calibrated as in scoring."""
-    return calibrated(results.read_predictions(dataset, results.chosen_run(dataset)), describe(dataset)["temperature"])
 
 
 def _published_files(source, bases):

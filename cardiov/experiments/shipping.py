@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+import pandas as pd
+
 from cardiov import mapping
 from cardiov.analysis.dangers import alarm_table, missed_sentence
 from cardiov.analysis.metrics import SCORES, constant, metrics, with_median
@@ -70,6 +72,12 @@ def _rounded(levels):
     return [round(level + 5e-7, 6) for level in levels]  # upwards, which keeps their promise
 
 
+def calibrated_predictions(description: dict) -> pd.DataFrame:
+    """What a described network calls each record of folds 9 and 10, its probabilities calibrated as in scoring."""
+    stored = results.read_predictions(description["dataset"], description["chosen_run"])
+    return calibrated(stored, description["temperature"])
+
+
 def ship(dataset: str, path) -> list[Path]:
     """Write the chosen network as safetensors, and its model card beside it, as Markdown; both paths.
 
@@ -113,7 +121,7 @@ def model_card(model) -> str:
     """The card of a shipped model, in Markdown, from its file's metadata and the stored predictions of its run."""
     metadata = model.metadata
     dataset = metadata["dataset"]
-    stored = calibrated(results.read_predictions(dataset, metadata["chosen_run"]), metadata["temperature"]).assign(fold=10)
+    stored = calibrated_predictions(metadata).assign(fold=10)
     validation, test = (stored[stored["split"] == split] for split in ("validation", "test"))
     records, intervals = results.read_records(dataset), bootstrap(test)
     ends = prediction_sets(test[SCORES], metadata["levels"][str(COVERAGE)])

@@ -174,9 +174,7 @@ def _readme_methods():
     """The lines of a table of the network beside simpler methods, as notebook 17 leaves it."""
     table = pd.read_csv(results_dir(README_DATA_SET) / "baselines.csv")
     table = table.assign(of=table["statistic"].map(README_STATISTICS) + ", " + table["tested"])
-    texts = table.assign(text=[_estimate(*row) for row in table[["estimate", "low", "high"]].to_numpy()])
-    texts = texts.pivot(index="method", columns="of", values="text").fillna("")
-    texts = texts.loc[table["method"].unique(), table["of"].unique()].reset_index()
+    texts = _as_printed(table[["of", "method", "estimate", "low", "high"]]).fillna("")
     return [["Method", *texts.columns[1:]], ["---"] * len(texts.columns), *texts.to_numpy()]
 
 

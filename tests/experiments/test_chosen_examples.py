@@ -14,6 +14,7 @@ from cardiov.ecg.examples import FOLDER, examples, read_example
 from cardiov.errors import DataSetError
 from cardiov.experiments import examples as module
 from cardiov.experiments.examples import NOISE, choose_examples, write_examples
+from cardiov.experiments.shipping import calibrated_predictions, describe
 from cardiov.scoring.record import score
 from cardiov.store.files import ROOT
 
@@ -90,7 +91,7 @@ def test_records_without_a_prediction_are_not_chosen_and_too_few_are_an_error():
 def real():
     """The examples with the data set's own rows, and the stored predictions of the shipped network."""
     ids = [example.ecg_id for example in examples().values()]
-    stored = module.predictions_of_shipped(DATASET).set_index("ecg_id").loc[ids, "predicted"]
+    stored = calibrated_predictions(describe(DATASET)).set_index("ecg_id").loc[ids, "predicted"]
     return read_metadata(ROOT / "data" / DATASET).loc[ids].join(stored)
 
 
@@ -107,7 +108,7 @@ def test_the_examples_keep_the_rules_promises(real):
     for statement in ("AFIB", "PVC", "PACE"):
         assert any(statement in codes for codes in real["scp_codes"])
     assert real["static_noise"].str.contains("alles").any()
-    worst = module.predictions_of_shipped(DATASET).eval("abs(predicted - critical_value)").max()
+    worst = calibrated_predictions(describe(DATASET)).eval("abs(predicted - critical_value)").max()
     assert (real["predicted"] - real["critical_value"]).abs().tolist() == [0] * 11 + [worst]
     assert not real["tie"].any() and all(max(codes.values()) == 100 for codes in real["scp_codes"])
 
@@ -127,7 +128,8 @@ def source(tmp_path, monkeypatch):
     names = pd.Series({ecg_id: f"records500/{ecg_id:05d}_hr" for ecg_id in metadata.index})
     monkeypatch.setattr(module, "read_metadata", lambda _: metadata.assign(filename_hr=names))
     monkeypatch.setattr(module, "list_records", lambda _: metadata.assign(statements="X:0", fold=9))
-    monkeypatch.setattr(module, "predictions_of_shipped", lambda _: predictions)
+    monkeypatch.setattr(module, "describe", lambda _: {})
+    monkeypatch.setattr(module, "calibrated_predictions", lambda _: predictions)
     (tmp_path / "records500").mkdir()
     for name in (f"{name}{suffix}" for name in names.drop(2) for suffix in (".hea", ".dat")):
         (tmp_path / name).write_text(f"content of {name}")
