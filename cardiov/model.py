@@ -116,6 +116,11 @@ class SharedSlope(nn.Linear):
         return F.linear(x, self.weight) + self.bias  # (B, 1) + (outputs,)
 
 
+def head_of(config, inputs):
+    """The last layer: (B, inputs) -> (B, outputs)."""
+    return (SharedSlope if config.shared_slope else nn.Linear)(inputs, config.outputs)
+
+
 def _stage(config, inputs, i):
     width = config.widths[i]
     blocks = [Block(config, inputs, width, 2, first=i == 0)]
@@ -123,7 +128,21 @@ def _stage(config, inputs, i):
     return nn.Sequential(*blocks)
 
 
-class CardioV(nn.Module):
+class Network(nn.Module):
+    """What networks share: `features`, (B, 12, n) -> (B, width, 1, m), whose mean over time goes to `head`."""
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))  # (B, outputs)
+
+    def save_pretrained(self, path, **metadata):
+        """Write the weights as safetensors, whose metadata hold the configuration, and what else is given, as JSON."""
+        described = {"config": asdict(self.config), **metadata}
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, {key: json.dumps(value) for key, value in described.items()})
+
+
+class CardioV(Network):
     """The network of Table 3: ECGs in mV, (B, 12, n) for any n, to logits, (B, outputs).
 
     Parameters
@@ -145,7 +164,7 @@ class CardioV(nn.Module):
         for i, width in enumerate(config.widths):
             self.add_module(f"s{i + 1}", _stage(config, inputs, i))
             inputs = width
-        self.head = (SharedSlope if config.shared_slope else nn.Linear)(inputs, config.outputs)
+        self.head = head_of(config, inputs)
 
     @property
     def stages(self):
@@ -160,9 +179,6 @@ class CardioV(nn.Module):
             x = stage(x)  # (B, width, 1, ceil(n / 4)), then half as long after each stage
         return x
 
-    def forward(self, x):
-        return self.head(self.features(x).mean((2, 3)))  # (B, outputs)
-
     def stage_table(self, n=5000):
         """Describe each stage for an input of n samples (Table 3).
 
@@ -176,13 +192,6 @@ class CardioV(nn.Module):
             row, n = _describe(module, n)
             rows.append({"stage": name, **row})
         return rows
-
-    def save_pretrained(self, path, **metadata):
-        """Write the weights as safetensors, whose metadata hold the configuration, and what else is given, as JSON."""
-        described = {"config": asdict(self.config), **metadata}
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, {key: json.dumps(value) for key, value in described.items()})
 
     @classmethod
     def from_pretrained(cls, name_or_path=DEFAULT):

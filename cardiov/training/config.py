@@ -42,7 +42,7 @@ class TrainingConfig:
     average: float = 0.0  # decay per step of the moving average of the weights, which is then what is kept; 0 for none
     settle: int = 0  # training records that batch norm's statistics are estimated from after each epoch; 0 for none
     windows: int = 1  # stretches of the crop's length, evenly spread, over which a prediction is averaged; 1: the record
-    model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs
+    model: dict = field(default_factory=dict)  # fields of CardioVConfig other than outputs, or a backbone and its fields
 
     def __post_init__(self):
         choices = {"objective": OBJECTIVES, "schedule": ("plateau", "one-cycle"), "label_rule": mapping.RULES}

@@ -8,9 +8,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from cardiov import mapping
-from cardiov.model import CardioV, CardioVConfig
 from cardiov.objectives import OBJECTIVES
 from cardiov.training.augmentation import augment, random_crop
+from cardiov.training.backbones import build_network
 from cardiov.training.batches import in_pieces, seed_of, signals_of, softened, targets_of
 from cardiov.training.config import STATEMENTS
 from cardiov.training.devices import compile_for
@@ -69,7 +69,7 @@ class Phase:
         else:
             objective = OBJECTIVES[self.objective]
             head = {"outputs": objective.outputs, "shared_slope": objective.shared_slope}
-        model = CardioV(CardioVConfig(**self.config.model, **head))
+        model = build_network(self.config.model, **head)
         if body:
             model.load_state_dict(body, strict=False)
         if self.config.sync_batch_norm and self.fabric.world_size > 1:
