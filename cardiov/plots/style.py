@@ -66,6 +66,8 @@ _RECIPES = {
     "paper": "paper's network and protocol",
     "idea-windows-5": "five windows",
     "distilled": "taught network",
+    "idea-xresnet1d": "narrow xresnet1d",
+    "idea-s4d": "state spaces (S4D)",
 }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from cardiov.errors import ParameterError
 from cardiov.kernels import Conv, Dropout, channels_last
@@ -163,3 +164,10 @@ def build_network(model: dict, **head) -> Network:
         raise ParameterError(f"there is no backbone {name!r}: choose among {', '.join(BACKBONES)}.")
     network, config = BACKBONES[name]
     return network(config(**{field: value for field, value in model.items() if field != "backbone"}, **head))
+
+
+def multiply_adds(network: Network, samples: int, batch: int = 32) -> int:
+    """Those of the convolutions and matrix products on one record of so many samples in a batch; Fourier transforms are left out."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(batch, network.config.leads, samples))
+    return counter.get_total_flops() // (2 * batch)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cardiov.errors import ParameterError
 from cardiov.kernels import Conv
 from cardiov.model import CardioV, CardioVConfig, SharedSlope
-from cardiov.training.backbones import Bottleneck, StateSpaces, XResNet1d, build_network
+from cardiov.training.backbones import Bottleneck, StateSpaces, XResNet1d, build_network, multiply_adds
 
 TINY = {"xresnet1d": {"stem_width": 8, "width": 4, "depths": [1, 2]}, "s4d": {"width": 8, "depth": 2, "states": 2}}
 
@@ -76,3 +76,9 @@ def test_a_backbone_is_trained_by_every_part_of_a_recipe(tmp_path, name):
     predictions = run(config, make_data(tmp_path / "data"), tmp_path)
     assert len(predictions) == 32 and np.isfinite(predictions.filter(like="output_").to_numpy()).all()
     assert predictions["output_1"].nunique() == 32 and (tmp_path / "weights/weights.safetensors").exists()
+
+
+def test_multiply_adds_are_those_of_the_layers():
+    network = build_network({"backbone": "s4d", "width": 8, "depth": 1, "states": 2, "patch": 4}, outputs=3)
+    responses = 2 * 8 * 2 * 100  # of both directions, channels and states at 100 times: once for the batch
+    assert multiply_adds(network, 400, batch=4) == 100 * (12 * 4 * 8 + 8 * 16) + 8 * 3 + responses // 4
