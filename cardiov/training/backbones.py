@@ -105,10 +105,10 @@ class StateSpaces(nn.Module):
 
     def kernel(self, n):
         """Responses to an impulse, (2, width, n)."""
-        a = torch.complex(-self.log_decay.exp(), self.frequency)  # (2, width, states)
-        a_step = a * self.log_step.exp()
-        c = torch.view_as_complex(self.c) * (a_step.exp() - 1) / a
-        powers = torch.exp(a_step[..., None] * torch.arange(n, device=a.device))  # (2, width, states, n)
+        a, step = torch.complex(-self.log_decay.exp(), self.frequency), self.log_step.exp()  # (2, width, states), (2, width, 1)
+        c = torch.view_as_complex(self.c) * ((a * step).exp() - 1) / a
+        time = step[..., None] * torch.arange(n, device=a.device)  # (2, width, 1, n)
+        powers = torch.polar((a.real[..., None] * time).exp(), a.imag[..., None] * time)  # (2, width, states, n), faster than exp
         return 2 * torch.einsum("dhs,dhsn->dhn", c, powers).real
 
     def forward(self, u):
