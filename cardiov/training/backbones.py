@@ -167,7 +167,7 @@ def build_network(model: dict, **head) -> Network:
 
 
 def multiply_adds(network: Network, samples: int, batch: int = 32) -> int:
-    """Those of the convolutions and matrix products on one record of so many samples in a batch; Fourier transforms are left out."""
+    """Those of convolutions and matrix products for one record of so many samples in a batch; Fourier transforms are left out."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(batch, network.config.leads, samples))
     return counter.get_total_flops() // (2 * batch)
