@@ -29,7 +29,9 @@ class ECG:
 
     signal: np.ndarray  # float32 (12, n) in mV, the leads in the order of LEADS
     fs: float  # sampling rate in Hz
-    meta: dict = field(default_factory=dict)  # record (name), age (years or None), sex ("male", "female" or None), comments (list)
+    # record (name), age (years or None), sex ("male", "female" or None), comments (list), recorded (the start as ISO 8601 text
+    # or None), patient (identifier or None)
+    meta: dict = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # doubts about the signal, such as "flat lead: V1"
 
 

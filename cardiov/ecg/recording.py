@@ -83,10 +83,15 @@ def unreadable(where, kind, cause):
     return SignalError(f"{where} cannot be read as {kind} ({message}): {remedy}.")
 
 
-def meta_of(record, comments=(), age=None, sex=None):
-    """An ECG's ``meta``; age and sex, if not given, come from the comments."""
+def meta_of(record, comments=(), age=None, sex=None, recorded=None, patient=None):
+    """An ECG's ``meta``; age and sex, if not given, come from the comments.
+
+    ``recorded`` is the recording's start as ISO 8601 text or a `datetime.datetime`, ``patient`` the file's identifier.
+    """
     text = "\n".join(comments).lower()
     age = age or next(iter(re.findall(r"\bage\W+(\d{1,3}(?:\.\d+)?)", text)), None)
     sex = (sex or next(iter(re.findall(r"\b(?:sex|gender)\W+(male|female|m|f)\b", text)), "")).lower()
     sex = {"m": "male", "male": "male", "f": "female", "female": "female"}.get(sex)
-    return {"record": record, "age": None if age is None else float(age), "sex": sex, "comments": list(comments)}
+    recorded = recorded.isoformat() if hasattr(recorded, "isoformat") else recorded
+    identity = {"recorded": recorded or None, "patient": str(patient or "").strip() or None}
+    return {"record": record, "age": None if age is None else float(age), "sex": sex, "comments": list(comments), **identity}
