@@ -16,9 +16,15 @@ from ecg_files import simulated_signal, write_record
 from cardiov.__main__ import main
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import ParameterError, SignalError
-from cardiov.scoring import archive
+from cardiov.scoring import archive, record
 from cardiov.scoring.archive import find_files, score_files, write_scores
 from cardiov.scoring.record import NOT_A_DEVICE, score
+
+
+@pytest.fixture(autouse=True)
+def one_time(monkeypatch):
+    """All is scored at the same time, so that what was scored twice can be compared whole."""
+    monkeypatch.setattr(record, "_now", lambda: "2026-01-02T03:04:05+00:00")
 
 
 @pytest.fixture
