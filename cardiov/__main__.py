@@ -26,17 +26,17 @@ EXAMPLES = """examples:
 # Use
 
 
-def score(files, listing, json, csv, parquet, output, report, processes, cluster, model, rate, unit):
+def score(files, listing, json, csv, parquet, output, status, report, processes, cluster, model, rate, unit):
     """Estimate the critical value of ECGs."""
-    from cardiov.scoring import archive
+    from cardiov.scoring import archive, outputs
 
     form = "json" if json else "csv" if csv else "parquet" if parquet else "table"
-    if output and form == "table":
-        raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
     if form == "parquet" and not output:
         raise ParameterError("Parquet is not for the screen: give --output.")
+    _check_places(form, output, status, report)
+    archive.check_settings(rate, unit, processes)
     settings = {"model": model, "fs": rate, "unit": unit}
-    files, scorer = archive.find_files(files, listing), archive.score_files
+    files, scorer = archive.find_files(files, listing, (output, status)), archive.score_files
     if cluster:
         from cardiov.scoring.cluster import score_files
 
@@ -45,9 +45,24 @@ def score(files, listing, json, csv, parquet, output, report, processes, cluster
         from cardiov.app.sheet import write_report
 
         write_report(files, report, **settings)
-    bad = archive.write_scores(files, form, output, scorer=scorer, processes=processes, **settings)
+    bad = outputs.write_scores(files, form, output, scorer=scorer, status=status, processes=processes, **settings)
     if bad:
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: correct those named above, or leave them out.")
+
+
+def _check_places(form, output, status, report):
+    """Refuse places that cannot be written, or that would lose a file, before an ECG is scored."""
+    from cardiov.store.files import check_place
+
+    if output and form == "table":
+        raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
+    places = [Path(place).resolve() for place in (output, status, report) if place is not None]
+    if len(places) > len({*places}):
+        raise ParameterError("two results have the same place: give --output, --status and --report different files.")
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(f"the report {report!r} is a page: give it a name that ends in .html.")
+    for place in places:
+        check_place(place)
 
 
 def app(port, browser):
@@ -119,9 +134,16 @@ def alone(build, settings, ludb, command):
 # Arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as all errors here, instead of the usage and a line."""
+
+    def error(self, message):
+        self.exit(2, f"{message}: {self.prog} --help shows what to give.\n")
+
+
 def command_line() -> argparse.ArgumentParser:
     """The parser of all commands, which stand in three groups."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cardiov", description="CardioV companion: how urgent does an ECG look, and where does the estimate come from?",
         formatter_class=argparse.RawDescriptionHelpFormatter, usage="cardiov [--version] COMMAND ...",
     )  # fmt: skip
@@ -156,6 +178,7 @@ def _add_use(commands):
     form.add_argument("--csv", action="store_true", help="one line of CSV per file")
     form.add_argument("--parquet", action="store_true", help="one line of CSV per file, and at the end a Parquet file beside it")
     command.add_argument("--output", metavar="FILE", help="file for the results; started again, the command goes on where it stopped")
+    command.add_argument("--status", metavar="CSV", help="file with format, outcome, seconds and reason of every file")
     command.add_argument("--report", metavar="HTML", help="page with the drawn ECGs and their heat maps")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")
@@ -227,16 +250,19 @@ def _add_develop(commands):
 
 
 def main(argv=None) -> int:
-    """Run a command; what goes wrong is one sentence on stderr and the exit code 1."""
-    arguments = vars(command_line().parse_args(argv))
-    run = arguments.pop("run")
-    training_processes.begin()
-    _show_log()
+    """Run a command; what goes wrong is one sentence on stderr and the exit code 1, of Ctrl-C 130."""
     try:
+        arguments = vars(command_line().parse_args(argv))
+        run = arguments.pop("run")
+        training_processes.begin()
+        _show_log()
         run(**arguments)
     except CardioVError as error:
         training_processes.report(error)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted before the end: run the command again.", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of the output, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return 1

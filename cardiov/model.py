@@ -5,6 +5,7 @@ grouped convolution and squeeze-excitation, as in RegNet. A convolution pads wit
 odd one to the right. The network computes what the authors' computes, and takes their weights (tests/test_model.py).
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ class CardioV(Network):
 
     @classmethod
     def from_pretrained(cls, name_or_path=DEFAULT):
-        """Build a network from its weights, in evaluation mode; `.metadata` has what else the file says.
+        """Build a network from its weights, in evaluation mode; `.metadata` has what else the file says, `.sha256` its digest.
 
         Parameters
         ----------
@@ -209,7 +210,8 @@ class CardioV(Network):
             If the file is missing, is not safetensors, or holds weights of another configuration.
         """
         shipped = PRETRAINED / f"{name_or_path}.safetensors"
-        state, metadata = _read_weights(shipped if shipped.exists() else Path(name_or_path))
+        path = shipped if shipped.exists() else Path(name_or_path)
+        state, metadata = _read_weights(path)
         try:
             model = cls(CardioVConfig(**metadata.get("config", {})))
             model.load_state_dict(state)
@@ -218,7 +220,7 @@ class CardioV(Network):
                 f"{name_or_path}: the weights do not fit the configuration beside them "
                 f"({str(error).splitlines()[-1].strip()}); train again or take a file made by save_pretrained."
             ) from error
-        model.metadata = metadata
+        model.metadata, model.sha256 = metadata, hashlib.sha256(path.read_bytes()).hexdigest()
         return model.eval()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from cardiov.ecg.recording import Recording, library, meta_of, refuse_large, unreadable
+from cardiov.ecg.recording import Damaged, Recording, library, meta_of, refuse_large, unreadable
 from cardiov.errors import SignalError
 
 MAX_SCP_BYTES = 2**20
@@ -31,7 +31,7 @@ def read_edf(file):
         signals = [signal for signal in edf.signals if signal.sampling_frequency == fs]
         samples = [signal.data for signal in signals]
         if caught:  # the file is shorter than declared, or signals have no calibration
-            raise ValueError(caught[0].message)
+            raise Damaged(caught[0].message)
         meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
     return Recording([signal.label for signal in signals], samples, [signal.physical_dimension for signal in signals], fs, file.where, meta)
 
@@ -54,6 +54,9 @@ def read_dicom(file):
         groups = dict(enumerate(dataset.WaveformSequence))
         wide = {i: group for i, group in groups.items() if group.NumberOfWaveformChannels >= 8} or groups
         index, group = max(wide.items(), key=lambda item: item[1].NumberOfWaveformSamples / item[1].SamplingFrequency)
+        declared = group.NumberOfWaveformChannels * group.NumberOfWaveformSamples * group.WaveformBitsAllocated // 8
+        if len(group.WaveformData) < declared:
+            raise Damaged(f"it holds {len(group.WaveformData):,} of {declared:,} bytes of samples")
         raw = multiplex_array(dataset, index).T  # (channels, n)
         channels = group.ChannelDefinitionSequence
         samples = [_scaled(channel, row, group) for channel, row in zip(channels, raw, strict=True)]
@@ -83,7 +86,7 @@ def read_scp(file):
     refuse_large(len(file.data), file.where, MAX_SCP_BYTES)
     size = int.from_bytes(file.data[2:6], "little")
     if binascii.crc_hqx(file.data[2:size], 0xFFFF) != int.from_bytes(file.data[:2], "little"):
-        raise unreadable(file.where, "SCP-ECG", "its checksum is wrong")
+        raise unreadable(file.where, "SCP-ECG", "its checksum is wrong", damaged=True)
     with library(file.where, "SCP-ECG"), _on_disk(file) as path:
         if _scp_steps(file.data[:size]) > MAX_SCP_STEPS:
             raise SignalError(f"{file.where} has too many samples or beats to decode: cut out a part.")

@@ -8,6 +8,7 @@ opened.
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
 
@@ -73,6 +74,19 @@ def _kind(data):
         "xml": b"AnnotatedECG" in data[:4096].replace(b"\0", b""),  # UTF-8 or UTF-16
     }
     return next((kind for kind, present in signatures.items() if present), None)
+
+
+def format_of(path) -> str:
+    """The format as which `read` reads a file, such as "WFDB"; empty if that is unknown. Of an address the suffix decides."""
+    path = Path(path)
+    suffix = path.suffix.lower().lstrip(".")
+    if suffix in ("hea", "dat", "mat") or Path(f"{path}.hea").exists():
+        return "WFDB"
+    kind = suffix
+    if path.is_file():
+        with suppress(OSError), path.open("rb") as file:
+            kind = _kind(file.read(4096)) or suffix
+    return FORMAT_NAMES.get(kind, kind.upper()) if kind in READERS else ""
 
 
 _RECORD_LINE = re.compile(r"([^/\s]+)\s+(\d{1,3})\s+(\d{1,6}(?:\.\d{1,9})?)\s+(\d{1,9})(?:\s.*)?")
@@ -187,3 +201,4 @@ READERS = {
     "csv": read_table, "tsv": read_table, "txt": read_table, "npz": read_npz, "npy": refuse_npy,
     "edf": read_edf, "dcm": read_dicom, "scp": read_scp, "xml": read_aecg,
 }  # fmt: skip
+FORMAT_NAMES = {"scp": "SCP-ECG", "xml": "HL7 aECG", "dcm": "DICOM"}  # those that differ from the key

@@ -1,15 +1,14 @@
 """From an ECG file or arrays to twelve leads in mV at a known rate, checked."""
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cardiov.ecg import formats
+from cardiov.ecg.names import LEADS, lead_of
 from cardiov.ecg.recording import MILLIVOLTS, Recording, meta_of
 from cardiov.errors import SignalError
 
-LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 MIN_SECONDS = 5.0
 MIN_RATE = 100.0  # Hz; half of it is the upper edge of the paper's band
 MAX_RATE = 100_000.0  # Hz; no ECG is sampled faster
@@ -19,9 +18,6 @@ IMPLAUSIBLE_RECORD = 100.0  # mV, median peak to peak of the leads; a record abo
 # weights of I and II in the leads that Einthoven and Goldberger derive from them
 LIMB = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 
-_LEAD_OF = {lead.upper(): lead for lead in LEADS}
-_AFFIXES = re.compile(r"^(?:(?:MDC_ECG_LEAD|ECG|EKG|LEAD)[ _-]*)+|\s*\(.*\)$")  # "LEAD I (EINTHOVEN)"
-
 
 @dataclass(frozen=True)
 class ECG:
@@ -29,7 +25,9 @@ class ECG:
 
     signal: np.ndarray  # float32 (12, n) in mV, the leads in the order of LEADS
     fs: float  # sampling rate in Hz
-    meta: dict = field(default_factory=dict)  # record (name), age (years or None), sex ("male", "female" or None), comments (list)
+    # record (name), age (years or None), sex ("male", "female" or None), comments (list), recorded (the start as ISO 8601 text
+    # or None), patient (identifier or None)
+    meta: dict = field(default_factory=dict)
     warnings: tuple[str, ...] = ()  # doubts about the signal, such as "flat lead: V1"
 
 
@@ -94,7 +92,7 @@ def as_ecg(recording) -> ECG:
 
 def _places(names, where):
     """{lead: position among a file's signals}; III, aVR, aVL and aVF may be missing."""
-    leads = [_LEAD_OF.get(_AFFIXES.sub("", (name or "").strip().upper())) for name in names]
+    leads = [lead_of(name) for name in names]
     if missing := [lead for lead in LEADS if lead not in leads and lead not in LIMB]:
         raise SignalError(f"{where} lacks lead {', '.join(missing)}: give a record with at least I, II and V1 to V6.")
     if repeated := [lead for lead in LEADS if leads.count(lead) > 1]:

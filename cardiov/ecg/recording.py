@@ -1,8 +1,11 @@
 """What all readers of ECG files share: `Recording`, `File`, size limits and plain errors."""
 
 import re
+import struct
 import threading
 import warnings
+import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +61,12 @@ def decode(data):
         return data.decode("latin-1")
 
 
+class Damaged(Exception):
+    """Raised by a reader within `library` if the file is truncated or corrupt, so that fetching it again helps."""
+
+
+_DAMAGE = Damaged, EOFError, struct.error, zipfile.BadZipFile, zlib.error  # as Python reports it
+_DAMAGE_NAMES = "CorruptedFileError", "ChecksumError"  # as ecgdatakit does, which is imported only when needed
 _ONE_LIBRARY = threading.Lock()  # all threads share Python's warning filters
 
 
@@ -74,19 +83,26 @@ def library(where, kind):
         reader = f"{where} needs a reader of {kind} that is not installed ({error.name})"
         raise SignalError(f'{reader}: run pip install "cardiov[formats]".') from error
     except Exception as error:  # the libraries raise errors of any kind
-        raise unreadable(where, kind, error) from error
+        damaged = isinstance(error, _DAMAGE) or type(error).__name__ in _DAMAGE_NAMES
+        raise unreadable(where, kind, error, damaged) from error
 
 
-def unreadable(where, kind, cause):
+def unreadable(where, kind, cause, damaged=False):
+    """The error of a file that was recognised as ``kind``; only a damaged file need be fetched again."""
     message = re.sub(r"/proc/self/fd/\d+", str(where), " ".join(str(cause).split())).rstrip(".:")[:200] or type(cause).__name__
-    remedy = "a file is missing, truncated or corrupt, so fetch or export it again"
-    return SignalError(f"{where} cannot be read as {kind} ({message}): {remedy}.")
+    again, otherwise = "it is truncated or corrupt, so fetch or export it again", "correct that, or export it as another format"
+    return SignalError(f"{where} cannot be read as {kind} ({message}): {again if damaged else otherwise}.")
 
 
-def meta_of(record, comments=(), age=None, sex=None):
-    """An ECG's ``meta``; age and sex, if not given, come from the comments."""
+def meta_of(record, comments=(), age=None, sex=None, recorded=None, patient=None):
+    """An ECG's ``meta``; age and sex, if not given, come from the comments.
+
+    ``recorded`` is the recording's start as ISO 8601 text or a `datetime.datetime`, ``patient`` the file's identifier.
+    """
     text = "\n".join(comments).lower()
     age = age or next(iter(re.findall(r"\bage\W+(\d{1,3}(?:\.\d+)?)", text)), None)
     sex = (sex or next(iter(re.findall(r"\b(?:sex|gender)\W+(male|female|m|f)\b", text)), "")).lower()
     sex = {"m": "male", "male": "male", "f": "female", "female": "female"}.get(sex)
-    return {"record": record, "age": None if age is None else float(age), "sex": sex, "comments": list(comments)}
+    recorded = recorded.isoformat() if hasattr(recorded, "isoformat") else recorded
+    identity = {"recorded": recorded or None, "patient": str(patient or "").strip() or None}
+    return {"record": record, "age": None if age is None else float(age), "sex": sex, "comments": list(comments), **identity}

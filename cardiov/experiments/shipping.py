@@ -7,7 +7,7 @@ import pandas as pd
 
 from cardiov import mapping
 from cardiov.analysis.dangers import alarm_table, missed_sentence
-from cardiov.analysis.metrics import SCORES, constant, metrics, with_median
+from cardiov.analysis.metrics import SCORES, confusion, constant, metrics, with_median
 from cardiov.analysis.probabilities import calibrated, coverage_table
 from cardiov.analysis.resampling import bootstrap, bootstrap_seeds
 from cardiov.analysis.subgroups import with_people
@@ -41,15 +41,17 @@ def describe(dataset: str) -> dict:
     """What the chosen network's file says beside weights and configuration.
 
     The rate and the band are in Hz. Temperature and levels of the prediction sets, by coverage and critical
-    value, come from fold 9 (`cardiov.scoring.calibration`).
+    value, come from fold 9 (`cardiov.scoring.calibration`); ``tested`` is what fold 10 shows, for those who read a score.
     """
     run_name = results.chosen_run(dataset)
     provenance = results.read_provenance(dataset, run_name)
     run = provenance["run"]
-    validation = results.read_predictions(dataset, run_name).query("split == 'validation'")
+    stored = results.read_predictions(dataset, run_name)
+    validation = stored.query("split == 'validation'")
     label = validation["critical_value"].to_numpy()
     temperature = round(fit_temperature(validation.filter(like="output_").to_numpy(), label), 4)
     probabilities = calibrated(validation, temperature)[SCORES].to_numpy()
+    levels = {str(share): _rounded(conformal_levels(probabilities, label, share)) for share in COVERAGES}
     source = VERSIONS["1.0.3"]
     return {
         "name": packaged_path(dataset).stem,
@@ -60,7 +62,8 @@ def describe(dataset: str) -> dict:
         "preprocessing": {"rate": run["rate"], "band": band_at(run["rate"]), "order": ORDER, "leads": LEADS, "unit": "mV"},
         "label_rule": run["config"]["label_rule"],
         "temperature": temperature,
-        "levels": {str(share): _rounded(conformal_levels(probabilities, label, share)) for share in COVERAGES},
+        "levels": levels,
+        "tested": _tested(calibrated(stored.query("split == 'test'"), temperature), levels[str(COVERAGE)]),
         "data": "simulated" if results.simulated(dataset) else f"{dataset}, of PTB-XL, doi:{source.doi}",
         "licence": source.licence,
         "attribution": source.citation,
@@ -70,6 +73,13 @@ def describe(dataset: str) -> dict:
 
 def _rounded(levels):
     return [round(level + 5e-7, 6) for level in levels]  # upwards, which keeps their promise
+
+
+def _tested(test, levels):
+    """``confusion``: numbers of ECGs by label (rows) and called value; ``held``: of each label, how many its prediction set holds."""
+    (low, high), label = prediction_sets(test[SCORES], levels), test["critical_value"]
+    held = ((low <= label) & (label <= high)).groupby(label).sum().reindex(mapping.CLASSES, fill_value=0)
+    return {"confusion": confusion(test).to_numpy().tolist(), "held": held.tolist()}
 
 
 def calibrated_predictions(description: dict) -> pd.DataFrame:

@@ -9,6 +9,7 @@ cross-validated runs are stored, for more records say more; a figure is judged o
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from cardiov.data.ptbxl import VERSIONS
@@ -22,6 +23,7 @@ METADATA = "Of all records of PTB-XL 1.0.1, by their metadata."
 ALL_FOLDS, CROSS_VALIDATED = "_all_folds", "Cross-validated on all folds."
 NOT_COMPARABLE, NOT_AVAILABLE = "not comparable on this data", "not available"
 VERDICTS = ("contradicts", "cannot tell", "agrees", "recomputed", NOT_COMPARABLE, NOT_AVAILABLE)  # as they are sorted
+JUDGED = VERDICTS[:3]
 ROUNDING = 1e-9  # of a value at the edge of its tolerance
 
 
@@ -43,17 +45,46 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     scalars = read_scalars(dataset)
     if "01_dataset.records" not in scalars:
         raise DataSetError(f"there are no counts of the records of {dataset}: run `make paper` for this data set first.")
-    rules = _strings(ROOT / "results" / "tolerances.csv").to_dict("records")
-    tolerances = {(rule["table"], rule["quantity"]): rule for rule in rules}
     limits = _limits(dataset, scalars)
-    figures = _strings(ROOT / "results" / "published.csv").to_dict("records")
-    rows = [_judged(figure, scalars, tolerances, limits) for figure in figures]
+    rows = [_judged(figure, rule, scalars, limits) for figure, rule in _figures(scalars)]
     return pd.DataFrame(sorted(rows, key=lambda row: VERDICTS.index(row["verdict"])))
 
 
-def _judged(figure, scalars, tolerances, limits):
-    figure = figure | {"scalar": _judging(figure, scalars)}
-    rule = tolerances.get((figure["where"], figure["quantity"]))
+def published_points(dataset: str) -> pd.DataFrame:
+    """What a plot of published against reproduced shows, sorted as `compare_with_published`, whose errors it raises.
+
+    Every figure that is judged, and those of Fig. 2 that are not. A figure is divided by the published one (``scale`` is
+    "ratio"), and of a claim its bound is subtracted ("difference"): ``estimate``, ``low`` and ``high`` of what was reproduced,
+    ``least`` and ``most`` of what agrees. A published 0 has no ratio; its row has infinity.
+    """
+    scalars = read_scalars(dataset)
+    numbers = pd.DataFrame([_point(figure, rule, scalars) for figure, rule in _figures(scalars)])
+    points = compare_with_published(dataset)[["where", "quantity", "verdict"]].merge(numbers)
+    shown = points["verdict"].isin(JUDGED) | (points["where"] == "Fig. 2")
+    return points[shown & points["estimate"].notna()].reset_index(drop=True)
+
+
+def _figures(scalars):
+    """Every published figure, with the scalar by which it is judged, and its tolerance, if it has one."""
+    rules = _strings(ROOT / "results" / "tolerances.csv").to_dict("records")
+    tolerances = {(rule["table"], rule["quantity"]): rule for rule in rules}
+    for figure in _strings(ROOT / "results" / "published.csv").to_dict("records"):
+        yield figure | {"scalar": _judging(figure, scalars)}, tolerances.get((figure["where"], figure["quantity"]))
+
+
+def _point(figure, rule, scalars):
+    point = {key: figure[key] for key in ("where", "quantity")}
+    if figure["published"] == NOT_AVAILABLE:
+        return point
+    ratio = figure["relation"] == "="
+    numbers = np.array([*(scalars.get(figure["scalar"] + end) for end in ("", "_low", "_high")), *_range(figure, rule)], float)
+    with np.errstate(divide="ignore"):
+        numbers = numbers / float(figure["published"]) if ratio else numbers - float(figure["than"] or 0)
+    point |= {"scale": "ratio" if ratio else "difference", "bound": figure["than"]}
+    return point | dict(zip(("estimate", "low", "high", "least", "most"), numbers, strict=True))
+
+
+def _judged(figure, rule, scalars, limits):
     verdict, reason = _verdict(figure, scalars, rule, limits)
     return {
         "where": figure["where"],

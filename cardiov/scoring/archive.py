@@ -1,45 +1,54 @@
-"""Score many ECG files: on all cores, bad files named and skipped, results written as they come, resumable.
+"""Score many ECG files: on all cores, bad files named and skipped. `cardiov.scoring.outputs` writes what comes.
 
 One process writes, whatever scores: a pool of processes here, the workers of a cluster in `cardiov.scoring.cluster`.
 """
 
-import csv
-import io
-import json
+import multiprocessing
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from tqdm.auto import tqdm
 
-from cardiov.ecg.leads import read_ecg
+from cardiov.ecg.formats import format_of
+from cardiov.ecg.leads import MAX_RATE, MIN_RATE, read_ecg
+from cardiov.ecg.recording import MILLIVOLTS
 from cardiov.errors import CardioVError, ParameterError, SignalError
-from cardiov.mapping import LEVELS
-from cardiov.scoring.record import NOT_A_DEVICE, Score, load_model, model_name, score_all
-from cardiov.scoring.remote import import_pyarrow, is_address, list_address, read_address
-from cardiov.store.files import replacing, storing
+from cardiov.scoring.record import Score, load_model, score_all
+from cardiov.scoring.remote import is_address, list_address, read_address
 
 CHUNK = 32  # files that a process takes at once
 SMALL_ARCHIVE = 64  # files that one process scores before others would have started
 MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
 SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf"}  # looked for in folders
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv", "ptbxl_examples.csv"}  # but not these, of the data sets
-COLUMNS = {"file": "string", "critical_value": "int64", **dict.fromkeys(("p0", "p1", "p2", "p3"), "double"), "set_low": "int64",
-           "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string", "warnings": "string",
-           "model": "string"}  # fmt: skip
+RESULTS = b"file,critical_value,", b"file,format,outcome,", b'{"file": '  # nor what begins so: it was written by `outputs`
 
 
-def find_files(paths, listing=None) -> list[str]:
+class Outcome(NamedTuple):
+    """What became of a file."""
+
+    file: str
+    result: Score | CardioVError  # the score, or the reason for none
+    format: str = ""  # in which it was written, such as "WFDB"; empty if unknown
+    seconds: float = 0.0  # that reading and scoring took
+
+
+def find_files(paths, listing=None, leave_out=()) -> list[str]:
     """Files, all ECGs below folders, by name, and the files that a listing names line by line; each once.
 
-    Files and folders may be addresses in an object store, such as ``s3://bucket/ecgs``.
+    Files and folders may be addresses in an object store, such as ``s3://bucket/ecgs``. In folders, earlier results and the files
+    to leave out, such as an output, are no ECGs. A folder that cannot be listed is among the files, so that it is named.
 
     Raises
     ------
@@ -48,36 +57,77 @@ def find_files(paths, listing=None) -> list[str]:
     ParameterError
         If the listing cannot be read, or there is no file.
     """
-    files = [file for path in paths for file in _files_at(path)] + (_listed(listing) if listing else [])
+    leave_out = {Path(path).resolve() for path in (*leave_out, listing) if path}
+    files = [file for path in paths for file in _files_at(path, leave_out)] + (_listed(listing) if listing else [])
     if not files:
         raise ParameterError("there is no file to score: give a file, a folder or a --listing.")
     return list(dict.fromkeys(files))
 
 
-def _files_at(path):
+def _files_at(path, leave_out):
+    if not str(path):
+        raise ParameterError("the name of a file is empty: give a file or a folder.")
     if is_address(path):
         below = list_address(path)
-    elif Path(path).is_dir():
-        below = [str(file) for file in sorted(Path(path).rglob("*"))]
+    elif os.path.isdir(path):
+        return _files_below(path, leave_out)
     else:
         return [str(Path(path))]
-    if below == [path]:  # the address of a file
-        return below
+    return below if below == [path] else _ecgs(below, path)  # the address of a file, or of a folder
+
+
+def _files_below(folder, leave_out):
+    unlisted = []
+    walked = os.walk(folder, onerror=lambda error: unlisted.append(error.filename))
+    below = [str(file) for file in sorted(Path(place, name) for place, _, names in walked for name in names)]
+    hidden = {path.name for path in leave_out}  # to resolve every name would take long
+    files = [file for file in _ecgs(below, folder, unlisted) if not _is_result(file)]
+    return [file for file in files if Path(file).name not in hidden or Path(file).resolve() not in leave_out] + unlisted
+
+
+def _ecgs(below, folder, unlisted=()):
     files = [file for file in below if Path(file).suffix.lower() in SUFFIXES and Path(file).name not in TABLES]
-    if not files:
-        raise SignalError(f"{path} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
+    if not files and not unlisted:
+        raise SignalError(f"{folder} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
     return files
+
+
+def _is_result(file):
+    """Whether a file holds results of this or an earlier run."""
+    if not file.lower().endswith(".csv"):
+        return False
+    try:
+        with open(file, "rb") as stream:
+            return stream.read(max(map(len, RESULTS))).startswith(RESULTS)
+    except OSError:  # whoever scores it says so
+        return False
 
 
 def _listed(listing):
     try:
-        return [line.strip() for line in Path(listing).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{listing} cannot be read as a list of files ({error}): give a text file.") from error
+        content = Path(listing).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise ParameterError(f"{listing} cannot be read as a list of files ({error.strerror}): give a text file.") from error
+    if b"\0" in content:
+        raise ParameterError(f"{listing} cannot be read as a list of files (it is binary or UTF-16): give a text file in UTF-8.")
+    files = [os.fsdecode(line.strip()) for line in content.splitlines() if line.strip()]  # names need not be UTF-8
+    if not files:
+        raise ParameterError(f"{listing} names no file: write one a line.")
+    return files
 
 
-def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[tuple[str, Score | CardioVError]]:
-    """Score files in their order, many files on several cores: each file with its score, or the reason for none.
+def check_settings(fs=None, unit=None, processes=None) -> None:
+    """Refuse settings of `score_files` that suit no file; raises `ParameterError`."""
+    if fs is not None and not MIN_RATE <= fs <= MAX_RATE:
+        raise ParameterError(f"no ECG is sampled at {fs:g} Hz: give a rate of {MIN_RATE:g} to {MAX_RATE:,.0f} Hz.")
+    if unit is not None and unit.lower() not in MILLIVOLTS:
+        raise ParameterError(f"the unit {unit!r} is unknown: give uV, mV or V.")
+    if processes is not None and processes < 1:
+        raise ParameterError(f"{processes} processes cannot score: give 1 or more.")
+
+
+def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[Outcome]:
+    """Score files in their order, many files on several cores.
 
     ``model`` is a name or file of weights; ``fs`` and ``unit`` are those of `cardiov.read_ecg`; by default there is one process per
     core, or one for few files.
@@ -93,36 +143,70 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
     if (processes or (1 if len(files) <= SMALL_ARCHIVE else os.cpu_count())) == 1:
         yield from chain.from_iterable(map(task, chunks))
     else:
-        yield from _score_on_cores(chunks, task, processes)
+        yield from _score_on_cores(chunks, task, min(processes or os.cpu_count(), len(chunks)))
 
 
 def _score_on_cores(chunks, task, processes):
     # forked processes need not load torch again, but pyarrow's object stores do not survive a fork
     forked = sys.platform == "linux" and not any(map(is_address, chain.from_iterable(chunks)))
-    context = get_context("fork" if forked else "spawn")
-    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
+    context, others = multiprocessing.get_context("fork" if forked else "spawn"), multiprocessing.active_children()
+    with ProcessPoolExecutor(processes, context, _begin_worker) as pool:
         try:
-            yield from chain.from_iterable(pool.map(task, chunks))
+            with _interrupts_waiting():
+                outcomes = pool.map(task, chunks)
+            yield from chain.from_iterable(outcomes)
         except BrokenProcessPool as error:
             raise SignalError(
                 "a process that scored files was killed, perhaps for want of memory: run the command again, with "
                 "--output it goes on where it stopped, or with --processes 1."
             ) from error
+        except (GeneratorExit, KeyboardInterrupt):  # nobody wants the rest of the chunks that have begun
+            for process in {*multiprocessing.active_children()} - {*others}:
+                process.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def score_chunk(files, model, fs=None, unit=None) -> list[tuple[str, Score | CardioVError]]:
-    """Files and their outcomes; what was read is scored together, but no more than `MAX_SAMPLES`."""
-    outcomes, ecgs = {}, {}
+@contextmanager
+def _interrupts_waiting():
+    """Let Ctrl-C wait for the end of the block; processes that start in it never receive it, and leave it to their parent."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker():
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def score_chunk(files, model, fs=None, unit=None) -> list[Outcome]:
+    """Outcomes of files; what was read is scored together, but no more than `MAX_SAMPLES`."""
+    results, ecgs, seconds = {}, {}, dict.fromkeys(files, 0.0)
     for file in files:
-        outcomes[file] = ecg = _read(file, fs, unit)
+        start = time.perf_counter()
+        results[file] = ecg = _read(file, fs, unit)
+        seconds[file] += time.perf_counter() - start
         if not isinstance(ecg, CardioVError):
             ecgs[file] = ecg
-        if file == files[-1] or sum(ecg.signal.size for ecg in ecgs.values()) > MAX_SAMPLES:
-            outcomes |= zip(ecgs, score_all([*ecgs.values()], model), strict=True)
+        if ecgs and (file == files[-1] or sum(ecg.signal.size for ecg in ecgs.values()) > MAX_SAMPLES):
+            start = time.perf_counter()
+            results |= zip(ecgs, score_all([*ecgs.values()], model), strict=True)
+            share = (time.perf_counter() - start) / len(ecgs)
+            seconds |= {scored: seconds[scored] + share for scored in ecgs}
             ecgs.clear()
-    return [*outcomes.items()]
+    return [Outcome(file, result, format_of(file), seconds[file]) for file, result in results.items()]
 
 
 def _read(file, fs, unit):
@@ -130,114 +214,3 @@ def _read(file, fs, unit):
         return (read_address if is_address(file) else read_ecg)(file, fs=fs, unit=unit)
     except CardioVError as error:
         return error
-
-
-def _values(file, score):
-    low, high = score.prediction_set or ("", "")
-    windows = ";".join(f"{window.start:g}={window.critical_value}" for window in score.windows)
-    probabilities = [f"{p:.6f}" for p in score.probabilities]
-    return [file, score.critical_value, *probabilities, low, high, f"{score.seconds:g}", f"{score.fs:g}", windows,
-            "; ".join(score.warnings), score.model]  # fmt: skip
-
-
-def csv_line(*values) -> str:
-    """Values as a line of CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()
-
-
-def table_lines(file, score) -> str:
-    """A score for people: a line, and below it what goes with it."""
-    shares = "  ".join(f"{100 * p:3.0f} %" for p in score.probabilities)
-    lines = [f"{score.critical_value}  {LEVELS[score.critical_value]:11}  {shares}   {file}"]
-    if score.prediction_set and score.prediction_set[0] < score.prediction_set[1]:
-        lines += ["     {} to {} holds the label of 9 in 10 records of each critical value".format(*score.prediction_set)]
-    if len(score.windows) > 1:
-        listed = ", ".join(f"{window.start:g} s: {window.critical_value}" for window in score.windows)
-        lines += [f"     the gravest of {len(score.windows)} windows, from {score.windows[score.window].start:g} s; {listed}"]
-    return "\n".join([*lines, *(f"     ! {warning}" for warning in score.warnings)]) + "\n"
-
-
-FORMS = {  # form -> head of the output, and the text of one file
-    "table": (f"{NOT_A_DEVICE}\ncritical value    0 no   1 low  2 med. 3 high   file\n", table_lines),
-    "json": ("", lambda file, score: json.dumps({"file": file, **score.as_dict()}) + "\n"),
-    "csv": (csv_line(*COLUMNS), lambda file, score: csv_line(*_values(file, score))),
-}
-
-
-def write_scores(files, form="table", output=None, model=None, scorer=score_files, **settings) -> int:
-    """Score files, write each result at once, name the failed files on the standard error; returns their number.
-
-    ``form`` is a key of `FORMS`, or "parquet": a CSV file, and at the end a Parquet file beside it. Files that the ``output`` (by
-    default the standard output) holds already are not scored again. ``scorer`` is `score_files` or the like.
-
-    Raises
-    ------
-    ParameterError
-        If the output holds anything but results of this form and these weights, or Parquet is not installed.
-    """
-    if form == "parquet":
-        pyarrow, table = import_pyarrow("Parquet"), Path(output).with_suffix(".csv")
-        failed = write_scores(files, "csv", table, model, scorer, **settings)
-        _write_parquet(pyarrow, table)
-        return failed
-    head, text = FORMS[form]
-    done = set() if output is None else _resume(Path(output), form, model_name(load_model(model)))
-    remaining = [file for file in files if file not in done]
-    outcomes = scorer(remaining, model, **settings)
-    outcomes = tqdm(outcomes, "scoring", len(files), initial=len(files) - len(remaining), unit=" files", disable=None)
-    if output is None:
-        return _write(outcomes, sys.stdout, head, text)
-    with storing(Path(output)), open(output, "a", encoding="utf-8") as stream:
-        return _write(outcomes, stream, "" if stream.tell() else head, text)
-
-
-def _write(outcomes, stream, head, text):
-    """Write results; the number of files that failed."""
-    failed = 0
-    stream.write(head)
-    for file, outcome in outcomes:
-        if isinstance(outcome, CardioVError):
-            failed += 1
-            tqdm.write(str(outcome), file=sys.stderr)
-        else:
-            stream.write(text(file, outcome))
-            stream.flush()
-    return failed
-
-
-def _write_parquet(pyarrow, table):
-    options = pyarrow.csv.ConvertOptions(column_types={name: pyarrow.type_for_alias(kind) for name, kind in COLUMNS.items()})
-    with replacing(table.with_suffix(".parquet")) as temporary:
-        pyarrow.parquet.write_table(pyarrow.csv.read_csv(table, convert_options=options), temporary)
-
-
-def _resume(output, form, model):
-    """Files whose results are in an output; half a line at its end is cut off."""
-    if not output.exists():
-        return set()
-    done, models = set(), {model}
-    try:
-        with output.open("rb") as stream:
-            for row in _rows(stream, form):
-                done.add(row["file"])
-                models.add(row["model"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ParameterError(f"{output} holds something else than results as {form}: give --output another file.") from error
-    if others := models - {model}:
-        raise ParameterError(f"{output} holds results of {', '.join(sorted(others))}: give --output another file.")
-    with output.open("rb") as stream:
-        whole = sum(len(line) for line in stream if line.endswith(b"\n"))
-    os.truncate(output, whole)
-    return done
-
-
-def _rows(stream, form):
-    """Results in the whole lines of a file."""
-    start = (FORMS[form][0] or '{"file": ').encode()
-    if not start.startswith(stream.readline()[: len(start)]):
-        raise ValueError("another kind of file")
-    stream.seek(0)
-    lines = (line.decode() for line in stream if line.endswith(b"\n"))
-    yield from map(json.loads, lines) if form == "json" else csv.DictReader(lines)

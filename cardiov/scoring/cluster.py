@@ -1,7 +1,7 @@
 """Score files on a Ray cluster, for archives that are too large for one machine.
 
 Ray Data hands chunks of file names to workers and returns their scores. The scores of a chunk arrive together or not at all,
-and one process writes them (`cardiov.scoring.archive.write_scores`). So when a worker is killed, another scores its chunk,
+and one process writes them (`cardiov.scoring.outputs.write_scores`). So when a worker is killed, another scores its chunk,
 and nothing is lost or written twice.
 
 Every machine needs the package, and sees files and weights under the same path: on a shared disk, or files in an object
@@ -20,8 +20,8 @@ from socket import create_connection
 import torch
 
 from cardiov.errors import CardioVError, ParameterError, WorkerError
-from cardiov.scoring.archive import CHUNK, score_chunk
-from cardiov.scoring.record import Score, load_model
+from cardiov.scoring.archive import CHUNK, Outcome, score_chunk
+from cardiov.scoring.record import load_model
 from cardiov.scoring.remote import first_line
 
 MIN_CHUNKS, MAX_CHUNKS = 16, 10_000  # few files are shared out too; Ray keeps account of each chunk
@@ -30,7 +30,7 @@ PATIENCE = 30  # s, until the cluster's head answers
 TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 
 
-def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[tuple[str, Score | CardioVError]]:
+def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[Outcome]:
     """`cardiov.scoring.archive.score_files` on a cluster; files come in the order in which they are done.
 
     The address is that of the cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine. By default there
@@ -46,13 +46,13 @@ def score_files(files, model=None, fs=None, unit=None, processes=None, address="
     if not waiting:
         return
     with _connected(address, processes) as ray:
-        for file, outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, fs, unit)):
-            if file in waiting:  # Ray may repeat a chunk
-                del waiting[file]
-                yield file, outcome
+        for outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, fs, unit)):
+            if outcome.file in waiting:  # Ray may repeat a chunk
+                del waiting[outcome.file]
+                yield outcome
     for file in waiting:
-        yield file, WorkerError(f"{file} was not scored, because {TRIES} workers that had it and its neighbours were "
-                                "killed: run the command again, which takes fewer files at a time.")  # fmt: skip
+        yield Outcome(file, WorkerError(f"{file} was not scored, because {TRIES} workers that had it and its neighbours were "
+                                        "killed: run the command again, which takes fewer files at a time."))  # fmt: skip
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _connected(address, processes):
 
 
 def _outcomes(ray, files, processes, settings):
-    """Files and outcomes, chunk by chunk."""
+    """Outcomes of files, chunk by chunk."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     workers, resources = _workers(ray.cluster_resources(), processes)
     tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Tries).remote()

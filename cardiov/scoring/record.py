@@ -8,7 +8,9 @@ The weights file gives the sampling rate, the temperature of the probabilities a
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,10 @@ class Score:
         among equals the highest expected value.
     fs, rate : float
         Sampling rates in Hz of the record and of the network's input.
+    weights : str
+        SHA-256 of the weights file, in hexadecimal digits.
+    software, scored : str
+        Version of this package, and when it scored: ISO 8601, UTC, to the second.
     heat : ndarray of float32, shape (7, n), or None
         `cardiov.scoring.gradcam.heat_maps` of the reported window, at `rate`.
     """
@@ -76,6 +82,9 @@ class Score:
     fs: float
     model: str
     rate: float
+    weights: str
+    software: str
+    scored: str
     heat: np.ndarray | None = None
 
     def as_dict(self) -> dict:
@@ -230,7 +239,17 @@ def _score(ecg, windows, model):
         meaning=meaning(reported.critical_value), probabilities=np.array(reported.probabilities),
         prediction_set=_set(model, windows), warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
         seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model), rate=_rate(model),
+        weights=model.sha256, software=_software(), scored=_now(),
     )  # fmt: skip
+
+
+@cache
+def _software():
+    return version("cardiov")
+
+
+def _now():
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _set(model, windows):

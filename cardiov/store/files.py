@@ -3,14 +3,15 @@
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cardiov.errors import CardioVError, StorageError
 
@@ -89,7 +90,7 @@ def check_writable(*folders: Path) -> None:
 def write_text(path: Path, text: str) -> Path:
     """Write a text file, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name in it need not be UTF-8
     return Path(path)
 
 
@@ -108,11 +109,42 @@ def read_note(path: Path) -> dict:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time make what `path` names; another waits and then finds it made."""
+def locked(path: Path, wait=True) -> Iterator[None]:
+    """Let one process at a time make what `path` names; another waits and then finds it made, or gets a StorageError at once."""
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    lock = FileLock(f"{path}.lock", timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageError(f"another process writes {shown(path)}: wait until it has ended, or give another file.") from error
+    try:
         yield
+    finally:
+        if not wait:  # who waits would find another lock
+            with suppress(OSError):  # Windows removes no open file
+                os.unlink(lock.lock_file)
+        lock.release()
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that cannot be written, before work is spent on its content; raises `StorageError`."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{shown(path)} is no file: give the name of a file.")
+        if not path.parent.is_dir():
+            raise StorageError(f"{shown(path)} cannot be written, for there is no folder {shown(path.parent)}: make it first.")
+        tempfile.TemporaryFile(dir=path.parent).close()
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise StorageError(f"{shown(path)} cannot be written ({error.strerror}): give another place.") from error
+
+
+def printable(text) -> str:
+    """A name or message as UTF-8 can hold it, on one line: other bytes and control characters escaped, such as ``a\\xe9.csv``."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", str(text))
 
 
 def shown(path: Path) -> str:

@@ -12,7 +12,7 @@ def read_parameters(path, known: Collection[str]) -> dict:
     """Parameters from a YAML file; a `ParameterError` if it cannot be read, or sets another name than the known ones."""
     try:
         parameters = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParameterError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}): correct it.") from error
     if not isinstance(parameters, dict):
         raise ParameterError(f"{path} holds no parameters: write one name and value a line, such as 'seed: 0'.")

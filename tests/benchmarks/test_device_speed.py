@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from cardiov.data.cache import Cache, prepare
 from cardiov.data.demo.dataset import make_demo
 from cardiov.model import CardioV
-from cardiov.scoring.archive import find_files, write_scores
+from cardiov.scoring.archive import find_files
+from cardiov.scoring.outputs import write_scores
 from cardiov.store.files import replacing
 from cardiov.store.provenance import processor
 from cardiov.training.config import TrainingConfig

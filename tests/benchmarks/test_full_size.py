@@ -54,7 +54,8 @@ print(json.dumps([0, peak() - before, len(history)]))
 SCORE = PEAK + """
 import resource
 from pathlib import Path
-from cardiov.scoring.archive import find_files, write_scores
+from cardiov.scoring.archive import find_files
+from cardiov.scoring.outputs import write_scores
 from cardiov.scoring.record import load_model
 load_model()
 before, start = peak(), time.perf_counter()

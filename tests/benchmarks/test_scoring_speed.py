@@ -83,7 +83,7 @@ def test_an_archive_is_faster_than_a_loop(files, record_ratio):
         expected = [score(file) for file in files]
         singles.append(time.perf_counter() - start)
         start = time.perf_counter()
-        found = [outcome for _, outcome in score_files(files * TIMES, processes=2)]
+        found = [outcome.result for outcome in score_files(files * TIMES, processes=2)]
         archive.append((time.perf_counter() - start) / TIMES)
     for one, other in zip(found, expected * TIMES, strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ecg_files import simulated_signal, write_record
 
 import cardiov
 from cardiov.ecg.leads import LEADS, ecg_from_leads, read_ecg
+from cardiov.ecg.recording import meta_of
 from cardiov.errors import SignalError
 
 LUDB = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[3] / "shared")) / "ludb/ludb-1.0.1.tar.xz"
@@ -79,9 +81,15 @@ def test_each_lead_has_its_own_gain_and_baseline(tmp_path):
 def test_meta_keeps_age_sex_and_comments(tmp_path):
     comments = ["<age>: 51", "<sex>: F", "Rhythm: sinus"]
     meta = read_ecg(write_record(tmp_path, comments=comments)).meta
-    assert meta == {"record": "r", "age": 51.0, "sex": "female", "comments": comments}
+    assert meta == {"record": "r", "age": 51.0, "sex": "female", "comments": comments, "recorded": None, "patient": None}
     assert read_ecg(write_record(tmp_path, comments=["Sex: Male, stage 3"])).meta["sex"] == "male"
-    assert read_ecg(write_record(tmp_path)).meta == {"record": "r", "age": None, "sex": None, "comments": []}
+    assert read_ecg(write_record(tmp_path)).meta == meta_of("r") and not any(list(meta_of("").values()))
+
+
+def test_meta_gives_start_and_patient():
+    meta = meta_of("r", recorded=datetime(2020, 5, 16, 12, 33, 23), patient=" 77 ")
+    assert (meta["recorded"], meta["patient"]) == ("2020-05-16T12:33:23", "77")
+    assert meta_of("r", recorded="2020-05-16", patient="")["patient"] is None
 
 
 def test_flat_and_implausible_leads_are_named(tmp_path):

@@ -156,3 +156,14 @@ def test_a_model_comes_with_the_package_by_default():
     model = CardioV.from_pretrained()
     with torch.no_grad():
         assert model(torch.zeros(1, 12, 1000)).shape == (1, 3)
+
+
+def test_the_file_says_what_fold_10_shows_of_each_called_value(root):
+    tested = shipping.describe("part")["tested"]
+    stored = results.read_predictions("part", "ordinal-1")
+    test = calibrated(stored, shipping.describe("part")["temperature"]).query("split == 'test'")
+    pairs = list(zip(test["critical_value"], test["predicted"], strict=True))
+    assert tested["confusion"] == [[pairs.count((label, called)) for called in range(4)] for label in range(4)]
+    low, high = prediction_sets(test[SCORES], shipping.describe("part")["levels"]["0.9"])
+    held = [(label, low <= label <= high) for label, low, high in zip(test["critical_value"], low, high, strict=True)]
+    assert tested["held"] == [held.count((label, True)) for label in range(4)]

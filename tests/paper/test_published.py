@@ -1,10 +1,11 @@
 """Verdicts on reproduced figures."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from cardiov.errors import DataSetError
-from cardiov.paper.published import compare_with_published
+from cardiov.paper.published import JUDGED, compare_with_published, published_points
 from cardiov.store import results
 from cardiov.store.files import ROOT
 
@@ -169,6 +170,30 @@ def test_rows_are_sorted_by_verdict_and_else_as_the_paper_has_them(root):
     assert order.is_monotonic_increasing and set(order) == set(range(6))
     contradictions = judged().query("verdict == 'contradicts'").index.tolist()
     assert contradictions[:3] == ["lowest age", "share of men among the patients", "records CD"]
+
+
+NUMBERS = ["estimate", "low", "high", "least", "most"]
+
+
+def test_points_are_ratios_to_figures_and_differences_from_bounds(root):
+    judged()
+    points = published_points("some-ecgs").set_index("quantity")
+    assert points.loc["training records", NUMBERS].tolist() == pytest.approx([17441 / 17741, np.nan, np.nan, 1, 1], nan_ok=True)
+    error = points.loc["mean absolute error", NUMBERS].tolist()
+    assert error == pytest.approx([0.51 / 0.4984, 0.48 / 0.4984, 0.54 / 0.4984, 0.3984 / 0.4984, 0.5984 / 0.4984])
+    assert points.loc["AUC of class 2", NUMBERS].tolist() == pytest.approx([-0.055, -0.1, -0.01, 0, np.inf])
+    alike = points.loc["subgroups by sex: mean absolute error, male - female", NUMBERS].tolist()
+    assert alike == pytest.approx([-0.05, -0.12, 0.02, -0.1, 0.1])
+    assert points.loc["lowest age", "estimate"] == np.inf  # published as 0
+    assert set(points["verdict"]) == set(JUDGED)
+
+
+def test_points_have_what_is_judged_and_of_the_rest_the_figures_of_fig_2(root):
+    table = judged(records=2877).reset_index()
+    points = published_points("some-ecgs")
+    assert points["quantity"].tolist() == table.loc[table["verdict"].isin(JUDGED) | (table["where"] == "Fig. 2"), "quantity"].tolist()
+    unjudged = points[~points["verdict"].isin(JUDGED)]
+    assert unjudged["quantity"].tolist() == ["mean absolute error", "mean AUC", *(f"AUC of class {k}" for k in range(4))]
 
 
 def test_without_counts_it_says_what_to_run(root):

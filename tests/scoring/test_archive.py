@@ -5,20 +5,32 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from ecg_files import simulated_signal, write_record
+from ecg_files import simulated_signal, write_csv, write_record
 
 from cardiov.__main__ import main
 from cardiov.ecg.leads import read_ecg
-from cardiov.errors import ParameterError, SignalError
-from cardiov.scoring import archive
-from cardiov.scoring.archive import find_files, score_files, write_scores
+from cardiov.errors import ParameterError, SignalError, StorageError
+from cardiov.scoring import archive, outputs, record
+from cardiov.scoring.archive import find_files, score_files
+from cardiov.scoring.outputs import write_scores
 from cardiov.scoring.record import NOT_A_DEVICE, score
+from cardiov.store.files import locked
+
+
+@pytest.fixture(autouse=True)
+def one_time(monkeypatch):
+    """All is scored at the same time, so that what was scored twice can be compared whole."""
+    monkeypatch.setattr(record, "_now", lambda: "2026-01-02T03:04:05+00:00")
 
 
 @pytest.fixture
@@ -36,6 +48,12 @@ def reads(monkeypatch):
     return seen
 
 
+def rows(table):
+    """The rows of a CSV file, or of lines of JSON."""
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [*map(json.loads, lines)] if lines[0].startswith("{") else [*csv.DictReader(lines)]
+
+
 def test_a_folder_stands_for_its_ecgs_and_nothing_is_scored_twice(files, tmp_path):
     (tmp_path / "ecgs/deeper").mkdir()
     for name in ("deeper/x.EDF", "notes.txt", "ptbxl_database.csv"):
@@ -51,8 +69,9 @@ def test_a_folder_stands_for_its_ecgs_and_nothing_is_scored_twice(files, tmp_pat
 def test_outcomes_come_in_order_and_a_bad_file_stops_nothing(files, processes, monkeypatch):
     monkeypatch.setattr(archive, "CHUNK", 2)
     outcomes = list(score_files(files, processes=processes))
-    assert [file for file, _ in outcomes] == files
-    for k, (file, outcome) in enumerate(outcomes):
+    assert [file for file, *_ in outcomes] == files and {form for _, _, form, _ in outcomes} == {"WFDB"}
+    for k, (file, outcome, _, seconds) in enumerate(outcomes):
+        assert seconds > 0
         if k == 2:
             assert isinstance(outcome, SignalError) and "r2" in str(outcome)
         else:
@@ -78,14 +97,13 @@ def test_the_forms_tell_the_same(files, tmp_path, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [{"file": file, **json.loads(json.dumps(one.as_dict()))} for file, one in zip(files, scores, strict=False)]
     assert write_scores(files[:2], "csv", tmp_path / "out.csv") == 0
-    with open(tmp_path / "out.csv", newline="") as table:
-        rows = list(csv.DictReader(table))
-    for file, row, one in zip(files, rows, scores, strict=False):
+    for file, row, one in zip(files, rows(tmp_path / "out.csv"), scores, strict=False):
         assert row["file"] == file and int(row["critical_value"]) == one.critical_value
         assert [float(row[f"p{k}"]) for k in range(4)] == pytest.approx(one.probabilities, abs=1e-6)
         assert (int(row["set_low"]), int(row["set_high"])) == one.prediction_set
         assert (row["seconds"], row["fs"], row["windows"]) == ("10", "500", f"0={one.critical_value}")
         assert row["warnings"] == "; ".join(one.warnings) and row["model"] == "cardiov-1"
+        assert (row["weights"], row["software"], row["scored"]) == (one.weights, version("cardiov"), "2026-01-02T03:04:05+00:00")
 
 
 def test_the_table_lists_windows_and_warnings(tmp_path, capsys):
@@ -114,15 +132,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(files, tmp_path, monkeypatc
 
 
 def test_a_full_device_is_one_sentence_and_what_is_missing_is_scored_later(files, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(archive, "open", lambda *_, **__: Full(tmp_path / "out", 700), raising=False)
-    command = ["score", "--csv", "--output", str(tmp_path / "out"), *files]
-    assert main(command) == 1
-    assert f"no space left to write {tmp_path / 'out'}: free some space" in capsys.readouterr().err.splitlines()[-1]
-    assert (tmp_path / "out").stat().st_size == 700  # within a line
-    monkeypatch.undo()
+    output, command = tmp_path / "out", ["score", "--csv", "--output", str(tmp_path / "out"), *files]
+    with monkeypatch.context() as patched:
+        opened = lambda path, *mode, **more: Full(output, 700) if path == str(output) else open(path, *mode, **more)  # noqa: E731
+        patched.setattr(outputs, "open", opened, raising=False)
+        assert main(command) == 1
+    assert f"no space left to write {output}: free some space" in capsys.readouterr().err.splitlines()[-1]
+    assert output.stat().st_size == 700  # within a line
     assert main(command) == 1 and "1 of 5" in capsys.readouterr().err  # the bad file
     write_scores(files, "csv", tmp_path / "whole")
-    assert (tmp_path / "out").read_text() == (tmp_path / "whole").read_text()
+    assert output.read_text() == (tmp_path / "whole").read_text()
 
 
 class Full(io.TextIOWrapper):
@@ -159,8 +178,12 @@ def test_parquet_holds_the_same_as_csv_and_goes_on_where_it_stopped(files, tmp_p
 
 def test_a_listing_names_further_files(files, tmp_path):
     listing = tmp_path / "listing.txt"
-    listing.write_text("b.hea\n\n  s3://bucket/a.hea \na.hea\n", encoding="utf-8")
-    assert find_files(["a.hea"], listing) == ["a.hea", "b.hea", "s3://bucket/a.hea"]
+    listing.write_bytes(b"\xef\xbb\xbfb.hea\r\n\n  s3://bucket/a.hea \na.hea\nk\xe9\x85.hea")
+    assert find_files(["a.hea"], listing) == ["a.hea", "b.hea", "s3://bucket/a.hea", os.fsdecode(b"k\xe9\x85.hea")]
+    for content in (b"\n", b"a\0b", "a.hea\n".encode("utf-16")):
+        listing.write_bytes(content)
+        with pytest.raises(ParameterError, match="binary or UTF-16" if b"\0" in content else "names no file"):
+            find_files(["a.hea"], listing)
 
 
 @pytest.mark.parametrize("arguments, sentence", [
@@ -191,13 +214,27 @@ def test_another_file_is_left_alone(files, tmp_path, form, content):
     assert (tmp_path / "out").read_text() == content
 
 
-def test_results_of_other_weights_are_not_added_to(files, tmp_path):
+@pytest.mark.parametrize("old, new, sentence", [
+    ("cardiov-1", "another", r"holds results of another \(weights \w{12}\)"),
+    ('"weights": "', '"weights": "0123456789abcdef', r"holds results of cardiov-1 \(weights 0123456789ab\)"),
+    ('"weights": ', '"digest": ', "holds results of another version, which have other columns"),
+])  # fmt: skip
+def test_results_of_other_weights_or_versions_are_not_added_to(files, tmp_path, old, new, sentence):
     write_scores(files[:1], "json", tmp_path / "out")
-    changed = (tmp_path / "out").read_text().replace("cardiov-1", "another")
+    changed = (tmp_path / "out").read_text().replace(old, new)
     (tmp_path / "out").write_text(changed)
-    with pytest.raises(ParameterError, match="holds results of another"):
+    with pytest.raises(ParameterError, match=sentence):
         write_scores(files, "json", tmp_path / "out")
     assert (tmp_path / "out").read_text() == changed
+
+
+def test_a_table_of_an_earlier_version_is_left_as_it_is(files, tmp_path):
+    earlier = "file,critical_value,p0,p1,p2,p3,set_low,set_high,seconds,fs,windows,warnings,model\n"
+    earlier += "x.hea,0,1,0,0,0,0,0,10,500,0=0,,cardiov-1\n"
+    (tmp_path / "out").write_text(earlier)
+    with pytest.raises(ParameterError, match="results of another version, which have other columns: give another --output"):
+        write_scores(files, "csv", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == earlier
 
 
 def test_the_command_scores_all_it_can_and_says_what_it_could_not(files, capsys):
@@ -218,3 +255,154 @@ def test_a_reader_of_the_output_that_has_had_enough_is_no_error(files):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == "" and process.wait() == 1
+
+
+# Names, places and ends
+
+
+ODD = {b"a\xe9.csv": "a\\xe9.csv", b"b\n.csv": "b\\x0a.csv", "c\u00e9.csv".encode(): "c\u00e9.csv"}  # name on disk -> in results
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_names_that_utf8_cannot_hold_are_escaped_and_resumed(tmp_path, monkeypatch, capsys, form):
+    ecg, folder = tmp_path / "ecg.csv", tmp_path / "ecgs"
+    write_csv(ecg, simulated_signal(5))
+    folder.mkdir()
+    for name in ODD:
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(ecg.read_bytes())
+    Path(os.fsdecode(os.fsencode(folder) + b"/d\xff.csv")).write_bytes(b"no ECG")
+    output, status = tmp_path / "out", tmp_path / "status.csv"
+    for _ in range(2):
+        seen = reads(monkeypatch)
+        assert write_scores(find_files([folder]), form, output, status=status) == 1
+        assert "d\\xff.csv" in capsys.readouterr().err
+    assert len(seen) == 1  # the bad file
+    assert [row["file"] for row in rows(output)] == [f"{folder}/{name}" for name in ODD.values()]
+    assert not any("\udce9" in str(row) for row in rows(output))
+    assert [row["file"] for row in rows(status)] == [f"{folder}/{name}" for name in (*ODD.values(), "d\\xff.csv")]
+    twin = f"{folder}/a\\xe9.csv"
+    with pytest.raises(ParameterError, match="two files have the name"):
+        write_scores([*find_files([folder]), twin], form, output)
+
+
+def test_a_report_of_such_a_name_is_written(tmp_path):
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xe9.csv"))
+    write_csv(file, simulated_signal(5))
+    assert main(["score", str(file), "--report", str(tmp_path / "report.html")]) == 0
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("e9.csv")
+
+
+def test_what_was_written_into_the_folder_is_not_scored(files, tmp_path, capsys):
+    folder = tmp_path / "ecgs"
+    command = ["score", "--csv", "--output", str(folder / "scores.csv"), "--status", str(folder / "status.csv"), str(folder)]
+    for _ in range(2):
+        assert main(command) == 1 and "1 of 5" in capsys.readouterr().err
+    (folder / "scores.csv").rename(folder / "earlier.CSV")
+    (folder / "status.csv").rename(folder / "earlier-status.csv")
+    for name in ("scores.csv.lock", ".status.csv.1.tmp", "scores.csv"):  # of a killed run, the last before its first line
+        (folder / name).touch()
+    assert main(command) == 1 and "1 of 5" in capsys.readouterr().err
+    assert len(pd.read_csv(folder / "scores.csv")) == 4
+
+
+def test_a_folder_that_cannot_be_listed_is_named(files, tmp_path, monkeypatch, capsys):
+    closed, scandir = tmp_path / "ecgs/closed", os.scandir
+    closed.mkdir()
+
+    def refusing(path):
+        if path == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert find_files([str(tmp_path / "ecgs")]) == [*files, str(closed)]
+    assert main(["score", "--json", str(tmp_path / "ecgs")]) == 1
+    assert "2 of 6 files" in (said := capsys.readouterr().err) and f"{closed} cannot be read" in said
+
+
+def test_the_status_has_a_row_for_every_file_also_when_a_run_goes_on(files, tmp_path, capsys):
+    output, status = tmp_path / "out", tmp_path / "status.csv"
+    write_csv(tmp_path / "t.csv", simulated_signal(5))
+    (tmp_path / "n.txt").write_text("no ECG")
+    files = [*files, str(tmp_path / "t.csv"), str(tmp_path / "x.unknown")]
+    write_scores(files[:2], "json", output)  # without a status
+    assert write_scores(files, "json", output, status=status) == 2
+    first = rows(status)
+    assert [(row["file"], row["format"], row["outcome"]) for row in first] == [
+        (files[0], "", "scored"), (files[1], "", "scored"), (files[2], "WFDB", "failed"), (files[3], "WFDB", "scored"),
+        (files[4], "WFDB", "scored"), (files[5], "CSV", "scored"), (files[6], "", "failed"),
+    ]  # fmt: skip
+    assert first[0]["reason"] == "by an earlier run without --status" and "r2 is truncated" in first[2]["reason"]
+    assert float(first[3]["seconds"]) > 0 and first[3]["reason"] == ""
+    assert capsys.readouterr().err.splitlines()[-4:] == [
+        "unknown format: 0 scored, 1 failed", "CSV: 1 scored, 0 failed", "WFDB: 2 scored, 1 failed",
+        "scored by an earlier run: 2",
+    ]  # fmt: skip
+    with status.open("a") as stream:
+        stream.write(f"{files[2]},WFDB,fai")  # killed in the middle of a line
+    write_scores(files, "json", output, status=status)
+    again = rows(status)
+    assert sorted(row["file"] for row in again) == sorted(files)
+    assert [row for row in again if row["outcome"] == "scored"] == [row for row in first if row["outcome"] == "scored"]
+
+
+def test_another_file_is_no_status(files, tmp_path):
+    (tmp_path / "status.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ParameterError, match="something else than a status"):
+        write_scores(files, "json", tmp_path / "out", status=tmp_path / "status.csv")
+    assert (tmp_path / "status.csv").read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("place", ["out", "link", "status.csv"])
+def test_a_second_scorer_of_the_same_output_or_status_is_refused(files, tmp_path, place):
+    write_scores(files[:1], "csv", tmp_path / "out", status=tmp_path / "status.csv")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    before = (tmp_path / "out").read_text()
+    with locked(tmp_path / place, wait=False), pytest.raises(StorageError, match="another process writes .*: wait until it has ended"):
+        write_scores(files, "csv", tmp_path / "out", status=tmp_path / "status.csv")
+    assert (tmp_path / "out").read_text() == before
+    assert write_scores(files[:1], "csv", tmp_path / "out") == 0
+    assert not list(tmp_path.glob("*.lock"))
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A function that starts a command which scores a folder, and returns when a process is held by a named pipe in it."""
+    jobs = []
+
+    def start(processes):
+        write_csv(tmp_path / "ecg.csv", simulated_signal(5))
+        (tmp_path / "ecgs").mkdir()
+        for k in range(2 * archive.CHUNK):
+            (tmp_path / f"ecgs/{k:03}.csv").symlink_to(tmp_path / "ecg.csv")
+        os.mkfifo(tmp_path / "ecgs/030.x.csv")
+        command = ["score", "--csv", "--output", tmp_path / "out", "--processes", processes, tmp_path / "ecgs"]
+        jobs.append(subprocess.Popen([sys.executable, "-m", "cardiov", *map(str, command)], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True, start_new_session=True))  # fmt: skip
+        jobs.append(open(tmp_path / "ecgs/030.x.csv", "wb", buffering=0))  # waits until it is read
+        return jobs[0]
+
+    yield start
+    jobs[1].close()
+    with suppress(ProcessLookupError):
+        os.killpg(jobs[0].pid, signal.SIGKILL)
+
+
+PATIENCE = 600  # s; only so that a hang ends
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(waiting, number):
+    job = waiting(2)
+    job.send_signal(number)
+    job.communicate(timeout=PATIENCE)  # until the last process that has these streams has ended
+    assert job.returncode == -number
+
+
+@pytest.mark.parametrize("processes, send", [(1, os.kill), (2, os.kill), (2, os.killpg)])
+def test_an_interruption_is_one_sentence_and_ends_all(waiting, processes, send):
+    job = waiting(processes)
+    send(job.pid, signal.SIGINT)
+    said, error = job.communicate(timeout=PATIENCE)
+    assert (job.returncode, said) == (130, "") and error.splitlines()[-1] == "interrupted before the end: run the command again."
+    assert "Traceback" not in error

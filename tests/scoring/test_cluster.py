@@ -20,7 +20,7 @@ from cardiov.__main__ import main
 from cardiov.errors import CheckpointError, ParameterError, SignalError, WorkerError
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring import cluster
-from cardiov.scoring.archive import find_files, score_files
+from cardiov.scoring.archive import Outcome, find_files, score_files
 from cardiov.store.files import ROOT
 
 WHY = 'pip install "cardiov[cluster]"'
@@ -95,7 +95,7 @@ def started(start):
 @pytest.fixture(scope="module")
 def alone(folder):
     """What one process says, by file."""
-    return {file: outcome for file, outcome in score_files(find_files([folder]), processes=1)}
+    return {file: outcome for file, outcome, *_ in score_files(find_files([folder]), processes=1)}
 
 
 @pytest.fixture
@@ -271,6 +271,6 @@ def test_errors_of_the_package_pass_through_ray(nodes, folder, tmp_path):
 
 @pytest.mark.slow
 def test_a_file_that_ray_loses_or_repeats_is_noticed(nodes, monkeypatch):
-    monkeypatch.setattr(cluster, "_outcomes", lambda *_: iter([("a", 1), ("a", 2), ("b", 3)]))
-    *scored, (file, error) = cluster.score_files(["a", "b", "c"], address=nodes.address)
-    assert scored == [("a", 1), ("b", 3)] and file == "c" and isinstance(error, WorkerError)
+    monkeypatch.setattr(cluster, "_outcomes", lambda *_: iter([Outcome("a", 1), Outcome("a", 2), Outcome("b", 3)]))
+    *scored, last = cluster.score_files(["a", "b", "c"], address=nodes.address)
+    assert scored == [Outcome("a", 1), Outcome("b", 3)] and last.file == "c" and isinstance(last.result, WorkerError)

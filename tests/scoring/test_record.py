@@ -1,7 +1,10 @@
 """One ECG scored: against the network asked by hand, another isotonic fit, and the stored predictions of real records."""
 
+import hashlib
 import json
 import math
+import tomllib
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from cardiov.data.records import open_records
 from cardiov.ecg.filters import prepare_signal
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.errors import CheckpointError, ParameterError, SignalError
-from cardiov.model import CardioV, CardioVConfig
+from cardiov.model import PRETRAINED, CardioV, CardioVConfig
 from cardiov.scoring import record
 from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.gradcam import heat_maps
@@ -126,6 +129,14 @@ def test_a_score_is_told_as_json():
     assert again["probabilities"] == pytest.approx(scored.probabilities, abs=1e-6) and "heat" not in again
     assert [window["start"] for window in again["windows"]] == [0, 7.5, 15]
     assert again["notice"].startswith("Research software, not a medical device")
+
+
+def test_a_score_says_by_what_and_when_it_was_made():
+    before, scored, after = datetime.now(timezone.utc), score(simulated()), datetime.now(timezone.utc)
+    assert scored.weights == hashlib.sha256((PRETRAINED / "cardiov-1.safetensors").read_bytes()).hexdigest()
+    assert scored.software == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert before.replace(microsecond=0) <= datetime.fromisoformat(scored.scored) <= after and len(scored.scored) == 25
+    assert {name: scored.as_dict()[name] for name in ("weights", "software", "scored")}.items() <= vars(scored).items()
 
 
 def test_weights_of_simulated_ecgs_are_labelled(tmp_path):

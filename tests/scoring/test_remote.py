@@ -37,7 +37,7 @@ def test_a_folder_is_listed_and_read_as_on_a_disk(folder, end):
 
 def test_several_processes_score_addresses(folder):
     addresses = find_files([f"file://{folder}"])
-    outcomes = dict(score_files(addresses, processes=2))
+    outcomes = {file: result for file, result, *_ in score_files(addresses, processes=2)}
     assert [*outcomes] == addresses and isinstance(outcomes[addresses[1]], SignalError)
     assert outcomes[addresses[2]].probabilities == pytest.approx(score(folder / "r0").probabilities, abs=1e-6)
 
