@@ -16,9 +16,9 @@ import numpy as np
 
 from cardiov import mapping
 from cardiov.ecg.filters import prepare_signal, whole_microvolts
-from cardiov.ecg.leads import ECG, LEADS, check_signal, read_ecg
+from cardiov.ecg.leads import ECG, check_ecg, read_ecg
 from cardiov.ecg.quality import quality_warnings
-from cardiov.errors import CheckpointError, SignalError
+from cardiov.errors import CheckpointError
 from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.decoding import DECODERS
 from cardiov.scoring.network import as_network, load_model
@@ -121,7 +121,7 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
     ParameterError
         If a network without the ordinal head is to give heat maps, or safetensors are given and torch is not installed.
     """
-    ecg = _checked(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
+    ecg = check_ecg(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
     return score_all([ecg], model, heat)[0]
 
 
@@ -138,18 +138,6 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
             score = replace(score, heat=model.heat(_prepared(ecg, spans[score.window], rate), score.critical_value))
         scores.append(score)
     return scores
-
-
-def _checked(ecg):
-    """The caller's own ECG, with the checks of `read_ecg`."""
-    shape = np.shape(ecg.signal)
-    if len(shape) != 2 or shape[0] != len(LEADS) or not np.isfinite(ecg.signal).all():
-        raise SignalError(
-            f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "
-            "leads I II III aVR aVL aVF V1 to V6."
-        )
-    check_signal(ecg.signal, ecg.fs, "the ECG")
-    return replace(ecg, signal=np.asarray(ecg.signal, np.float32))
 
 
 def _rate(model):
