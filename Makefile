@@ -46,7 +46,7 @@ test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs
 
 ##@ Others
 
-.PHONY: setup lab app bench notebooks clean help
+.PHONY: setup lab app bench docs notebooks clean help
 setup: $(READY)  ## only the environment
 lab: $(READY)  ## JupyterLab on copies of the notebooks in build/lab, which are yours to change
 	mkdir -p build/lab && cp -n notebooks/[0-9]*.ipynb notebooks/solutions.ipynb build/lab
@@ -55,6 +55,8 @@ app: $(READY)  ## the page "Score my ECG" in the browser
 	$(PY) -m cardiov app --port $(PORT)
 bench: $(READY)  ## speed and memory, as ratios
 	$(PY) -m pytest -s -m "slow or not slow" $(BENCH)
+docs: $(READY)  ## the site of README, docs/ and notebooks, in build/docs
+	$(PY) -m sphinx -q -W -c docs -d build/doctrees . build/docs
 notebooks: $(READY) data/demo/ptbxl_database.csv  ## execute the notebooks in place, for the outputs that nbval checks
 	for notebook in notebooks/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
 clean:  ## delete demo data, caches and what notebooks have made; results, figures, weights of real data and .venv stay

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from cardiov.errors import requiring
+
 _HOME = {
     "critical_value": "mapping",
     "ordinal_targets": "ordinal",
@@ -22,7 +24,8 @@ def __getattr__(name):
     # looked up when asked for, because torch takes seconds to import and the command line does not always need it
     if name not in _HOME:
         raise AttributeError(f"module 'cardiov' has no attribute {name!r}")
-    return getattr(import_module(f"cardiov.{_HOME[name]}"), name)
+    with requiring("heat", f"cardiov.{name}"):
+        return getattr(import_module(f"cardiov.{_HOME[name]}"), name)
 
 
 def __dir__():

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from cardiov.errors import CardioVError, ParameterError, SignalError
+from cardiov.errors import CardioVError, ParameterError, SignalError, requiring
 from cardiov.paper import steps
 from cardiov.training import processes as training_processes
 
@@ -63,6 +63,16 @@ def _check_places(form, output, status, report):
         raise ParameterError(f"the report {report!r} is a page: give it a name that ends in .html.")
     for place in places:
         check_place(place)
+
+
+def export(target, model):
+    """Write a trained network as ONNX, which scores without torch."""
+    from cardiov.model import CardioV
+    from cardiov.scoring.export import export as write_onnx
+    from cardiov.store.pretrained import DEFAULT
+
+    write_onnx(CardioV.from_pretrained(model or DEFAULT), target)
+    print(target)
 
 
 def app(port, browser):
@@ -187,10 +197,13 @@ def _add_use(commands):
     command.add_argument("--cluster", metavar="ADDRESS", help="head of a Ray cluster that scores, such as 10.0.0.1:6379; 'local' "
                          "starts one on this machine")  # fmt: skip
 
+    command = _command(commands, export, ("target", "ONNX file to write, such as model.onnx"))
+    command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
+
     command = _command(commands, app)
     command.add_argument("--port", type=int, default=8866, help="(default: 8866)")
     command.add_argument("--no-browser", dest="browser", action="store_false", help="only the server")
-    return _listed(score, app)
+    return _listed(score, export, app)
 
 
 def _add_reproduce(commands):
@@ -256,7 +269,8 @@ def main(argv=None) -> int:
         run = arguments.pop("run")
         training_processes.begin()
         _show_log()
-        run(**arguments)
+        with requiring("paper", "this command"):
+            run(**arguments)
     except CardioVError as error:
         training_processes.report(error)
         return 1

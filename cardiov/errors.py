@@ -1,5 +1,7 @@
 """The errors that this package raises. Each message is one sentence: what is wrong and where; what to do."""
 
+from contextlib import contextmanager
+
 
 class CardioVError(Exception):
     """Base of all errors of this package; the command line prints the message and exits with 1."""
@@ -47,3 +49,14 @@ class ReviewError(CardioVError):
 
 class ComparisonError(CardioVError):
     """Results, made again on this machine, that are not as published."""
+
+
+@contextmanager
+def requiring(extra, purpose):
+    """Turn the lack of a package into a ParameterError that names the extra of this package that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] == "cardiov":
+            raise
+        raise ParameterError(f'{purpose} needs {error.name}, which is not installed: pip install "cardiov[{extra}]".') from error

@@ -18,11 +18,9 @@ from torch.nn import functional as F
 
 from cardiov.errors import CheckpointError
 from cardiov.kernels import Conv, Dropout, channels_last
+from cardiov.store import pretrained
 from cardiov.store.files import replacing
 
-PRETRAINED = Path(__file__).with_name("pretrained")  # weights that come with the package, each with its model card
-NETWORKS = {"ptbxl-sample": "cardiov-1"}  # names of these, by the data set of their training
-DEFAULT = NETWORKS["ptbxl-sample"]
 FLAT = 1e-3  # mV: normalisation does not enlarge what varies less
 
 
@@ -195,7 +193,7 @@ class CardioV(Network):
         return rows
 
     @classmethod
-    def from_pretrained(cls, name_or_path=DEFAULT):
+    def from_pretrained(cls, name_or_path=pretrained.DEFAULT):
         """Build a network from its weights, in evaluation mode; `.metadata` has what else the file says, `.sha256` its digest.
 
         Parameters
@@ -207,9 +205,9 @@ class CardioV(Network):
         Raises
         ------
         CheckpointError
-            If the file is missing, is not safetensors, or holds weights of another configuration.
+            If the file is missing, is not safetensors, or holds weights that are no numbers or of another configuration.
         """
-        shipped = PRETRAINED / f"{name_or_path}.safetensors"
+        shipped = pretrained.PRETRAINED / f"{name_or_path}.safetensors"
         path = shipped if shipped.exists() else Path(name_or_path)
         state, metadata = _read_weights(path)
         try:
@@ -220,13 +218,13 @@ class CardioV(Network):
                 f"{name_or_path}: the weights do not fit the configuration beside them "
                 f"({str(error).splitlines()[-1].strip()}); train again or take a file made by save_pretrained."
             ) from error
+        if bad := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+            raise CheckpointError(
+                f"{name_or_path}: the weights {bad[0]} are no finite numbers, as after a training that diverged: train again or take "
+                "other weights."
+            )
         model.metadata, model.sha256 = metadata, hashlib.sha256(path.read_bytes()).hexdigest()
         return model.eval()
-
-
-def packaged_path(dataset: str) -> Path:
-    """Where the package has, if it has, the network that was trained on a data set, under its name."""
-    return PRETRAINED / f"{NETWORKS.get(dataset, dataset)}.safetensors"
 
 
 def _describe(module, n):
@@ -258,5 +256,5 @@ def _read_weights(path):
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path}: no readable safetensors weights there ({error}); give the path of a file made by save_pretrained, or one of "
-            f"the names {', '.join(sorted(path.stem for path in PRETRAINED.glob('*.safetensors'))) or '(none here)'}."
+            f"the names {', '.join(sorted(path.stem for path in pretrained.PRETRAINED.glob('*.safetensors'))) or '(none here)'}."
         ) from error

@@ -8,7 +8,7 @@ import pytest
 # before torch is imported: sums depend on the number of threads, and a test's child processes must use as many as it does
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from cardiov.paper import notebooks, published, report
+from cardiov.paper import notebooks, pages, published
 from cardiov.store import files, provenance, results
 
 
@@ -25,6 +25,6 @@ def root(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     for name in ("published.csv", "tolerances.csv"):
         shutil.copy(files.ROOT / "results" / name, tmp_path / "results" / name)
-    for module in (files, provenance, results, published, notebooks, report):
+    for module in (files, provenance, results, published, notebooks, pages):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path

@@ -10,7 +10,6 @@ import pandas as pd
 import scipy.io
 import wfdb
 
-from cardiov.ecg import formats
 from cardiov.ecg.leads import LEADS, read_ecg
 
 STATEMENTS = [
@@ -240,9 +239,3 @@ def read_both_ways(path):
     np.testing.assert_array_equal(ecg.signal, upload.signal)
     assert (ecg.fs, ecg.meta, ecg.warnings) == (upload.fs, upload.meta, upload.warnings)
     return ecg
-
-
-def read_plain(base):
-    """The record read without wfdb, or None."""
-    files = {path.name: path.read_bytes() for path in (Path(f"{base}.hea"), Path(f"{base}.dat"))}
-    return formats.read_plain(files[f"{base.name}.hea"], files.get, base)

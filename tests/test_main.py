@@ -17,7 +17,7 @@ from cardiov.store.files import ROOT
 from cardiov.store.parameters import read_parameters
 
 PARAMS = str(ROOT / "notebooks/params/demo")
-GROUPS = {"use": ("score", "app"),
+GROUPS = {"use": ("score", "export", "app"),
           "reproduce": ("demo", "download", "prepare", "train", "search", "baselines", "stress", "heat", "ship", "external", "exact",
                         "replayed", "retrained", "report", "ending", "publish"),
           "develop": ("notebook", "sample", "examples", "review", "alone")}  # fmt: skip

@@ -6,13 +6,12 @@ exact (Clopper & Pearson 1934) and count records as independent.
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import betabinom
 
 from cardiov.analysis.metrics import ALL_DRAWS_AT_ONCE, BINS, SCORES, bin_of, exact_share, weighted_metrics
 from cardiov.analysis.subgroups import subgroups
 from cardiov.mapping import CLASSES
-from cardiov.ordinal import THRESHOLDS, monotone_probabilities
+from cardiov.ordinal import THRESHOLDS
 from cardiov.scoring.calibration import (
     Probabilities,
     conformal_levels,
@@ -21,6 +20,7 @@ from cardiov.scoring.calibration import (
     prediction_sets,
     rank_for,
 )
+from cardiov.scoring.decoding import monotone_probabilities
 
 # Temperature scaling
 
@@ -30,8 +30,8 @@ def calibrated(predictions: pd.DataFrame, temperature: float, probabilities: Pro
 
     Ordinal predictions may change: sigmoids that flatten do not keep the order of their differences, as a softmax would.
     """
-    logits = torch.tensor(predictions.filter(regex=r"^output_\d+$").to_numpy(dtype=float))  # (N, outputs)
-    scores = probabilities(logits / temperature).numpy()  # (N, 4)
+    logits = predictions.filter(regex=r"^output_\d+$").to_numpy(dtype=float)  # (N, outputs)
+    scores = probabilities(logits / temperature)  # (N, 4)
     return predictions.assign(**dict(zip(SCORES, scores.T, strict=True)), predicted=scores.argmax(axis=1))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cardiov.data.ptbxl import TABLE, read_table
-from cardiov.ecg import formats
 from cardiov.ecg.leads import ECG, LEADS, LIMB, as_ecg, read_ecg
 from cardiov.ecg.recording import Recording, meta_of
+from cardiov.ecg.wfdb_files import read_wfdb
 from cardiov.errors import DataSetError, SignalError
 
 STORED = tuple(lead for lead in LEADS if lead not in LIMB)  # the eight leads that a fold's record has; the others follow
@@ -50,8 +50,8 @@ class Files:
             header, data = Path(f"{base}.hea").read_bytes(), Path(f"{base}.dat").read_bytes()
         except OSError as error:
             raise SignalError(f"{base} cannot be read ({error.strerror}): restore its .hea and .dat files.") from error
-        plain = formats.read_plain(header, {f"{base.name}.dat": data}.get, base)
-        return as_ecg(plain) if plain else read_ecg(base), hashlib.sha256(header + data).hexdigest()
+        recording = read_wfdb(header, {f"{base.name}.dat": data}.get, base)
+        return as_ecg(recording), hashlib.sha256(header + data).hexdigest()
 
 
 class Folds:

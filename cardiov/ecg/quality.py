@@ -27,6 +27,13 @@ MEANINGS = {
     "arm electrodes may be exchanged": "lead I is opposite to V6; or the heart lies on the right",
     "derived lead": "computed from I and II by the relations of Einthoven and Goldberger",
     "no checksum in the header": "damage to the samples would go unnoticed",
+    "checksum ignored": "the samples contradict the file's own sum, and were taken as asked",
+    "bridged gap": "invalid samples were replaced by a straight line, as asked",
+    "unit as given": "the file's own unit cannot be read",
+    "not read": "these signals have the name of a lead, but another one was taken for it",
+    "name with a remark": "the remark may say that the signal is not as recorded",
+    "inverted in the file": "its name says so; it was turned back",
+    "thousands marks": "the numbers have points or commas between thousands",
 }
 
 

@@ -1,5 +1,6 @@
 """What all readers of ECG files share: `Recording`, `File`, size limits and plain errors."""
 
+import codecs
 import re
 import struct
 import threading
@@ -16,7 +17,8 @@ from cardiov.errors import SignalError
 
 MAX_BYTES = 128 * 2**20  # of a file, also when unpacked
 MAX_SIGNALS = 256
-MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}  # both signs for micro: U+00B5 and U+03BC
+MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6,  # both signs for micro: U+00B5 and U+03BC
+              "millivolt": 1.0, "millivolts": 1.0, "microvolt": 1e-3, "microvolts": 1e-3, "volt": 1e3, "volts": 1e3}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Recording:
     names: list[str]  # of the signals, as in the file
     samples: list[np.ndarray] | np.ndarray  # (signals, n) in `units`, NaN where a sample is invalid
     units: list[str]  # of the signals, empty where unknown
-    fs: float | None  # Hz
+    fs: float | list[float] | None  # Hz; of each signal, if they differ
     where: str  # the file's name in messages
     meta: dict = field(default_factory=dict)  # see `cardiov.ecg.leads.ECG`
     warnings: tuple[str, ...] = ()
@@ -39,12 +41,18 @@ class File:
     data: bytes
     where: str
     path: Path | None = None
+    ignore_checksum: bool = False
 
 
 def content_of(path):
     try:
-        refuse_large(path.stat().st_size, path)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if not path.is_file():  # a pipe has no size
+                data = file.read(MAX_BYTES + 1)
+                refuse_large(len(data), path)
+                return data
+            refuse_large(path.stat().st_size, path)
+            return file.read()
     except OSError as error:
         raise SignalError(f"{path} cannot be read ({error.strerror}): check the path.") from error
 
@@ -55,6 +63,15 @@ def refuse_large(size, where, limit=MAX_BYTES):
 
 
 def decode(data):
+    """Text in UTF-8, UTF-16 or Latin-1, with or without byte order mark, its lines ended by newlines."""
+    return _decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(data):
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    if (zeros := [data[start:400:2].count(0) for start in (0, 1)]) and max(zeros) > 100 and min(zeros) < 10:
+        return data.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", errors="replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -5,53 +5,192 @@ import io
 import math
 import re
 import zipfile
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import PurePath
 
 import numpy as np
 
-from cardiov.ecg.recording import MAX_SIGNALS, Recording, decode, library, meta_of, refuse_large
+from cardiov.ecg.names import lead_of
+from cardiov.ecg.numerals import Marks, marks_of
+from cardiov.ecg.recording import MAX_SIGNALS, MILLIVOLTS, Recording, decode, library, meta_of, refuse_large
 from cardiov.errors import SignalError
 
-_RATE_COMMENT = re.compile(r"#\W*fs\s*[:=]\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
-_UNIT_COMMENT = re.compile(r"#\W*unit\s*[:=]\s*(\w+)", re.IGNORECASE)
-_WITH_UNIT = re.compile(r"(.*?)\s*[(\[](.*)[)\]]")
-_TIME = re.compile(r"(?=.)(?:time|t)?[ _]*[(\[]?(s|sec|seconds|ms|milliseconds)?[)\]]?", re.IGNORECASE)
+HEAD = 100  # lines in which the row of names is looked for
+LONGEST = 2**16  # characters of a row of names
+ENOUGH = 8  # leads in a row of names: I, II and V1 to V6
+SAMPLE, PART = 200, 20_000  # rows
+_RATE = re.compile(r"\b(?:fs|sampl\w{0,8}[ _-]?(?:rate|freq\w{0,7}))\b(?:[\s\"'=:;,|()\[\]]|in\b|k?hz\b){0,12}"
+                   r"(\d{1,9}(?:[.,]\d{1,9})?)(?![\d.,]*\d)\s*(?:k?hz\b)?", re.IGNORECASE)  # fmt: skip
+_UNIT = re.compile(r"\bunits?\s*[:=;,]\s*([^,;\n]*)", re.IGNORECASE)
+_WITH_UNIT = re.compile(r"(.*?)(?:\s*[(\[]([^()\[\]]*)[)\]]|[_\s]+([mnuµμ]v))\s*", re.IGNORECASE)
+_UNREADABLE_UNIT = re.compile(r"[\d.,\s]*[munµμk]?v(?:olts?)?(?:\W.*)?|counts?|adu?c?|lsb|bits?|digits?|a\.?u\.?|arb.*|units?|norm.*|%", re.IGNORECASE)
+_TIME = re.compile(r"(?=.)(?:elapsed )?(?:time|t|zeit)?[ _]*[(\[]?(s|sec|seconds|ms|msec|milliseconds)?[)\]]?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a table's names and numbers are."""
+
+    separator: str  # a regular expression, as pandas takes it
+    quote: str
+    names: list[str]
+    units: list[str]  # from a row below the names, else empty
+    head: list[str]  # lines above the names, and comments below
+    start: int  # character at which the numbers begin
+    width: int  # cells of a row, of which those without a name are empty
+
+
+def is_table(data) -> bool:
+    """Whether a file without known suffix is text with a row of lead names."""
+    return any(_names_in(line) for line in _first_lines(decode(data[: 2**18])))
 
 
 def read_table(file):
-    """One column per signal under a row of names; comments above may give ``# fs: 500`` and ``# unit: uV``."""
-    stream, comments = io.StringIO(decode(file.data)), []
-    while (line := stream.readline()).startswith("#") or line.isspace():
-        comments.append(line.strip())
-    separator = max("\t;,", key=line.count)
+    """One column per signal under a row of names; lines above may give ``# fs: 500`` and ``# unit: uV``."""
+    text = decode(file.data).replace("\N{MINUS SIGN}", "-")
+    layout = _layout(text, file.where)
+    body, warnings = _whole_rows(text[layout.start :], layout, file.where)
+    time = next((i for i, name in enumerate(layout.names) if _TIME.fullmatch(name)), None)
+    kept = [i for i in range(len(layout.names)) if i != time]
+    named = [_split_unit(layout.names[i]) for i in kept]
+    leads = [k for k, (name, _) in enumerate(named) if lead_of(name)]  # other columns may hold anything
+    head = "\n".join(layout.head)
+    unit = match[1].strip() if (match := _UNIT.search(head)) else ""
     with library(file.where, "CSV"):
-        names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+        columns, marks = _numbers(body, layout, [kept[k] for k in leads])
+        times = None if time is None else _times(body, layout, time)
+    fs = _rate_in(head)
+    if times is not None:
+        fs = _rate(times, _TIME.fullmatch(layout.names[time])[1] or layout.units[time] or "s", fs, file.where)
+    samples = dict(zip(leads, columns, strict=True))
+    units = [own or layout.units[i] or unit for i, (_, own) in zip(kept, named, strict=True)]
+    meta = meta_of(PurePath(file.where).stem, [line.strip("#%; ") for line in layout.head if line.strip("#%; ")])
+    return Recording([name for name, _ in named], [samples.get(k, ()) for k in range(len(kept))], units, fs, file.where, meta,
+                     warnings + marks.warnings)  # fmt: skip
+
+
+def _first_lines(text):
+    return text[: 2**20].split("\n", HEAD)[:HEAD]
+
+
+def _layout(text, where):
+    lines = _first_lines(text)
+    at = next((i for i, line in enumerate(lines) if _names_in(line)), None)
+    if at is None:  # says later which leads are missing
+        at = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(("#", "%"))), len(lines))
+    line = lines[at] if at < len(lines) else ""
+    separator, quote = _names_in(line) or (max("\t;,", key=line.count), '"')
+    names = _cells(line, separator, quote) if line else []
     if not 1 < len(names) <= MAX_SIGNALS:
-        raise SignalError(f"{file.where} has {len(names)} columns: give a row of lead names and one column per lead.")
-    with library(file.where, "CSV"):
-        columns = _columns(stream, separator, len(names))
-    fs, unit = (pattern.search("\n".join(comments)) for pattern in (_RATE_COMMENT, _UNIT_COMMENT))
-    fs, unit = float(fs[1]) if fs else None, unit[1] if unit else ""
-    time = next((i for i, name in enumerate(names) if _TIME.fullmatch(name)), None)
-    if time is not None:
-        fs = _rate(columns[time], _TIME.fullmatch(names[time])[1] or "s", fs, file.where)
-    kept = [i for i in range(len(names)) if i != time]
-    names, units = zip(*[match.groups() if (match := _WITH_UNIT.fullmatch(names[i])) else (names[i], unit) for i in kept], strict=True)
-    meta = meta_of(PurePath(file.where).stem, [comment.strip("# ") for comment in comments if comment])
-    return Recording(names, columns[kept], units, fs, file.where, meta)
+        raise SignalError(f"{where} has {len(names)} columns: give a row of lead names and one column per lead.")
+    below = list(takewhile(lambda line: not line.strip() or line.startswith(("#", "%")), lines[at + 1 :]))
+    first = lines[at + 1 + len(below) :][:1]
+    units = _cells(first[0], separator, quote) if first else []
+    has_units = any(unit.lower() in MILLIVOLTS for unit in units)
+    skipped = [*lines[: at + 1], *below, *(first if has_units else [])]
+    row = lines[len(skipped) :][:1]
+    width = _width(_cells(row[0], separator, quote) if row else names, names, where)
+    units = [unit.strip("()[]") for unit in (units + [""] * len(names))[: len(names)]] if has_units else [""] * len(names)
+    return Layout(separator, quote, names, units, lines[:at] + below, sum(len(line) + 1 for line in skipped), width)
 
 
-def _columns(stream, separator, count):
-    """The rest of a table as (count, n), with NaN for what is not a number."""
+def _width(row, names, where):
+    """Cells of a row; one more than there are names if it is empty, as after a last separator."""
+    if len(row) > len(names) + 1 or (len(row) == len(names) + 1 and row[-1]):
+        raise SignalError(f"{where} cannot be read as CSV (rows have more values than there are names): give each column a name.")
+    return max(len(row), len(names))
+
+
+def _names_in(line):
+    """Separator and quotation mark of a row of lead names, else None."""
+    if len(line) > LONGEST or not re.search(r"[vc]\W?_?0?[6₆]", line, re.IGNORECASE):
+        return None
+    quote = "'" if line.count("'") > line.count('"') else '"'
+    for separator in ("\t", ";", ",", "|", r"\s+"):
+        if len({lead_of(_split_unit(name)[0]) for name in _cells(line, separator, quote)} - {None}) >= ENOUGH:
+            return separator, quote
+    return None
+
+
+def _cells(line, separator, quote):
+    if separator == r"\s+":
+        cells = line.split()
+    else:
+        try:
+            cells = next(csv.reader([line], delimiter=separator, quotechar=quote, skipinitialspace=True), [])
+        except csv.Error:  # a cell of more than 128 KB
+            cells = [line]
+    return [cell.strip(" '\"") for cell in cells]
+
+
+def _split_unit(name):
+    """Name and unit, or the whole name if it ends in no unit: "V1 (uV)", "V1_mV", but "V1 (filtered)"."""
+    match = _WITH_UNIT.fullmatch(name)
+    unit = (match[2] or match[3] or "").strip() if match else ""
+    return (match[1], unit) if unit.lower() in MILLIVOLTS or _UNREADABLE_UNIT.fullmatch(unit) else (name, "")
+
+
+def _whole_rows(body, layout, where):
+    """The rows that end with their line, and a warning about a last one that does not: its last number may be cut."""
+    rows, _, last = body.rpartition("\n")
+    if not last.strip():
+        return body, ()
+    cells = _cells(last, layout.separator, layout.quote)
+    if len(cells) < layout.width or not cells[len(layout.names) - 1]:
+        cause = f"its last row has {sum(map(bool, cells))} of {len(layout.names)} values"
+        raise SignalError(f"{where} is truncated: {cause}, so fetch or export it again.")
+    return rows + "\n", ("no line end after the last row: it was left out, and more may be missing",)
+
+
+def _numbers(body, layout, columns):
+    """Columns as (columns, n), NaN for what is no number, and the marks in them."""
+    parts = list(_texts(body, layout, columns, nrows=SAMPLE))
+    marks = marks_of(parts)
+    table = _parsed(body, layout, columns, marks) if marks == Marks() and any("." in part for part in parts) else None
+    if table is None or np.isnan(table).any():  # the first rows do not decide
+        marks = marks_of(_texts(body, layout, columns, chunksize=PART))
+        table = _parsed(body, layout, columns, marks)
+    return table, marks
+
+
+def _read(body, layout, **settings):
     import pandas as pd
 
-    start, line = stream.tell(), stream.readline()
-    stream.seek(start)
-    if line.count(separator) >= count:  # pandas would turn the surplus into an index of any width
+    return pd.read_csv(io.StringIO(body), sep=layout.separator, quotechar=layout.quote, header=None, names=range(layout.width),
+                       index_col=False, skipinitialspace=True, **settings)  # fmt: skip
+
+
+def _texts(body, layout, columns, **settings):
+    """Cells of columns, one per line, in parts."""
+    frames = _read(body, layout, dtype=str, **settings)
+    for frame in [frames] if "nrows" in settings else frames:
+        yield "\n".join(cell.strip() for i in columns for cell in frame[i].dropna())
+
+
+def _parsed(body, layout, columns, marks):
+    import pandas as pd
+
+    frame = _read(body, layout, decimal=marks.decimal, thousands=marks.thousands, low_memory=False)
+    if frame.iloc[:, len(layout.names) :].notna().any(axis=None):
         raise ValueError("rows have more values than there are names")
-    decimal = "," if separator != "," and "," in line else "."  # as a German Excel writes
-    frame = pd.read_csv(stream, sep=separator, decimal=decimal, header=None, names=range(count), low_memory=False)
-    return np.stack([pd.to_numeric(frame[i], errors="coerce").to_numpy(float) for i in range(count)])
+    return np.array([pd.to_numeric(frame[i], errors="coerce").to_numpy(float) for i in columns])
+
+
+def _times(body, layout, column):
+    """A column of times, also such as "0:00.002"."""
+    first = "".join(_texts(body, layout, [column], nrows=SAMPLE))
+    if ":" not in first:
+        return _numbers(body, layout, [column])[0][0]
+    cells = "\n".join(_texts(body, layout, [column], chunksize=PART)).split("\n")
+    parts = [cell.strip("'\"[] ").replace(",", ".").split(":") for cell in cells]
+    return np.array([sum(60**k * float(number) for k, number in enumerate(reversed(part))) for part in parts])
+
+
+def _rate_in(head):
+    """Rate in Hz that the lines above a table give, or None."""
+    match = _RATE.search(head)
+    return float(match[1].replace(",", ".")) * (1000 if "khz" in match[0].lower() else 1) if match else None
 
 
 def _rate(time, unit, comment_fs, where):
@@ -59,7 +198,7 @@ def _rate(time, unit, comment_fs, where):
     steps = np.diff(time) * (1e-3 if unit.lower().startswith("m") else 1.0)
     usual = np.median(steps) if steps.size else np.nan
     if not (steps > usual / 2).all() or not (steps < usual * 1.5).all() or not usual > 0:  # rounded times may differ
-        raise SignalError(f"{where} has times that do not rise by equal steps: correct them, or give the sampling rate instead.")
+        raise SignalError(f"{where} has times that do not rise by equal steps: correct them, or leave them out.")
     rate = 1 / steps.mean()
     if comment_fs is not None and not math.isclose(comment_fs, rate, rel_tol=1e-3):
         raise SignalError(f"{where} gives {comment_fs:g} Hz in a comment, but {rate:g} Hz in its time column: correct one of them.")

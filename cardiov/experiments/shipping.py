@@ -16,11 +16,13 @@ from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.experiments.runs import weights_path
-from cardiov.model import CardioV, packaged_path
+from cardiov.model import CardioV
 from cardiov.scoring.calibration import conformal_levels, fit_temperature, prediction_sets
+from cardiov.scoring.export import export
 from cardiov.scoring.record import COVERAGE
 from cardiov.store import results
 from cardiov.store.files import shown, write_text
+from cardiov.store.pretrained import packaged_path
 from cardiov.store.templates import templates
 from cardiov.training.config import same_run
 
@@ -89,7 +91,7 @@ def calibrated_predictions(description: dict) -> pd.DataFrame:
 
 
 def ship(dataset: str, path) -> list[Path]:
-    """Write the chosen network as safetensors, and its model card beside it, as Markdown; both paths.
+    """Write the chosen network as safetensors, and beside it as ONNX, with its model card, as Markdown; all paths.
 
     Raises
     ------
@@ -104,7 +106,9 @@ def ship(dataset: str, path) -> list[Path]:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], sha256=weights_digest(model), **description)
-    return [path, write_text(path.with_suffix(".md"), model_card(CardioV.from_pretrained(path)))]
+    shipped, onnx = CardioV.from_pretrained(path), path.with_suffix(".onnx")
+    export(shipped, onnx)
+    return [path, onnx, write_text(path.with_suffix(".md"), model_card(shipped))]
 
 
 def _weights(dataset, run):

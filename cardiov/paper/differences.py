@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from cardiov.model import CardioV, packaged_path
+from cardiov.model import CardioV
 from cardiov.store import results
 from cardiov.store.files import replacing
+from cardiov.store.pretrained import packaged_path
 
 TOLERANCE = 1e-6  # absolute, and relative for numbers above 1
 COLUMNS = ["table", "row", "statistic", "published", "made"]
@@ -103,7 +104,8 @@ def _network_copies(dataset):
     if made.exists() and packaged.exists():
         yield packaged.with_suffix(".md"), made.with_suffix(".md")
         if not _alike(made, packaged):
-            yield packaged, made
+            for suffix in (".safetensors", ".onnx"):  # which names the digest of the other
+                yield packaged.with_suffix(suffix), made.with_suffix(suffix)
 
 
 def _alike(*paths):

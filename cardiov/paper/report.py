@@ -1,4 +1,4 @@
-"""The report of one data set, a single self-contained page of its tables and figures; and the README's table."""
+"""The report of one data set, a single self-contained page of its tables and figures."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import NOT_AVAILABLE, NOT_COMPARABLE
 from cardiov.paper.reproduction import LEVEL, read_outcomes
 from cardiov.plots.style import recipe_title
-from cardiov.store.files import ROOT, read_note, write_text
+from cardiov.store.files import write_text
 from cardiov.store.provenance import provenance
 from cardiov.store.results import build_dir, made_dir, results_dir, simulated
 from cardiov.store.templates import templates
@@ -35,10 +35,7 @@ RETRAINED = (
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NOT_JUDGED = (NOT_COMPARABLE, NOT_AVAILABLE)
 ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
-README_DATA_SET = "ptbxl-sample"
-README_ROWS = "mean absolute error.*|mean AUC.*|AUC of class ."
-README_STATISTICS = {"auc_mean": "mean AUC", "mae": "mean absolute error"}
-README_MARKS = ("<!-- results: written by `make publish` -->", "<!-- end of results -->")
+HEADLINES = "mean absolute error.*|mean AUC.*|AUC of class ."
 
 
 def write_report(dataset: str, steps=()):
@@ -94,7 +91,7 @@ def _headline(dataset):
     path = made_dir(dataset) / "published.csv"
     if not path.exists():
         return None
-    table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
+    table = headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
     caption = (
         "The headline figures, published and reproduced; the published ones may have been chosen on the test fold. The last "
         "section has all, with tolerances and reasons."
@@ -102,9 +99,9 @@ def _headline(dataset):
     return {"name": "headline", "caption": caption, **_cells(table[["where", "quantity", "published", "reproduced", "verdict"]])}
 
 
-def _headline_rows(table):
-    """Of a table of published figures, those that the README shows too."""
-    return table[table["quantity"].str.fullmatch(README_ROWS) & (table["published"] != NOT_AVAILABLE)]
+def headline_rows(table):
+    """Of a table of published figures, the errors and AUCs."""
+    return table[table["quantity"].str.fullmatch(HEADLINES) & (table["published"] != NOT_AVAILABLE)]
 
 
 def _item(path, caption):
@@ -114,7 +111,7 @@ def _item(path, caption):
         return item | {"image": base64.b64encode(path.read_bytes()).decode()}
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
-        frame = _as_printed(frame)
+        frame = as_printed(frame)
     if "statistic" in frame:
         frame["statistic"] = frame["statistic"].replace(STATISTICS)
     if "idea" in frame:
@@ -130,10 +127,10 @@ def _cells(frame):
     return {"columns": list(frame), "rows": frame.astype(object).map(_text).to_numpy().tolist(), "numeric": numeric}
 
 
-def _as_printed(frame):
+def as_printed(frame):
     """Each estimate with its interval in one cell; if two columns say what it is of, the first goes across the page."""
     keys = list(frame.columns[: frame.columns.get_loc("estimate")])
-    texts = [_estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
+    texts = [estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
     if "note" in frame:  # why there is no estimate
         texts = frame["note"].where(frame["note"].notna(), texts)
     frame = frame.drop(columns=["low", "high", "note"], errors="ignore").assign(estimate=texts)
@@ -142,7 +139,7 @@ def _as_printed(frame):
     return frame.set_index(keys)["estimate"].unstack(keys[0], sort=False).reset_index()
 
 
-def _estimate(value, low, high):
+def estimate(value, low, high):
     return "undefined" if pd.isna(value) else f"{value:.3f}" + ("" if pd.isna(low) else f" ({low:.3f} to {high:.3f})")
 
 
@@ -152,42 +149,3 @@ def _text(value):
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def readme_table() -> str:
-    """The results that the README shows: published figures beside the reproduced ones."""
-    path = results_dir(README_DATA_SET) / "published.csv"
-    if not path.exists():
-        return "No results yet."
-    table = _headline_rows(pd.read_csv(path, dtype=str, keep_default_na=False))
-    n = read_note(results_dir(README_DATA_SET) / "scalars/04_roc.json").get("n", 0)
-    lines = [["Where", "Quantity", "Published", f"{README_DATA_SET}, n = {n:,}"], ["---"] * 4]
-    lines += [[row.where, row.quantity, row.published, _readme_cell(row)] for row in table.itertuples()]
-    return "\n\n".join(map(_markdown, [lines, _readme_methods()]))
-
-
-def _markdown(lines):
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _readme_methods():
-    """The lines of a table of the network beside simpler methods, as notebook 17 leaves it."""
-    table = pd.read_csv(results_dir(README_DATA_SET) / "baselines.csv")
-    table = table.assign(of=table["statistic"].map(README_STATISTICS) + ", " + table["tested"])
-    texts = _as_printed(table[["of", "method", "estimate", "low", "high"]]).fillna("")
-    return [["Method", *texts.columns[1:]], ["---"] * len(texts.columns), *texts.to_numpy()]
-
-
-def _readme_cell(figure):
-    return figure.reproduced + ("" if figure.verdict in NOT_JUDGED else f": {figure.verdict}")
-
-
-def update_readme() -> None:
-    """Write `readme_table` between the README's marks; an unchanged file is left alone."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(README_MARKS[0])
-    after = rest.partition(README_MARKS[1])[2]
-    new = f"{before}{README_MARKS[0]}\n{readme_table()}\n{README_MARKS[1]}{after}"
-    if new != text:
-        write_text(path, new)

@@ -17,10 +17,11 @@ from cardiov.data.cache import cache_at
 from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ComparisonError
 from cardiov.experiments.runs import read_runs, retrain
-from cardiov.model import CardioV, packaged_path
+from cardiov.model import CardioV
 from cardiov.paper.differences import TOLERANCE, compared_files, differences
 from cardiov.store import results
 from cardiov.store.files import read_note, shown, write_note
+from cardiov.store.pretrained import packaged_path
 from cardiov.training.config import TrainingConfig
 from cardiov.training.devices import make_fabric
 from cardiov.training.predict import predict

@@ -139,10 +139,10 @@ def ending(dataset, steps):
 
 
 def publish(dataset):
-    """Take what was made here into results, figures and the README."""
+    """Take what was made here into results, figures, the README and docs/."""
     from cardiov.paper.differences import publish as take
-    from cardiov.paper.report import update_readme
+    from cardiov.paper.pages import update_pages
 
     paths = take(dataset)
-    update_readme()
+    update_pages()
     _print(paths)

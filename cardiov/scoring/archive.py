@@ -18,13 +18,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from cardiov.ecg.formats import format_of
 from cardiov.ecg.leads import MAX_RATE, MIN_RATE, read_ecg
 from cardiov.ecg.recording import MILLIVOLTS
 from cardiov.errors import CardioVError, ParameterError, SignalError
-from cardiov.scoring.record import Score, load_model, score_all
+from cardiov.scoring.network import load_model, one_thread
+from cardiov.scoring.record import Score, score_all
 from cardiov.scoring.remote import is_address, list_address, read_address
 
 CHUNK = 32  # files that a process takes at once
@@ -147,7 +146,7 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
 
 
 def _score_on_cores(chunks, task, processes):
-    # forked processes need not load torch again, but pyarrow's object stores do not survive a fork
+    # forked processes need not load the network again, but pyarrow's object stores do not survive a fork
     forked = sys.platform == "linux" and not any(map(is_address, chain.from_iterable(chunks)))
     context, others = multiprocessing.get_context("fork" if forked else "spawn"), multiprocessing.active_children()
     with ProcessPoolExecutor(processes, context, _begin_worker) as pool:
@@ -182,7 +181,7 @@ def _interrupts_waiting():
 
 
 def _begin_worker():
-    torch.set_num_threads(1)
+    one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

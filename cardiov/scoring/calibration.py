@@ -21,19 +21,17 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from scipy.optimize import minimize_scalar
 
 from cardiov.errors import ParameterError
 from cardiov.mapping import CLASSES
-from cardiov.ordinal import monotone_probabilities
+from cardiov.scoring.decoding import monotone_probabilities
 
 FLOOR = 1e-6  # in the likelihood only: a value between pooled thresholds has the probability 0
 MAX_TEMPERATURE = 20  # and the lowest is 1/20
 DIGITS = 9  # of a range's probability: beyond them processors round differently, and equal ones would not be equal
 
 # from logits (B, outputs) to class probabilities (B, 4), never negative
-Probabilities = Callable[[torch.Tensor], torch.Tensor]
+Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
 def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -57,13 +55,15 @@ def fit_temperature(outputs, labels, probabilities: Probabilities = monotone_pro
     ParameterError
         If there is no record.
     """
+    from scipy.optimize import minimize_scalar  # takes longer to import than a record to score
+
     labels = np.asarray(labels)
     if not len(labels):
         raise ParameterError("there are no records to fit a temperature on: check the run, and the split (validation).")
-    logits = torch.tensor(np.asarray(outputs, dtype=float))  # (N, outputs)
+    logits = np.asarray(outputs, dtype=float)  # (N, outputs)
 
     def loss(log_temperature):
-        return negative_log_likelihood(probabilities(logits / math.exp(log_temperature)).numpy(), labels)
+        return negative_log_likelihood(probabilities(logits / math.exp(log_temperature)), labels)
 
     end = math.log(MAX_TEMPERATURE)
     return math.exp(minimize_scalar(loss, bounds=(-end, end), method="bounded").x)

@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from socket import create_connection
 
-import torch
-
 from cardiov.errors import CardioVError, ParameterError, WorkerError
 from cardiov.scoring.archive import CHUNK, Outcome, score_chunk
-from cardiov.scoring.record import load_model
+from cardiov.scoring.network import load_model, load_on_gpu, one_thread
 from cardiov.scoring.remote import first_line
 
 MIN_CHUNKS, MAX_CHUNKS = 16, 10_000  # few files are shared out too; Ray keeps account of each chunk
@@ -120,13 +118,13 @@ class _Worker:
     """Scores chunks of files in a process of its own, on its share of a GPU if the cluster has GPUs."""
 
     def __init__(self, tries, folder, model, fs, unit):
-        torch.set_num_threads(1)
+        import ray
+
+        one_thread()
         with suppress(OSError):  # a machine that sees an object store only
             os.chdir(folder)
-        if torch.cuda.is_available():
-            torch.backends.cudnn.allow_tf32 = False  # single precision, as on a CPU
-            load_model(model).to("cuda")
-        self.tries, self.settings = tries, (model, fs, unit)
+        network = load_on_gpu(model) if ray.get_gpu_ids() else load_model(model)
+        self.tries, self.settings = tries, (network, fs, unit)
 
     def __call__(self, chunk):
         """One row: outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""

@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 from cardiov.errors import CardioVError, ParameterError
 from cardiov.mapping import LEVELS
 from cardiov.scoring.archive import score_files
-from cardiov.scoring.record import NOT_A_DEVICE, load_model, model_name
+from cardiov.scoring.network import load_model
+from cardiov.scoring.record import NOT_A_DEVICE, model_name
 from cardiov.scoring.remote import import_pyarrow
 from cardiov.store.files import check_place, locked, printable, replacing, storing, write_text
 

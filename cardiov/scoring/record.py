@@ -9,28 +9,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from cardiov import mapping
 from cardiov.ecg.filters import prepare_signal, whole_microvolts
-from cardiov.ecg.leads import ECG, LEADS, check_signal, read_ecg
+from cardiov.ecg.leads import ECG, check_ecg, read_ecg
 from cardiov.ecg.quality import quality_warnings
-from cardiov.errors import CheckpointError, SignalError
-from cardiov.model import CardioV
-from cardiov.objectives import OBJECTIVES, objective_of
-from cardiov.ordinal import monotone_probabilities
+from cardiov.errors import CheckpointError
 from cardiov.scoring.calibration import prediction_sets
+from cardiov.scoring.decoding import DECODERS
+from cardiov.scoring.network import as_network, load_model
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
 WINDOW = 10.0  # s, as the records of PTB-XL
 COVERAGE = 0.9  # of the prediction set
-BATCH = 16  # windows; more do not fit into a core's cache
-BATCH_GPU = 256
 EXAMPLES = (("NORM", "SR"), ("CRBBB", "1AVB", "SBRAD"), ("AFIB", "CLBBB", "LVH"), ("AMI", "IMI", "3AVB"))
 
 
@@ -106,17 +101,6 @@ def meaning(critical_value: int) -> str:
     )
 
 
-def load_model(name_or_path=None) -> CardioV:
-    """`CardioV.from_pretrained`, which reads an unchanged file once; by default the weights that come with the package."""
-    path = Path(name_or_path or "")
-    return _load(name_or_path, path.stat().st_mtime_ns if path.is_file() else None)
-
-
-@lru_cache(maxsize=2)
-def _load(name_or_path, _changed):
-    return CardioV.from_pretrained(*([] if name_or_path is None else [name_or_path]))
-
-
 def score(ecg_or_path, model=None, heat=False) -> Score:
     """Estimate the critical value of one ECG.
 
@@ -125,25 +109,25 @@ def score(ecg_or_path, model=None, heat=False) -> Score:
     ecg_or_path : ECG, path, or mapping of str to bytes
         An ECG, or what `cardiov.read_ecg` takes.
     model : CardioV, str or path, optional
-        A network, or the name or file of its weights; by default the one that comes with the package.
+        A network, or the name or file (ONNX or safetensors) of its weights; by default the one that comes with the package.
 
     Raises
     ------
     SignalError
         If the ECG cannot be read.
     CheckpointError
-        If the weights cannot be read, lack their sampling rate, or have the levels of an older version.
+        If the weights cannot be read, give outputs that are no numbers, lack their sampling rate, or have the levels of an older
+        version.
     ParameterError
-        If a network without the ordinal head is to give heat maps.
+        If a network without the ordinal head is to give heat maps, or safetensors are given and torch is not installed.
     """
-    ecg = _checked(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
+    ecg = check_ecg(ecg_or_path) if isinstance(ecg_or_path, ECG) else read_ecg(ecg_or_path)
     return score_all([ecg], model, heat)[0]
 
 
 def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
     """Score ECGs from `cardiov.read_ecg` as `score` does, with windows of equal length in one batch."""
-    if not isinstance(model, CardioV):
-        model = load_model(model)
+    model = as_network(model)
     cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
     windows = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
     probabilities = _probabilities(model, windows)
@@ -151,23 +135,9 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
     for ecg, spans in zip(ecgs, cuts, strict=True):
         score = _score(ecg, [_window(ecg, span, next(probabilities)) for span in spans], model)
         if heat:
-            from cardiov.scoring.gradcam import heat_maps  # takes a second to import
-
-            score = replace(score, heat=heat_maps(model, _prepared(ecg, spans[score.window], rate), score.critical_value))
+            score = replace(score, heat=model.heat(_prepared(ecg, spans[score.window], rate), score.critical_value))
         scores.append(score)
     return scores
-
-
-def _checked(ecg):
-    """The caller's own ECG, with the checks of `read_ecg`."""
-    shape = np.shape(ecg.signal)
-    if len(shape) != 2 or shape[0] != len(LEADS) or not np.isfinite(ecg.signal).all():
-        raise SignalError(
-            f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "
-            "leads I II III aVR aVL aVF V1 to V6."
-        )
-    check_signal(ecg.signal, ecg.fs, "the ECG")
-    return replace(ecg, signal=np.asarray(ecg.signal, np.float32))
 
 
 def _rate(model):
@@ -198,11 +168,10 @@ def _prepared(ecg, span, rate):
 def _probabilities(model, windows):
     """Probabilities (4,) of each prepared window, in their order; windows of equal length share batches."""
     probabilities, waiting = {}, defaultdict(list)
-    batch = BATCH if model.head.weight.device.type == "cpu" else BATCH_GPU
     for row, window in enumerate(windows):
         alike = waiting[window.shape[1]]
         alike.append((row, window))
-        if len(alike) == batch:
+        if len(alike) == model.batch:
             probabilities |= _predict(model, waiting.pop(window.shape[1]))
     for alike in waiting.values():
         probabilities |= _predict(model, alike)
@@ -211,19 +180,24 @@ def _probabilities(model, windows):
 
 def _predict(model, alike):
     rows, windows = zip(*alike, strict=True)
-    with torch.inference_mode():
-        outputs = model(torch.from_numpy(np.stack(windows)).to(model.head.weight.device)).cpu()  # (B, 12, n) -> (B, m)
-    return dict(zip(rows, _decoded(model, outputs.double()), strict=True))
+    outputs = model.outputs(np.stack(windows))  # (B, 12, n) -> (B, m)
+    if not np.isfinite(outputs).all():
+        raise CheckpointError(
+            f"the network {model_name(model)} gives outputs that are no numbers, as after a training that diverged: take other weights."
+        )
+    return dict(zip(rows, _decoded(model, outputs.astype(float)), strict=True))
 
 
 def _decoded(model, outputs):
     """Outputs (B, m) to probabilities (B, 4), never negative."""
-    objective = objective_of(model)
-    if objective == "regression":
-        raise CheckpointError("a network trained by regression gives no probabilities: take ordinal weights.")
-    ordered = objective in ("ordinal", "coral")
-    probabilities = monotone_probabilities if ordered else OBJECTIVES[objective].probabilities
-    return probabilities(outputs / model.metadata.get("temperature", 1.0)).numpy().clip(0, 1) + 0.0  # neither -1e-17 nor -0.0
+    objective = model.metadata.get("run", {}).get("config", {}).get("objective")
+    if objective not in DECODERS:
+        raise CheckpointError(
+            f"the weights name {objective!r} as their objective, which gives no probabilities: take weights of `cardiov train` by "
+            f"one of {', '.join(DECODERS)}."
+        )
+    probabilities = DECODERS[objective](outputs / model.metadata.get("temperature", 1.0))
+    return probabilities.clip(0, 1) + 0.0  # neither -1e-17 nor -0.0
 
 
 def _window(ecg, span, probabilities):

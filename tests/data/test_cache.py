@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from ecg_files import read_plain, simulated_signal, write_data_set, write_record
+from ecg_files import simulated_signal, write_data_set, write_record
 
 from cardiov.data import cache
 from cardiov.data.cache import CACHE_FORMAT, _build, _prepare_record, cache_at, open_cache, prepare
@@ -45,10 +45,9 @@ def test_number_of_workers_makes_no_difference(tmp_path):
     assert one == four and caches[0].digest == caches[1].digest
 
 
-def test_other_records_are_read_by_wfdb(tmp_path):
+def test_records_of_other_formats(tmp_path):
     write_data_set(tmp_path / "data", records=2, fmt="24")
     base = tmp_path / "data" / FIRST
-    assert read_plain(base) is None
     ecg = read_ecg(base)
     expected = prepare_signal(ecg.signal, ecg.fs, 500)
     np.testing.assert_allclose(prepare(tmp_path / "data", tmp_path / "cache").read([0])[0], expected, atol=0.5001e-3)

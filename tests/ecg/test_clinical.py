@@ -90,9 +90,9 @@ def test_dicom_of_another_maker():
 
 def test_dicom_padding_is_invalid(tmp_path):
     signal = simulated_signal()
-    signal[3, 5] = -30_000
+    signal[6, 5] = -30_000
     write_dicom(tmp_path / "ecg.dcm", signal, WaveformPaddingValue=np.int16(-30_000).tobytes())
-    with pytest.raises(SignalError, match=r"invalid samples \(NaN\) in lead aVR \(1\)"):
+    with pytest.raises(SignalError, match=r"invalid samples \(NaN\) in lead V1 \(1\)"):
         read_ecg(tmp_path / "ecg.dcm")
 
 

@@ -285,7 +285,7 @@ def test_every_file_is_an_ecg_or_one_sentence(outcomes):
     assert [row for row in report if not re.fullmatch(r"an ECG|SignalError: [^\n]{20,700}\.", row[1])] == []
     assert [row for row in report if "MemoryError" in row[1]] == []  # without the child's limit it would not have ended
     results = {case: result for case, result, *_ in report}
-    assert all(results[case] == "an ECG" for case in results if "good" in case and "other" not in case)  # format 212
+    assert all(results[case] == "an ECG" for case in results if "good" in case)
     assert sum(result == "an ECG" for result in results.values()) < len(results) / 3
 
 

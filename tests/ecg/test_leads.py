@@ -108,7 +108,7 @@ def test_invalid_samples_are_counted_by_lead(tmp_path):
 
 
 @pytest.mark.parametrize(("names", "message"), [
-    ((*LEADS[:10], "X", "Y"), "lacks lead V5, V6"), (("I", "-II", *LEADS[2:]), "lacks lead II"),
+    ((*LEADS[:10], "X", "Y"), "lacks lead V5, V6"), (("I", "II (median)", *LEADS[2:]), "lacks lead II"),
     ((*LEADS, "lead v1"), "has lead V1 more than once"),
 ])  # fmt: skip
 def test_missing_and_repeated_leads_are_named(tmp_path, names, message):
@@ -130,7 +130,7 @@ def test_unusable_signals_are_an_error(tmp_path, record, message):
 def test_an_absent_signal_file_is_an_error(tmp_path):
     base = write_record(tmp_path)
     Path(f"{base}.dat").unlink()
-    with pytest.raises(SignalError, match="r cannot be read as a WFDB record"):
+    with pytest.raises(SignalError, match="r lacks the signal file 'r.dat'"):
         read_ecg(base)
 
 
@@ -169,8 +169,8 @@ def test_a_header_may_not_point_elsewhere(tmp_path, target):
 
 
 @pytest.mark.parametrize(("line", "new", "message"), [
-    (-1, "r.dat 16 0/mV 16 0 0 0 0 V6", "gives no gain for a signal of 'r.dat'"),
-    (-1, "r.dat 16", "gives no gain for a signal of 'r.dat'"), (0, "r 12", "gives no sampling rate"),
+    (-1, "r.dat 16 0/mV 16 0 0 0 0 V6", "gives no gain for signal 'V6' of 'r.dat'"),
+    (-1, "r.dat 16", "lacks lead V6"), (0, "r 12", "gives no sampling rate"),
     (0, "r 11 500 5000", "lists 12 signals, but declares another number"),
 ])  # fmt: skip
 def test_what_a_header_lacks_is_not_guessed(tmp_path, line, new, message):

@@ -11,9 +11,11 @@ from cardiov.analysis.probabilities import calibrated
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import shipping
 from cardiov.experiments.runs import weights_path
-from cardiov.model import DEFAULT, NETWORKS, PRETRAINED, CardioV, CardioVConfig
+from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring.calibration import prediction_sets
+from cardiov.scoring.network import load_model
 from cardiov.store import results
+from cardiov.store.pretrained import DEFAULT, NETWORKS, PRETRAINED
 
 SHIPPED = sorted(PRETRAINED.glob("*.safetensors"))
 DATASETS = {name: dataset for dataset, name in NETWORKS.items()}
@@ -59,9 +61,10 @@ def test_the_last_phases_loss_on_fold_9_chooses(root):
 
 def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     path = root / "shipped.safetensors"
-    assert shipping.ship("part", path) == [path, path.with_suffix(".md")]
+    assert shipping.ship("part", path) == [path, path.with_suffix(".onnx"), path.with_suffix(".md")]
     model = CardioV.from_pretrained(path)
     assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
+    assert load_model(path.with_suffix(".onnx")).sha256 == model.sha256
     assert model.metadata["label_rule"] == "most-likely" and model.metadata["temperature"] > 0
     assert {share: len(levels) for share, levels in model.metadata["levels"].items()} == {"0.8": 4, "0.9": 4, "0.95": 4}
     card = path.with_suffix(".md").read_text()
@@ -118,7 +121,7 @@ def test_weights_of_the_package_are_taken_where_their_run_was_trained_elsewhere(
     first, second = (root / f"{name}/shipped.safetensors" for name in ("first", "second"))
     shipping.ship("part", first)
     weights_path("part", "ordinal-1").unlink()
-    monkeypatch.setattr("cardiov.model.PRETRAINED", root / "package")
+    monkeypatch.setattr("cardiov.store.pretrained.PRETRAINED", root / "package")
     (root / "package").mkdir()
     shutil.copy(first, root / "package/part.safetensors")
     shipping.ship("part", second)

@@ -162,7 +162,7 @@ def network(path, dropout=0.0, **metadata):
 @pytest.fixture
 def package(root, page, monkeypatch):
     """The package's folder of networks, with one of the data set."""
-    monkeypatch.setattr("cardiov.model.PRETRAINED", root / "package")
+    monkeypatch.setattr("cardiov.store.pretrained.PRETRAINED", root / "package")
     network(root / "package/some.safetensors", name="some", run={"rate": 100})
     write_all(made)
     return root / "package"
@@ -171,10 +171,11 @@ def package(root, page, monkeypatch):
 @pytest.mark.parametrize("change", [{"run": {"rate": 125}}, {"dropout": 0.1}])
 def test_another_network_and_its_card_go_into_the_package(package, change):
     network(results.shipped_path("some"), **{"name": "some", "run": {"rate": 100}} | change)
-    write_text(results.shipped_path("some").with_suffix(".md"), "the card")
+    for suffix, content in ((".md", "the card"), (".onnx", "the network as ONNX")):
+        write_text(results.shipped_path("some").with_suffix(suffix), content)
     publish("some")
     assert (package / "some.safetensors").read_bytes() == results.shipped_path("some").read_bytes()
-    assert (package / "some.md").read_text() == "the card"
+    assert (package / "some.md").read_text() == "the card" and (package / "some.onnx").read_text() == "the network as ONNX"
 
 
 def test_the_same_network_leaves_its_file_as_it_is(package):

@@ -576,7 +576,7 @@ def test_the_lab_keeps_what_its_notebooks_make_and_its_terminals_do_not(tree):
 
 def test_help_names_every_target(tree):
     text = make(tree, "help")[1].stdout
-    assert all(f"make {target} " in text for target in ("paper", "publish", "test", "setup", "lab", "app", "bench", "notebooks", "clean"))
+    assert all(f"make {target} " in text for target in ("paper", "publish", "test", "setup", "lab", "app", "bench", "docs", "notebooks", "clean"))
     assert make(tree)[1].stdout == text
 
 

@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing else, and a README that is in step with the results."""
+"""The report: one page that needs nothing else."""
 
 from html.parser import HTMLParser
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cardiov.errors import DataSetError
 from cardiov.paper import report
 from cardiov.store import results
-from cardiov.store.files import ROOT, write_note
+from cardiov.store.files import write_note
 
 
 class Page(HTMLParser):
@@ -141,41 +141,3 @@ def test_the_page_lies_beside_what_was_made_and_shows_that_alone(page, root):
     results.write_table(pd.DataFrame({"name": ["published"]}), results.results_dir("some-ecgs") / "table4_targets.csv")
     assert "Table 4" not in page("some-ecgs")
     assert (root / "build/some-ecgs/report.html").exists() and not (root / "results/some-ecgs/report.html").exists()
-
-
-def test_the_readme_table_is_written_between_its_marks_and_only_there(root):
-    rows = [("Fig. 2", "mean AUC", "0.8735", "0.8000", "cannot tell"), ("Fig. 2", "AUC of class 1", "above 0.8", "0.8100", "agrees"),
-            ("Table 6", "mean AUC of regression", "not available", "0.7000", "not available"),
-            ("Fig. 2", "mean absolute error", "0.4984", "0.5500", "not comparable on this data"),
-            ("Table 1", "records", "21837", "4,254", "contradicts")]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["where", "quantity", "published", "reproduced", "verdict"])
-    results.write_table(table, results.results_dir("ptbxl-sample") / "published.csv")
-    write_note(results.results_dir("ptbxl-sample") / "scalars/04_roc.json", {"n": 1367})
-    results.save_scalars("ptbxl-sample", "04_roc", {"n": 5})  # made here, and not published
-    results.write_table(table, results.results_dir("demo") / "published.csv")
-    rows = [("fold 10", "network", "auc_mean", 0.85, 0.83, 0.87), ("fold 10", "network", "mae", 0.5, 0.45, 0.55),
-            ("fold 10", "constant", "auc_mean", 0.5, 0.5, 0.5), ("fold 10", "constant", "mae", 1, 0.9, 1.1),
-            ("all folds", "network", "mae", 0.52, 0.51, 0.53)]  # fmt: skip
-    methods = pd.DataFrame(rows, columns=["tested", "method", "statistic", "estimate", "low", "high"])
-    results.write_table(methods, results.results_dir("ptbxl-sample") / "baselines.csv")
-    start, end = report.README_MARKS
-    (root / "README.md").write_text(f"before\n{start}\nold\n{end}\nafter\n")
-    report.update_readme()
-    text = (root / "README.md").read_text()
-    assert text == (
-        f"before\n{start}\n| Where | Quantity | Published | ptbxl-sample, n = 1,367 |\n| --- | --- | --- | --- |\n"
-        "| Fig. 2 | mean AUC | 0.8735 | 0.8000: cannot tell |\n| Fig. 2 | AUC of class 1 | above 0.8 | 0.8100: agrees |\n"
-        "| Fig. 2 | mean absolute error | 0.4984 | 0.5500 |\n\n"
-        "| Method | mean AUC, fold 10 | mean absolute error, fold 10 | mean absolute error, all folds |\n| --- | --- | --- | --- |\n"
-        "| network | 0.850 (0.830 to 0.870) | 0.500 (0.450 to 0.550) | 0.520 (0.510 to 0.530) |\n"
-        f"| constant | 0.500 (0.500 to 0.500) | 1.000 (0.900 to 1.100) |  |\n{end}\nafter\n"
-    )
-    changed = (root / "README.md").stat().st_mtime_ns
-    report.update_readme()
-    assert (root / "README.md").stat().st_mtime_ns == changed
-
-
-def test_the_readme_is_in_step_with_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    start, end = report.README_MARKS
-    assert f"{start}\n{report.readme_table()}\n{end}" in text

@@ -107,7 +107,7 @@ def test_predictions_of_other_records_are_not_compared():
 def stored(root, monkeypatch):
     """A data set, a network in the package, and its predictions as those of the run that was chosen to be shipped."""
     write_data_set(root / "data", records=8)
-    monkeypatch.setattr(module_of_models, "PRETRAINED", root / "package")
+    monkeypatch.setattr("cardiov.store.pretrained.PRETRAINED", root / "package")
     torch.manual_seed(0)
     network = CardioV(CardioVConfig(stem_width=16, widths=(16,), depths=(1,))).eval()
     network.save_pretrained(root / "package/some.safetensors", run={"rate": 100, "config": {"objective": "ordinal"}})

@@ -17,13 +17,14 @@ from cardiov.data.records import open_records
 from cardiov.ecg.filters import prepare_signal
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.errors import CheckpointError, ParameterError, SignalError
-from cardiov.model import PRETRAINED, CardioV, CardioVConfig
+from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring import record
 from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.gradcam import heat_maps
 from cardiov.scoring.record import score, score_all
 from cardiov.store import results
 from cardiov.store.files import ROOT
+from cardiov.store.pretrained import PRETRAINED
 
 SMALL = CardioVConfig(stem_width=16, widths=(16, 16), depths=(1, 1))
 

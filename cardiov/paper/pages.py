@@ -1,0 +1,145 @@
+"""The blocks of the README and of docs/ that hold results, written between marks by `make publish`."""
+
+import pandas as pd
+
+from cardiov.paper.captions import read_sections, shown
+from cardiov.paper.published import JUDGED, NOT_AVAILABLE, NOT_COMPARABLE
+from cardiov.paper.report import NOTEBOOKS, as_printed, estimate, headline_rows
+from cardiov.store.files import ROOT, read_note, write_text
+from cardiov.store.results import figures_dir, results_dir
+
+DATA_SET = "ptbxl-sample"
+MARKS = ("<!-- {}: written by `make publish` -->", "<!-- end of {} -->")
+STATISTICS = {"auc_mean": "mean AUC", "mae": "mean absolute error"}
+HEADLINES = (
+    ("Table 6", "mean AUC, ordinal - regression"), ("Table 6", "mean AUC, ordinal - classification"),
+    ("Fig. 2", "mean absolute error"), ("Fig. 2", "mean AUC"),
+)  # fmt: skip
+
+
+def verdicts() -> str:
+    """Five lines on what of the paper was reproduced."""
+    table = _published().replace({"where": {"Text": "the text"}})
+    counts = table["verdict"].value_counts()
+    named = {verdict: "; ".join(rows["quantity"] + " (" + rows["where"] + ")") for verdict, rows in table.groupby("verdict")}
+    places = table.loc[table["verdict"] == "agrees", "where"].value_counts(sort=False)
+    error = table.set_index("quantity").loc["mean absolute error"]
+    return "\n".join([
+        f"Of {counts.reindex(JUDGED, fill_value=0).sum()} published figures and claims that the ECGs here can judge, by 95 % intervals:\n",
+        f"- **{counts['agrees']} agree**: {', '.join(f'{n} of {place}' for place, n in places.items())}.",
+        f"- **{counts['contradicts']} contradict**: {named['contradicts']}.",
+        f"- **{counts['cannot tell']} cannot be told**: {named['cannot tell']}.",
+        f"- {counts[NOT_COMPARABLE]} more need all of PTB-XL or cardiologists, such as the {error.name} of {error['where']}: published "
+        f"{error['published']}, here {error['reproduced']}.",
+        f"- {counts[NOT_AVAILABLE]} cells of Table 6 are not available, and {counts['recomputed']} figures follow from other published ones.",
+    ])  # fmt: skip
+
+
+def headlines() -> str:
+    """Six results with their intervals, of which the last is of another hospital."""
+    table = _published().set_index(["where", "quantity"]).loc[list(HEADLINES)].reset_index()
+    rows = [[f"{row.quantity} ({row.where})", f"published: {row.published}", _with_verdict(row)] for row in table.itertuples()]
+    network, boosting = (f"{_note('17_baselines')[f'{name}_auc_mean_all_folds']:.3f}" for name in ("network", "boosting"))
+    difference = _scalar("17_baselines", "network_minus_boosting_auc_mean_all_folds")
+    rows.append(["mean AUC, network - boosting on measured features", f"network {network}, boosting {boosting}", difference])
+    rows.append([f"mean absolute error on LUDB, {_note('16_external')['n']} ECGs of another hospital",
+                 f"calling every ECG a 2: {_scalar('16_external', 'mae_always_2')}", _scalar("16_external", "ludb_mae")])  # fmt: skip
+    return _markdown(["Result", "To compare with", "Here (95 % interval)"], rows)
+
+
+def limits() -> str:
+    """What the network does badly, in numbers."""
+    baselines, dangers = _note("17_baselines"), _note("18_dangers")
+    missed, dangerous = (dangers[f"{name}_all_folds"] for name in ("called_0", "high_risk"))
+    errors = pd.read_csv(results_dir(DATA_SET) / "label_subsets.csv").query("statistic == 'mae'").set_index("subset")["estimate"]
+    return "\n".join([
+        "- On ECGs of another hospital (LUDB) its mean absolute error is "
+        f"{_scalar('16_external', 'mae_network')}; a rule that calls every ECG a 2 has {_scalar('16_external', 'mae_always_2')}.",
+        f"- It calls {missed:.0f} of {dangerous:.0f} ECGs with high-risk labels ({missed / dangerous:.0%}) *no risk* in cross-validation.",
+        f"- Boosting on measured features has a mean AUC of {baselines['boosting_auc_mean_all_folds']:.3f} in cross-validation, the "
+        f"network {baselines['network_auc_mean_all_folds']:.3f}.",
+        f"- Where the cardiologists' label is uncertain (likelihood below 100), its mean absolute error is "
+        f"{errors['likelihood below 100']:.2f}, elsewhere {errors['likelihood 100']:.2f} (fold 10).",
+    ])  # fmt: skip
+
+
+def figures() -> str:
+    """Table of the errors and AUCs that the paper gives, and of its claims about them."""
+    rows = [[row.where, row.quantity, row.published, _with_verdict(row)] for row in headline_rows(_published()).itertuples()]
+    return _markdown(["Where", "Quantity", "Published", f"{DATA_SET}, n = {_note('04_roc')['n']:,}"], rows)
+
+
+def _with_verdict(figure):
+    return figure.reproduced + (f": {figure.verdict}" if figure.verdict in JUDGED else "")
+
+
+def methods() -> str:
+    """Table of the network beside simpler methods, as notebook 17 leaves it."""
+    table = pd.read_csv(results_dir(DATA_SET) / "baselines.csv")
+    table = table.assign(of=table["statistic"].map(STATISTICS) + ", " + table["tested"])
+    texts = as_printed(table[["of", "method", "estimate", "low", "high"]]).fillna("")
+    return _markdown(["Method", *texts.columns[1:]], texts.to_numpy())
+
+
+def notebooks() -> str:
+    """Table of the notebooks: what each is about, how long it ran here, and about how long it takes to read."""
+    measured = read_note(ROOT / "results/benchmarks/notebooks.json")["notebooks"]
+    headings = {section.name: section.heading for section in read_sections(NOTEBOOKS)}
+    rows = [[f"[{name[:2]}](../notebooks/{name}.ipynb)", headings[name], f"{one['seconds']} s", f"{one['reading_minutes']} min"]
+            for name, one in measured.items()]  # fmt: skip
+    return _markdown(["", "Notebook", "Runs in", "Reading and exercises (estimate)"], rows)
+
+
+def gallery() -> str:
+    """Every published figure with its caption, the notebook that draws it and the numbers that it plots."""
+    lines = []
+    for section in read_sections(NOTEBOOKS):
+        figures = [one for saved in section.saved if saved.kind == "figure" for one in shown(saved, figures_dir(DATA_SET))]
+        lines += [f"## {section.heading}"] * bool(figures)
+        for path, caption in figures:
+            address = f"../figures/{DATA_SET}/{path.stem}"
+            lines += [f"![{caption}]({address}.png)", f"{caption} [Notebook](../notebooks/{section.name}.ipynb) · [numbers]({address}.csv)"]
+    return "\n\n".join(lines)
+
+
+BLOCKS = {
+    "README.md": (verdicts, headlines, limits),
+    "docs/gallery.md": (gallery,),
+    "docs/results.md": (figures, methods),
+    "docs/teaching.md": (notebooks,),
+}
+
+
+def update_pages() -> None:
+    """Write every block between its marks; an unchanged file is left alone."""
+    for name, blocks in BLOCKS.items():
+        old = new = (ROOT / name).read_text(encoding="utf-8")
+        for block in blocks:
+            new = with_block(new, block.__name__, block())
+        if new != old:
+            write_text(ROOT / name, new)
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """A page's text with a block between the marks of its name."""
+    start, end = (mark.format(name) for mark in MARKS)
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{block}\n{end}{rest.partition(end)[2]}"
+
+
+def _published():
+    return pd.read_csv(results_dir(DATA_SET) / "published.csv", dtype=str, keep_default_na=False)
+
+
+def _note(name):
+    return read_note(results_dir(DATA_SET) / f"scalars/{name}.json")
+
+
+def _scalar(name, key):
+    note = _note(name)
+    return estimate(*(note[key + end] for end in ("", "_low", "_high")))
+
+
+def _markdown(columns, rows):
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
