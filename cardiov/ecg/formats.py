@@ -7,6 +7,7 @@ opened.
 
 import gzip
 import io
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -119,13 +120,12 @@ def _kind(data):
 
 def format_of(path) -> str:
     """The format as which `read` reads a file, such as "WFDB"; empty if that is unknown. Of an address the suffix decides."""
-    path = Path(path)
-    suffix = path.suffix.lower().lstrip(".")
-    if suffix in ("hea", "dat", "mat") or Path(f"{path}.hea").exists():
+    suffix = PurePath(path).suffix.lower().lstrip(".")
+    if suffix in ("hea", "dat", "mat") or os.path.exists(f"{path}.hea"):
         return "WFDB"
     kind = suffix
-    if path.is_file():
-        with suppress(OSError), path.open("rb") as file:
+    if os.path.isfile(path):
+        with suppress(OSError), open(path, "rb") as file:
             kind = _kind(file.read(4096)) or suffix
     return FORMAT_NAMES.get(kind, kind.upper()) if kind in READERS else ""
 
