@@ -185,7 +185,7 @@ def write_aecg(path, signal, fs=500, leads=LEADS):
 SCP_CODES = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
 
 
-def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0):
+def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0, bimodal=False):
     """Write (leads, n) integers in µV as SCP-ECG 2.0 (EN 1064). BioSig, another reader, reads the same from these.
 
     A reader has to add so many beats, each of zeros and as long as the record.
@@ -198,7 +198,7 @@ def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0):
         3: bytes([len(leads), 4 | len(leads) << 3 | bool(beats)]) + definitions,  # recorded at the same time
         4: struct.pack("<HHH", round(1000 * n / fs), 1, beats) + struct.pack("<HIII", 0, 1, 1, n) * beats if beats else b"",
         5: _scp_leads(0 * signal, fs, huffman) if beats else b"",
-        6: _scp_leads(signal, fs, huffman),
+        6: _scp_leads(signal, fs, huffman, bimodal),
     }
     sections = {number: body + b"\0" * (len(body) % 2) for number, body in sections.items() if body}
     start, index = 7 + 16 + 120, {0: (136, 7)}
@@ -219,9 +219,9 @@ def _scp_patient():
     return b"".join(struct.pack("<BH", tag, len(value)) + value for tag, value in fields.items())
 
 
-def _scp_leads(signal, fs, huffman):
+def _scp_leads(signal, fs, huffman, bimodal=False):
     coded = [_huffman(lead) if huffman else lead.astype("<i2").tobytes() for lead in signal]
-    head = struct.pack("<HHBB", 1000, round(1e6 / fs), 2 * huffman, 0)  # nV, µs, second differences, not bimodal
+    head = struct.pack("<HHBB", 1000, round(1e6 / fs), 2 * huffman, bimodal)  # nV, µs, second differences
     return head + struct.pack(f"<{len(signal)}H", *map(len, coded)) + b"".join(coded)
 
 

@@ -11,6 +11,7 @@ from pathlib import PurePath
 import numpy as np
 
 from cardiov.ecg.names import NEEDED, lead_of, name_of
+from cardiov.ecg.numerals import plain_number
 from cardiov.ecg.recording import (
     MILLIVOLTS,
     Damaged,
@@ -18,7 +19,6 @@ from cardiov.ecg.recording import (
     library,
     meta_of,
     moment,
-    plain_number,
     refuse_large,
     unreadable,
     years_between,

@@ -5,7 +5,8 @@ from datetime import date, datetime
 from pathlib import PurePath
 
 from cardiov.ecg.names import name_of
-from cardiov.ecg.recording import Damaged, Recording, decode, library, meta_of, plain_number, years_between
+from cardiov.ecg.numerals import plain_number
+from cardiov.ecg.recording import Damaged, Recording, decode, library, meta_of, years_between
 
 _NO_DATE = date(1985, 1, 1)  # what writers give who know none
 
