@@ -119,6 +119,14 @@ def examples(source):
     print(*write_examples(source), sep="\n")
 
 
+def warnings(data, full, ludb):
+    """Fit the model of recording faults, and measure what the warnings catch (docs/warnings.md)."""
+    from cardiov.experiments.faults import write_faults
+    from cardiov.experiments.warnings import write_warnings
+
+    print(write_faults(data), *write_warnings(data, full, ludb), sep="\n")
+
+
 def review_export(packet, key, dataset, data, run_name, split, seed):
     """Write the wrongly predicted records as a packet that hides label and prediction."""
     from cardiov.experiments.review import export
@@ -252,6 +260,9 @@ def _add_develop(commands):
 
     _command(commands, sample, ("source", "folder in PTB-XL's layout, with signals at 100 Hz, 500 Hz or both"), ("target", "its folder"))
     _command(commands, examples, ("source", "folder in PTB-XL's layout, with signals at 500 Hz and PTB-XL's SHA256SUMS.txt"))
+    command = _command(commands, warnings, ("data", "folder in PTB-XL's layout"))
+    command.add_argument("--full", metavar="FOLDER", help="copy of PTB-XL with records at 500 Hz, where spikes show")
+    command.add_argument("--ludb", metavar="FOLDER", help="folder of LUDB's records")
     review = commands.add_parser("review", description="Have wrongly predicted records reread, blinded.")
     actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, review_export, ("packet", "folder for the reader"), ("key", "CSV, kept elsewhere"), name="export")
@@ -266,7 +277,7 @@ def _add_develop(commands):
     places = ("build", "folder such as build/demo"), ("settings", "folders of data and parameters"), ("ludb", "folder of LUDB, or nothing")
     command = _command(commands, alone, *places)
     command.add_argument("command", nargs=argparse.REMAINDER)
-    return [*_listed(steps.notebook, sample, examples), ("review", review.description), *_listed(alone)]
+    return [*_listed(steps.notebook, sample, examples, warnings), ("review", review.description), *_listed(alone)]
 
 
 def main(argv=None) -> int:

@@ -21,7 +21,7 @@ PARAMS = str(ROOT / "notebooks/params/demo")
 GROUPS = {"use": ("score", "export", "app"),
           "reproduce": ("demo", "download", "prepare", "train", "search", "baselines", "stress", "heat", "ship", "external", "exact",
                         "replayed", "retrained", "report", "ending", "publish"),
-          "develop": ("notebook", "sample", "examples", "review", "alone")}  # fmt: skip
+          "develop": ("notebook", "sample", "examples", "warnings", "review", "alone")}  # fmt: skip
 
 
 def test_help_lists_the_commands_in_three_groups_without_waiting_for_torch():
