@@ -34,14 +34,14 @@ def score(files, listing, json, csv, parquet, output, status, report, processes,
     if form == "parquet" and not output:
         raise ParameterError("Parquet is not for the screen: give --output.")
     _check_places(form, output, status, report)
-    archive.check_settings(rate, unit, processes)
     settings = {"model": model, "fs": rate, "unit": unit}
+    archive.check_settings(processes=processes, **settings)
     files, scorer = archive.find_files(files, listing, (output, status)), archive.score_files
-    if cluster:
+    if cluster is not None:
         from cardiov.scoring.cluster import score_files
 
         scorer = partial(score_files, address=cluster)
-    if report:
+    if report is not None:
         from cardiov.app.sheet import write_report
 
         write_report(files, report, **settings)
@@ -56,8 +56,9 @@ def _check_places(form, output, status, report):
 
     if output and form == "table":
         raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
-    places = [Path(place).resolve() for place in (output, status, report) if place is not None]
-    if len(places) > len({*places}):
+    table = Path(output).with_suffix(".csv") if form == "parquet" else output
+    places = [place for place in (table, status, report) if place is not None]
+    if len(places) > len({*map(os.path.realpath, places)}):
         raise ParameterError("two results have the same place: give --output, --status and --report different files.")
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"the report {report!r} is a page: give it a name that ends in .html.")
@@ -118,6 +119,14 @@ def examples(source):
     print(*write_examples(source), sep="\n")
 
 
+def warnings(data, full, ludb):
+    """Fit the model of recording faults, and measure what the warnings catch (docs/warnings.md)."""
+    from cardiov.experiments.faults import write_faults
+    from cardiov.experiments.warnings import write_warnings
+
+    print(write_faults(data), *write_warnings(data, full, ludb), sep="\n")
+
+
 def review_export(packet, key, dataset, data, run_name, split, seed):
     """Write the wrongly predicted records as a packet that hides label and prediction."""
     from cardiov.experiments.review import export
@@ -174,6 +183,12 @@ def _command(commands, run, *positional, name=None):
     return command
 
 
+def _seed(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, not {text!r}")
+    return int(text)
+
+
 def _listed(*runs):
     return [(run.__name__, run.__doc__.splitlines()[0]) for run in runs]
 
@@ -209,7 +224,7 @@ def _add_use(commands):
 def _add_reproduce(commands):
     command = _command(commands, demo, ("folder", "folder of the data set"))
     command.add_argument("--patients", type=int, default=1000)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=_seed, default=0)
 
     command = _command(commands, download, ("folder", "folder of the data set"))
     command.add_argument("--version", default="1.0.3", help="1.0.3 (default) or 1.0.1, the paper's")
@@ -245,6 +260,9 @@ def _add_develop(commands):
 
     _command(commands, sample, ("source", "folder in PTB-XL's layout, with signals at 100 Hz, 500 Hz or both"), ("target", "its folder"))
     _command(commands, examples, ("source", "folder in PTB-XL's layout, with signals at 500 Hz and PTB-XL's SHA256SUMS.txt"))
+    command = _command(commands, warnings, ("data", "folder in PTB-XL's layout"))
+    command.add_argument("--full", metavar="FOLDER", help="copy of PTB-XL with records at 500 Hz, where spikes show")
+    command.add_argument("--ludb", metavar="FOLDER", help="folder of LUDB's records")
     review = commands.add_parser("review", description="Have wrongly predicted records reread, blinded.")
     actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, review_export, ("packet", "folder for the reader"), ("key", "CSV, kept elsewhere"), name="export")
@@ -252,18 +270,20 @@ def _add_develop(commands):
     command.add_argument("--data", required=True, help="its folder in PTB-XL's layout")
     command.add_argument("--run", dest="run_name", help="run whose predictions are reread (default: the shipped network's)")
     command.add_argument("--split", default="test", help="validation or test (default)")
-    command.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
+    command.add_argument("--seed", type=_seed, default=0, help="of the order (default: 0)")
     command = _command(actions, review_import, ("sheet", "filled in by the reader"), ("key", "written by export"), name="import")
     command.add_argument("--reader", required=True, help="name of the reader in the results")
 
     places = ("build", "folder such as build/demo"), ("settings", "folders of data and parameters"), ("ludb", "folder of LUDB, or nothing")
     command = _command(commands, alone, *places)
     command.add_argument("command", nargs=argparse.REMAINDER)
-    return [*_listed(steps.notebook, sample, examples), ("review", review.description), *_listed(alone)]
+    return [*_listed(steps.notebook, sample, examples, warnings), ("review", review.description), *_listed(alone)]
 
 
 def main(argv=None) -> int:
     """Run a command; what goes wrong is one sentence on stderr and the exit code 1, of Ctrl-C 130."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not know every character
     try:
         arguments = vars(command_line().parse_args(argv))
         run = arguments.pop("run")
@@ -292,13 +312,15 @@ def _show_log():
 
 
 def _say_storage(error):
-    """The sentence for a full or read-only device; other errors are raised again."""
+    """The sentence for a full or read-only device, or about a path; other errors are raised again."""
     from cardiov.store.files import is_full, no_space
 
     if is_full(error, Path.cwd()):
         print(no_space(error.filename or Path.cwd()), file=sys.stderr)
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         print(f"{error}: give permission for that, or another place, and run the command again.", file=sys.stderr)
+    elif error.filename is not None:
+        print(f"{error.filename}: {error.strerror}: check this path, and run the command again.", file=sys.stderr)
     else:
         raise error
     return 1

@@ -15,7 +15,7 @@ nb_execution_mode = "off"  # the stored outputs are shown, which nbval compares
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2
 napoleon_google_docstring = False
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 html_theme = "furo"
 html_title = project
 

@@ -1,101 +1,108 @@
-"""Readers of clinical formats (EDF, DICOM, SCP-ECG, HL7 aECG), by libraries that are imported only when needed."""
+"""SCP-ECG and the formats of makers, by ecgdatakit, which is imported only when needed."""
 
 import binascii
-import io
 import os
 import re
 import struct
-from collections import Counter
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path, PurePath
 
 import numpy as np
 
+from cardiov.ecg.aecg import MAX_XML_BYTES, refuse_long_xml, xml_root
+from cardiov.ecg.names import name_of
 from cardiov.ecg.recording import Damaged, Recording, library, meta_of, refuse_large, unreadable
 from cardiov.errors import SignalError
 
 MAX_SCP_BYTES = 2**20
 MAX_SCP_STEPS = 2**22  # see `_scp_steps`: about ten times those of a usual record; they take a second
-MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
-MAX_XML_TAGS = 100_000
+MAX_MFER_BYTES = 2**22  # a definition may have two bytes
+_DAMAGE = re.compile(r"truncated|too (?:small|short)|but .* (?:has|holds|decoded)|remain|expected|past the end|outside the|exceed|"
+                     "Malformed|whole number|missing sample|no waveform data|incomplete")  # fmt: skip
+_GAPS = re.compile("without a gap")  # of frames that are not contiguous
+_LEFT_OUT = re.compile(r"ignored|only the first|not loaded|skipped")
+_NOT_OF_THE_RHYTHM = re.compile(r"median|representative|TYPICAL_CYCLE|enhanced|Section (?:1|4|5) |recordedAt|birth|time [0-9a-f]+$")
 
 
-def read_edf(file):
-    with library(file.where, "EDF") as caught:
-        import edfio
-
-        edf = edfio.read_edf(file.data, header_encoding="latin-1")
-        if edf.reserved.startswith("EDF+D"):
-            raise ValueError("it is EDF+D, whose signals may have gaps")
-        fs = Counter(signal.sampling_frequency for signal in edf.signals).most_common(1)[0][0]
-        signals = [signal for signal in edf.signals if signal.sampling_frequency == fs]
-        samples = [signal.data for signal in signals]
-        if caught:  # the file is shorter than declared, or signals have no calibration
-            raise Damaged(caught[0].message)
-        meta = meta_of(PurePath(file.where).stem, sex=edf.patient.sex)
-    return Recording([signal.label for signal in signals], samples, [signal.physical_dimension for signal in signals], fs, file.where, meta)
+def _read(file, kind, parser, amend=None):
+    """The rhythm of a file by a parser of ecgdatakit, "module.Class"; ``amend`` corrects its record with the file's content."""
+    with library(file.where, kind) as caught, _on_disk(file) as path:
+        module, name = parser.split(".")
+        record = _parsed(getattr(import_module(f"ecgdatakit.parsing.parsers.{module}"), name)(), path)
+        notes = amend(record, file) if amend else None
+        texts = [(_without(path, warning.message), warning.category.__name__ == "ChecksumWarning") for warning in caught]
+        return _recording(record, file.where, (notes or ()) + _notes(texts, record, file.ignore_checksum))
 
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
-_DICOM_LEADS = {"1": "I", "2": "II", "61": "III", "62": "aVR", "63": "aVL", "64": "aVF"} | {f"{k + 2}": f"V{k}" for k in range(1, 7)}
+def _parsed(parser, path):
+    from ecgdatakit.exceptions import CorruptedFileError
+
+    try:
+        return parser.parse(path)
+    except CorruptedFileError as error:  # also raised for what is whole, but not as the library expects it
+        cause = _without(path, error)
+        raise Damaged(cause) if _DAMAGE.search(cause) else ValueError(cause) from error
 
 
-def read_dicom(file):
-    """The longest waveform group of eight or more channels; others hold median beats or other signals."""
-    if _DEFLATED in file.data:  # pydicom would unpack it at any size
-        raise SignalError(f"{file.where} is deflated DICOM: export it uncompressed (Explicit VR Little Endian).")
-    with library(file.where, "a DICOM waveform"):
-        import pydicom
-        from pydicom.waveforms import multiplex_array
-
-        dataset = pydicom.dcmread(io.BytesIO(file.data))
-        if dataset.original_encoding[1] is False:
-            raise ValueError("it is big-endian")
-        groups = dict(enumerate(dataset.WaveformSequence))
-        wide = {i: group for i, group in groups.items() if group.NumberOfWaveformChannels >= 8} or groups
-        index, group = max(wide.items(), key=lambda item: item[1].NumberOfWaveformSamples / item[1].SamplingFrequency)
-        declared = group.NumberOfWaveformChannels * group.NumberOfWaveformSamples * group.WaveformBitsAllocated // 8
-        if len(group.WaveformData) < declared:
-            raise Damaged(f"it holds {len(group.WaveformData):,} of {declared:,} bytes of samples")
-        raw = multiplex_array(dataset, index).T  # (channels, n)
-        channels = group.ChannelDefinitionSequence
-        samples = [_scaled(channel, row, group) for channel, row in zip(channels, raw, strict=True)]
-        units = [channel.ChannelSensitivityUnitsSequence[0].CodeValue for channel in channels]
-        names = [_dicom_name(channel.ChannelSourceSequence[0], channel) for channel in channels]
-        age = re.fullmatch(r"(\d{3})Y", str(dataset.get("PatientAge", "")))
-        meta = meta_of(PurePath(file.where).stem, age=age and age[1], sex=str(dataset.get("PatientSex", "")))
-        return Recording(names, samples, units, float(group.SamplingFrequency), file.where, meta)
+def _without(path, message):
+    """The text of a message without the file's name, which is said elsewhere."""
+    return re.sub(rf" (?:in|of) (?:{re.escape(str(path))}|{re.escape(path.name)}$)", "", " ".join(str(message).split()))
 
 
-def _dicom_name(source, channel):
-    """The lead of a code of SCP-ECG or MDC (CID 3001), else the channel's text."""
-    code = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d+)", str(source.get("CodeValue", "")))
-    text = source.get("CodeMeaning") or channel.get("ChannelLabel") or source.get("CodeValue", "")
-    return _DICOM_LEADS.get(code[1] if code else "", str(text))
+def _notes(texts, record, ignore_checksum):
+    """What to say of the library's warnings, each with whether it is of a checksum, if they concern the rhythm."""
+    notes = ["not read: median beats"] if record.median_beats else []
+    for text, checksum in texts:
+        if _GAPS.search(text):
+            raise ValueError(text)
+        if _NOT_OF_THE_RHYTHM.search(text) and "(rhythm)" not in text:
+            continue
+        if (checksum and not ignore_checksum) or _DAMAGE.search(text):
+            raise Damaged(text)
+        kind = "checksum ignored" if checksum else "not read" if _LEFT_OUT.search(text) else "note of the reader"
+        notes.append(f"{kind}: {text}")
+    return tuple(notes)
 
 
-def _scaled(channel, raw, group):
-    correction = float(channel.get("ChannelSensitivityCorrectionFactor", 1))
-    samples = raw * (float(channel.ChannelSensitivity) * correction) + float(channel.get("ChannelBaseline", 0))
-    if "WaveformPaddingValue" in group:
-        samples[raw == np.frombuffer(group.WaveformPaddingValue, raw.dtype, 1)[0]] = np.nan
-    return samples
+def _recording(record, where, notes):
+    """A `Recording` of ecgdatakit's record."""
+    labels = [lead.label for lead in record.leads]
+    names = [stem if (stem := re.sub(r"_\d+$", "", label)) in labels else label for label in labels]  # "II_2" is a twin of II
+    leads = [(name, lead) for name, lead in zip(names, record.leads, strict=True) if name_of(name)]
+    samples = [_physical(lead) for _, lead in leads]
+    units = [lead.resolution_unit or lead.adc_resolution_unit for _, lead in leads]
+    patient, start = record.patient, record.recording.date
+    meta = meta_of(PurePath(where).stem, age=patient.age, sex=patient.sex, recorded=start, patient=patient.patient_id)
+    return Recording([name for name, _ in leads], samples, units, [lead.sampling_rate for _, lead in leads], where, meta, notes)
+
+
+def _physical(lead):
+    if not lead.adc_resolution:  # the library would take 1
+        raise ValueError(f"it gives no scale for lead {lead.label}")
+    if not lead.resolution_unit and lead.resolution != lead.adc_resolution:
+        raise ValueError(f"it gives lead {lead.label} in {lead.adc_resolution_unit}")
+    return lead.samples * lead.resolution + lead.offset if lead.is_raw else lead.samples
 
 
 def read_scp(file):
     refuse_large(len(file.data), file.where, MAX_SCP_BYTES)
     size = int.from_bytes(file.data[2:6], "little")
-    if binascii.crc_hqx(file.data[2:size], 0xFFFF) != int.from_bytes(file.data[:2], "little"):
+    right = binascii.crc_hqx(file.data[2:size], 0xFFFF) == int.from_bytes(file.data[:2], "little")
+    if not right and not file.ignore_checksum:
         raise unreadable(file.where, "SCP-ECG", "its checksum is wrong", damaged=True)
-    with library(file.where, "SCP-ECG"), _on_disk(file) as path:
-        if _scp_steps(file.data[:size]) > MAX_SCP_STEPS:
-            raise SignalError(f"{file.where} has too many samples or beats to decode: cut out a part.")
-        from ecgdatakit.parsing.parsers.scp_ecg import SCPECGParser
+    with library(file.where, "SCP-ECG"):
+        steps = _scp_steps(file.data[:size])
+    if steps > MAX_SCP_STEPS:
+        raise SignalError(f"{file.where} has too many samples or beats to decode: cut out a part.")
+    return _read(file, "SCP-ECG", "scp_ecg.SCPECGParser", _amend_scp)
 
-        record = SCPECGParser().parse(path)
-        if len({lead.annotations.get("start_sample", "1") for lead in record.leads}) > 1:
-            raise ValueError("its leads begin at different times")
-        return _recording(record, 1e6 / record.raw_metadata["rhythm_sample_interval_us"], file.where)
+
+def _amend_scp(record, file):
+    if len({lead.annotations.get("start_sample", "1") for lead in record.leads}) > 1:
+        raise ValueError("its leads begin at different times")
+    for lead in record.leads:
+        lead.sampling_rate = 1e6 / record.raw_metadata["rhythm_sample_interval_us"]  # the library's is in whole Hz
 
 
 def _scp_steps(data):
@@ -116,23 +123,81 @@ def _entries(form, data):
     return struct.iter_unpack(form, data[: len(data) // struct.calcsize(form) * struct.calcsize(form)])
 
 
-def read_aecg(file):
+def read_muse(file):
+    refuse_long_xml(file, "GE MUSE XML")
+    return _read(file, "GE MUSE XML", "ge_muse_xml.GEMuseXMLParser", _amend_muse)
+
+
+def _amend_muse(record, file):
+    if len({lead.annotations.get("LeadTimeOffset", "0") for lead in record.leads}) > 1:
+        raise ValueError("its leads begin at different times")
+    off = [lead.label for lead in record.leads if "LeadOff" in lead.annotations]
+    return (f"lead off: {', '.join(off)}",) if off else ()
+
+
+def read_sierra(file):
+    refuse_long_xml(file, "Philips Sierra XML")
+    return _read(file, "Philips Sierra XML", "sierra_xml.SierraXMLParser", _amend_sierra)
+
+
+def _amend_sierra(record, file):
+    """Refuse what the library would cut at wrong places: it lays the leads end to end, each of the declared duration."""
+    parsed = next(xml_root(file).iter("parsedwaveforms"))
+    text, count = "".join((parsed.text or "").split()), sum(len(lead.samples) for lead in record.leads)
+    compressed = record.recording.acquisition.signal.compression not in ("", "none")
+    if compressed and [lead.label for lead in record.leads[:6]] != ["I", "II", "III", "aVR", "aVL", "aVF"]:
+        raise ValueError("its compressed leads are not in the order I, II, III, aVR, aVL, aVF")
+    if not compressed and parsed.get("dataencoding") == "Base64" and len(text.rstrip("=")) * 3 // 4 > 2 * count:
+        raise ValueError("it holds more samples than its leads and its duration declare")
+
+
+def read_mortara(file):
+    refuse_long_xml(file, "Mortara ELI XML")
+    return _read(file, "Mortara ELI XML", "mortara_el250.MortaraEL250Parser")
+
+
+def read_ishne(file):
+    return _read(file, "ISHNE", "ishne_holter.ISHNEHolterParser", _amend_ishne)
+
+
+def _amend_ishne(record, file):
+    codes, declared = record.raw_metadata["lead_spec"], record.raw_metadata["ecg_size"]
+    for lead, code in zip(record.leads, codes, strict=True):
+        lead.samples[lead.samples == -32768] = np.nan  # the standard's mark of a fault
+        if not 5 <= code <= 16:
+            lead.label = f"signal of code {code}"  # the library would call the first one "Lead 1"
+    count = record.raw_metadata["samples_per_lead"]
+    if declared not in (count, count * len(codes), 0):  # makers differ in what they count
+        return (f"length: the header declares {declared:,} samples, the file has {count:,} per lead",)
+
+
+def read_mfer(file):
+    refuse_large(len(file.data), file.where, MAX_MFER_BYTES)
+    return _read(file, "MFER", "mfer.MFERParser", _amend_mfer)
+
+
+def _amend_mfer(record, file):
+    if any(record.raw_metadata.get("sample_skew_ns", ())):
+        raise ValueError("its channels are skewed")
+    if any("waveform_type" in lead.annotations for lead in record.leads):
+        raise ValueError("its channels hold several kinds of waveforms")
+    stated = record.raw_metadata.get("sampling_rate_stated", True)
+    for lead, rate in zip(record.leads, record.raw_metadata.get("sampling_rates", ()), strict=True):
+        lead.sampling_rate = rate if stated else None  # the library's is in whole Hz
+
+
+def read_kardia(file):
     refuse_large(len(file.data), file.where, MAX_XML_BYTES)
-    if file.data.count(b"<") > MAX_XML_TAGS:
-        raise unreadable(file.where, "HL7 aECG", f"it has more than {MAX_XML_TAGS} tags")
-    with library(file.where, "HL7 aECG"), _on_disk(file) as path:
-        from ecgdatakit.parsing.parsers.hl7_aecg import HL7aECGParser
-
-        record = HL7aECGParser().parse(path)
-        return _recording(record, record.raw_metadata["rhythm_time"]["sampling_rate_exact"], file.where)
+    return _read(file, "AliveCor Kardia JSON", "alivecor_kardia.AliveCorKardiaParser")
 
 
-def _recording(record, fs, where):
-    """A `Recording` of ecgdatakit's record, whose own rates are rounded to whole Hz."""
-    leads = [lead.to_physical() for lead in record.leads]  # raises for a lead without unit
-    meta = meta_of(PurePath(where).stem, age=record.patient.age, sex=record.patient.sex)
-    return Recording([lead.label for lead in leads], [lead.samples for lead in leads],
-                     [lead.units for lead in leads], float(fs), where, meta)  # fmt: skip
+def refuse_edan(file):
+    raise SignalError(f"{file.where} is an Edan Holter file, which gives no scale of its amplitudes: export it as another format.")
+
+
+def refuse_xle(file):
+    cause = f"{file.where} is an XLE file, which gives neither rate nor scale and measures the chest leads against the right arm"
+    raise SignalError(f"{cause}: export it as another format.")
 
 
 @contextmanager

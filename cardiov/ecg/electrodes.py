@@ -16,3 +16,14 @@ def electrode_potentials(signal) -> np.ndarray:
     """Potentials of the nine electrodes RA, LA, LL and V1 to V6 against Wilson's terminal: (12, n) -> (9, n), in mV."""
     i, ii = signal[:2]
     return np.stack([-(i + ii) / 3, (2 * i - ii) / 3, (2 * ii - i) / 3, *signal[6:]])
+
+
+def with_electrodes_of(signal, order) -> np.ndarray:
+    """The leads (12, n) in mV, had the electrodes RA, LA, LL, V1 to V6 stood at the places that ``order`` names.
+
+    Exact, because leads are differences of potentials: leads = `LEAD_MATRIX` · potentials. "RL" is the right leg, where the
+    potential is taken to be that of the left one.
+    """
+    places = [ELECTRODES.index("LL" if name == "RL" else name) for name in order]
+    potentials = electrode_potentials(np.asarray(signal, np.float64))
+    return (signal + LEAD_MATRIX @ (potentials[places] - potentials)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Readers of ECG files, from disk or memory: WFDB, CSV, NumPy, SCP-ECG, HL7 aECG, EDF and DICOM.
+"""Readers of ECG files, from disk or memory: WFDB, and the table of all other formats.
 
 Each file becomes a `Recording`, from which `cardiov.ecg.leads` takes the twelve leads. Files may come from anybody:
 nothing is unpickled or executed, declared sizes are checked, and only the file itself or files beside a WFDB header are
@@ -7,15 +7,31 @@ opened.
 
 import gzip
 import io
+import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from cardiov.ecg.clinical import read_aecg, read_dicom, read_edf, read_scp
+from cardiov.ecg.aecg import read_aecg, refuse_xml
+from cardiov.ecg.clinical import (
+    read_ishne,
+    read_kardia,
+    read_mfer,
+    read_mortara,
+    read_muse,
+    read_scp,
+    read_sierra,
+    refuse_edan,
+    refuse_xle,
+)
+from cardiov.ecg.dicom import read_dicom
+from cardiov.ecg.edf import read_edf
 from cardiov.ecg.recording import MAX_BYTES, File, Recording, content_of, library, refuse_large
 from cardiov.ecg.tables import is_table, read_npz, read_table, refuse_npy
 from cardiov.ecg.wfdb_files import read_wfdb
@@ -41,7 +57,7 @@ def _read_path(path, ignore_checksum):
 
 
 def _known_suffix(path):
-    return path.suffix.lower().lstrip(".") in {*READERS, "gz"}
+    return path.suffix.lower().lstrip(".") in {*SUFFIXES, "gz"}
 
 
 def _read_wfdb(path, ignore_checksum):
@@ -84,16 +100,15 @@ def _read_files(files, ignore_checksum):
 
 
 def _read_file(file):
-    suffix = PurePath(file.where).suffix.lower().lstrip(".")
-    kind = _kind(file.data) or suffix
-    if kind == "gz":
+    if file.data[:2] == b"\x1f\x8b":
         return _read_file(_unpacked(file))
-    if kind not in READERS and is_table(file.data):
-        kind = "csv"
-    if kind not in READERS:
-        formats = "WFDB (.hea with .dat or .mat), CSV, .npz, SCP-ECG, HL7 aECG, EDF or DICOM"
-        raise SignalError(f"{file.where} is no ECG file of a known format: give {formats}.")
-    return READERS[kind](file)
+    form = _form(file.data, file.where)
+    if form:
+        return form.read(file)
+    if is_table(file.data):
+        return read_table(file)
+    names = [form.name for form in FORMATS if form.read.__name__.startswith("read_")]
+    raise SignalError(f"{file.where} is no ECG file of a known format: give WFDB (.hea with .dat or .mat), {', '.join(names)}.")
 
 
 def _unpacked(file):
@@ -103,35 +118,68 @@ def _unpacked(file):
     return replace(file, data=data, where=file.where.removesuffix(".gz"), path=None)
 
 
-def _kind(data):
-    """Format of a file by its first bytes, or None."""
-    signatures = {
-        "gz": data[:2] == b"\x1f\x8b",
-        "npz": data[:4] == b"PK\3\4",
-        "npy": data[:6] == b"\x93NUMPY",
-        "dcm": data[128:132] == b"DICM",
-        "edf": data[:8] == b"0       ",
-        "scp": data[8:10] == data[22:24] == b"\0\0" and data[28:32] == b"\7\0\0\0",  # section 0 lies at 7
-        "xml": b"AnnotatedECG" in data[:4096].replace(b"\0", b""),  # UTF-8 or UTF-16
-    }
-    return next((kind for kind, present in signatures.items() if present), None)
-
-
 def format_of(path) -> str:
     """The format as which `read` reads a file, such as "WFDB"; empty if that is unknown. Of an address the suffix decides."""
-    path = Path(path)
-    suffix = path.suffix.lower().lstrip(".")
-    if suffix in ("hea", "dat", "mat") or Path(f"{path}.hea").exists():
+    if PurePath(path).suffix.lower() in (".hea", ".dat", ".mat") or os.path.exists(f"{path}.hea"):
         return "WFDB"
-    kind = suffix
-    if path.is_file():
-        with suppress(OSError), path.open("rb") as file:
-            kind = _kind(file.read(4096)) or suffix
-    return FORMAT_NAMES.get(kind, kind.upper()) if kind in READERS else ""
+    start = b""
+    if os.path.isfile(path):
+        with suppress(OSError), open(path, "rb") as file:
+            start = file.read(65_536)
+    form = _form(start, path)
+    return form.name if form else ""
 
 
-READERS = {
-    "csv": read_table, "tsv": read_table, "txt": read_table, "npz": read_npz, "npy": refuse_npy,
-    "edf": read_edf, "dcm": read_dicom, "scp": read_scp, "xml": read_aecg,
-}  # fmt: skip
-FORMAT_NAMES = {"scp": "SCP-ECG", "xml": "HL7 aECG", "dcm": "DICOM"}  # those that differ from the key
+def _form(data, where):
+    """The format of a file by its content, else by its suffix; None if it is unknown."""
+    suffix = PurePath(where).suffix.lower().lstrip(".")
+    marked = (form for form in FORMATS if form.marked(data))
+    return next(marked, None) or next((form for form in FORMATS if suffix in form.suffixes), None)
+
+
+class Format(NamedTuple):
+    """A format of one file; `marked` recognises it by its content, else its suffixes do."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    read: Callable[[File], Recording]
+    marked: Callable[[bytes], bool] = lambda data: False
+
+
+def _starts(mark, at=0):
+    return lambda data: data[at : at + len(mark)] == mark
+
+
+def _root(name):
+    """Whether the first element of an XML document is this one, in any namespace."""
+    elements = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z]\w*)[\s/>]")
+
+    def marked(data):
+        start = data[:65_536].replace(b"\0", b"")  # also UTF-16
+        first = elements.search(re.sub(rb"<!--.*?-->", b"", start, flags=re.DOTALL)) if start.lstrip(_BEFORE_XML)[:1] == b"<" else None
+        return first is not None and first[1] == name
+
+    return marked
+
+
+_BEFORE_XML = b"\xef\xbb\xbf\xff\xfe \t\r\n"  # byte order marks and blanks
+FORMATS = (  # docs/formats.md says how to add one
+    Format("CSV", ("csv", "tsv", "txt"), read_table),
+    Format("NPZ", ("npz",), read_npz, _starts(b"PK\3\4")),
+    Format("NPY", ("npy",), refuse_npy, _starts(b"\x93NUMPY")),
+    Format("EDF", ("edf",), read_edf, _starts(b"0       ")),
+    Format("BDF", ("bdf",), read_edf, _starts(b"\xffBIOSEMI")),
+    Format("DICOM", ("dcm",), read_dicom, _starts(b"DICM", 128)),
+    Format("SCP-ECG", ("scp",), read_scp, lambda data: data[8:10] == data[22:24] == b"\0\0" and data[28:32] == b"\7\0\0\0"),
+    Format("HL7 aECG", (), read_aecg, _root(b"AnnotatedECG")),
+    Format("GE MUSE XML", (), read_muse, _root(b"RestingECG")),
+    Format("Philips Sierra XML", (), read_sierra, _root(b"restingecgdata")),
+    Format("Mortara ELI XML", (), read_mortara, _root(b"ECG")),
+    Format("ISHNE", ("ecg",), read_ishne, _starts(b"ISHNE1.0")),
+    Format("MFER", ("mwf", "mfer", "mfr"), read_mfer, _starts(b"MFR ", 2)),
+    Format("AliveCor Kardia JSON", ("json",), read_kardia),
+    Format("other XML", ("xml",), refuse_xml),
+    Format("Edan Holter", ("arc",), refuse_edan, _starts(b"##NEUTRAL HOLTER RECORDING##", 4)),
+    Format("XLE", ("xle",), refuse_xle),
+)
+SUFFIXES = {suffix for form in FORMATS for suffix in form.suffixes}

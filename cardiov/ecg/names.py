@@ -117,14 +117,20 @@ def _rate(leads, rates, where):
 
 
 def _one_of(places, named, recording):
-    """The place of the plainest name; equal names must have equal samples."""
-    first, *others = [i for i in places if named[i].rank == min(named[k].rank for k in places)]
+    """The place of the plainest name; equal names must have equal samples, but for a twin in which nothing was recorded."""
     samples = recording.samples
+    plainest = [i for i in places if named[i].rank == min(named[k].rank for k in places)]
+    first, *others = [i for i in plainest if len(plainest) == 1 or not _is_empty(samples[i])] or plainest
     if not all(np.array_equal(samples[first], samples[i], equal_nan=True) for i in others):
         names = ", ".join(repr(recording.names[i]) for i in (first, *others))
         cause = f"{recording.where} has lead {named[first].lead} more than once ({names:.200})"
         raise SignalError(f"{cause}: remove or rename the extra signals.")
     return first
+
+
+def _is_empty(samples):
+    valid = samples[~np.isnan(samples)]
+    return not (valid != valid[:1]).any()
 
 
 def _warnings(recording, named, places, inverted, rates, fs):

@@ -60,3 +60,9 @@ _KINDS = {"grouped": _GROUPED, "twice": _GROUPED_TWICE, "decimal": _DECIMAL, "bo
 
 def _other(mark):
     return "," if mark == "." else "."
+
+
+def plain_number(text) -> str:
+    """A single number's text as Python reads it: "1.234,5" becomes "1234.5", and "2,5" becomes "2.5"."""
+    marks = marks_of([text])
+    return text.replace(marks.thousands or "", "").replace(marks.decimal, ".")

@@ -7,8 +7,9 @@ import threading
 import warnings
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +79,26 @@ def _decoded(data):
         return data.decode("latin-1")
 
 
+def moment(text):
+    """The time that DICOM and HL7 write as "20210131235959.000+0100", without its zone; None for a day or what is unreadable."""
+    digits = re.match(r"\d{12,14}", text.strip())
+    with suppress(ValueError):
+        return datetime.strptime(digits[0].ljust(14, "0"), "%Y%m%d%H%M%S") if digits else None
+
+
+def years_between(born, start):
+    """Whole years of age from dates or times, or None if one is absent or they contradict each other."""
+    if born is None or start is None:
+        return None
+    years = start.year - born.year - ((start.month, start.day) < (born.month, born.day))
+    return years if 0 <= years < 130 else None
+
+
 class Damaged(Exception):
     """Raised by a reader within `library` if the file is truncated or corrupt, so that fetching it again helps."""
 
 
 _DAMAGE = Damaged, EOFError, struct.error, zipfile.BadZipFile, zlib.error  # as Python reports it
-_DAMAGE_NAMES = "CorruptedFileError", "ChecksumError"  # as ecgdatakit does, which is imported only when needed
 _ONE_LIBRARY = threading.Lock()  # all threads share Python's warning filters
 
 
@@ -100,8 +115,7 @@ def library(where, kind):
         reader = f"{where} needs a reader of {kind} that is not installed ({error.name})"
         raise SignalError(f'{reader}: run pip install "cardiov[formats]".') from error
     except Exception as error:  # the libraries raise errors of any kind
-        damaged = isinstance(error, _DAMAGE) or type(error).__name__ in _DAMAGE_NAMES
-        raise unreadable(where, kind, error, damaged) from error
+        raise unreadable(where, kind, error, damaged=isinstance(error, _DAMAGE)) from error
 
 
 def unreadable(where, kind, cause, damaged=False):

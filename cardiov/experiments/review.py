@@ -5,6 +5,8 @@ records as a packet that shows neither label nor prediction, and a key to it: wh
 reads what the reader has filled in. `cardiov.analysis.agreement` counts with whom the reader sides.
 """
 
+import csv
+import io
 import os
 import re
 import tempfile
@@ -28,6 +30,7 @@ from cardiov.store.templates import templates
 
 PAGES, SHEET, INSTRUCTIONS = "cases.pdf", "sheet.csv", "README.txt"
 ANONYMOUS = {"Creator": None, "Producer": None, "CreationDate": None}  # a PDF without them names no one and no day
+NUMBER = r"0|[1-9][0-9]{0,17}"  # of a case or record, each in one form only
 LISTED_CASES = 20  # at most, in an error
 
 
@@ -120,36 +123,72 @@ def _instructions(dataset, count):
 def import_sheet(sheet, key, reader: str) -> Path:
     """Check a filled sheet and write ``results/<dataset>/reviews/<reader>.csv``: ``ecg_id`` and ``critical_value``.
 
-    Comments stay in the sheet. Sheets that a spreadsheet program saved with semicolons are read as well. A reader's
-    earlier readings are replaced. A `ReviewError` names all that is wrong at once.
+    Comments stay in the sheet. What Excel makes of a CSV file is read as well: semicolons or tabs, UTF-16, 2.0 for 2, empty rows
+    and columns. A reader's earlier readings are replaced. A `ReviewError` names all that is wrong with the sheet, or with the key.
     """
     if not re.fullmatch(r"[\w-]+", reader):
         raise ParameterError(f"{reader!r} cannot name a reader: use letters, digits, '-' and '_' only.")
-    cases = _read_sheet(key, ["case", "ecg_id", "dataset"], "key").set_index("case")
-    filled = _read_sheet(sheet, ["case", "critical_value"], "sheet")
+    cases, dataset = _read_key(key)
+    filled = _read_sheet(sheet, ["case", "critical_value"], "sheet").replace(r"^([0-9]+)[.,]0*$", r"\1", regex=True)  # 2.0 is 2
     if problems := _problems(filled, cases.index):
         raise ReviewError(f"{sheet}: {'; '.join(problems)}: correct the sheet and import it again.")
     readings = filled.set_index("case")["critical_value"].astype(int)
     table = pd.DataFrame({"ecg_id": cases["ecg_id"].astype(int), "critical_value": readings}).sort_values("ecg_id")
-    path = results_dir(cases["dataset"].iloc[0]) / "reviews" / f"{reader}.csv"
-    return write_table(table.reset_index(drop=True), path)
+    return write_table(table.reset_index(drop=True), results_dir(dataset) / "reviews" / f"{reader}.csv")
+
+
+def _read_key(path):
+    """The key's ``ecg_id`` by case, and its data set."""
+    key = _read_sheet(path, ["case", "ecg_id", "dataset"], "key")
+    names = list(dict.fromkeys(key["dataset"]))
+    problems = {
+        "data sets instead of one": names if len(names) > 1 else [],
+        "names that no data set has": [f"'{name}'" for name in names if not _names_data_set(name)],
+    }
+    for name, column in {"cases": key["case"], "records": key["ecg_id"]}.items():
+        problems[f"{name} that are no whole numbers"] = [f"'{text}'" for text in column[~column.str.fullmatch(NUMBER)]]
+        problems[f"{name} listed more than once"] = list(dict.fromkeys(column[column.duplicated()]))
+    if problems := _in_words(problems):
+        raise ReviewError(f"the key {path} has been changed, {'; '.join(problems)}: give the key as export wrote it.")
+    return key.set_index("case"), names[0]
+
+
+def _names_data_set(name):
+    """Whether a name stays below ``results``."""
+    return bool(re.fullmatch(r"[^/\\:.][^/\\:]*", name))
 
 
 def _read_sheet(path, columns, kind):
-    """A CSV as stripped texts, without rows that are empty."""
-    try:
-        # what a comment holds in another encoding does not matter, as long as the rest can be read
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            separator = ";" if ";" in file.readline() else ","
-            file.seek(0)
-            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ReviewError(f"{path} cannot be read as a {kind} ({error}): give the CSV file itself.") from error
-    if (missing := [column for column in columns if column not in table]) or table.empty:
+    """Columns of a CSV as stripped texts, without rows that are empty; in the forms in which Excel writes it."""
+    header, *rows = _cells(path, columns, kind) or [[]]
+    if (missing := [column for column in columns if column not in header]) or not rows:
         lacking = f"the column {', '.join(missing)}" if missing else "any row"
         raise ReviewError(f"{path} lacks {lacking}: give the {kind} of this packet, with its first line unchanged.")
-    table = table[columns].apply(lambda column: column.str.strip())
-    return table[(table != "").any(axis=1)]
+    if double := [column for column in columns if header.count(column) > 1]:
+        raise ReviewError(f"{path} has the column {', '.join(double)} more than once: leave the one that counts.")
+    if long := next((row for row in rows if any(row[len(header) :])), None):
+        raise ReviewError(f"{path} has more values than columns in the row {', '.join(long)!r:.60}: put texts with commas in quotes.")
+    table = [[(row + [""] * len(header))[header.index(column)] for column in columns] for row in rows]
+    return pd.DataFrame([row for row in table if any(row)], columns=columns, dtype=str)
+
+
+def _cells(path, columns, kind):
+    """Stripped cells of the rows that are not empty: UTF-8 or UTF-16, separated by commas, semicolons or tabs."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ReviewError(f"{path} cannot be read as a {kind} ({error.strerror}): give the CSV file itself.") from error
+    if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise ReviewError(f"{path} is a workbook: save it as CSV and give that.")
+    # what a comment holds in another encoding does not matter, as long as the rest can be read
+    text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig", errors="replace")
+    text = re.sub(r"\Asep=.\s*", "", text)
+    try:
+        tables = [[*csv.reader(io.StringIO(text, newline=None), delimiter=separator)] for separator in ",;\t"]
+    except csv.Error as error:
+        raise ReviewError(f"{path} cannot be read as a {kind} ({error}): give the CSV file itself.") from error
+    tables = [[[cell.strip() for cell in row] for row in table if any(map(str.strip, row))] for table in tables]
+    return max(tables, key=lambda table: len({*columns}.intersection(*table[:1])))
 
 
 def _problems(filled, cases):
@@ -164,6 +203,10 @@ def _problems(filled, cases):
         "values that are not 0, 1, 2 or 3": [f"'{row.critical_value}' for case {row.case}" for row in bad.itertuples()],
         "cases without a value": [name for name in cases if name not in valued],
     }
+    return _in_words(problems)
+
+
+def _in_words(problems):
     return [f"{name} ({len(items)}): {_listed(items)}" for name, items in problems.items() if items]
 
 

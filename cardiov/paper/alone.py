@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cardiov.errors import ParameterError
 from cardiov.store.files import read_note, write_note
 
 OF_LUDB = ("heat", "external")  # steps that read it
@@ -24,6 +25,8 @@ def run_alone(build, settings: str, ludb: str, command: list[str]) -> int:
     The build folder, such as ``build/demo``, has the data set as its second part; the settings are the folders of data and
     parameters.
     """
+    if len(Path(build).parts) < 2 or not command:
+        raise ParameterError("the build folder has the data set as its second part, and a command follows: give build/demo and make.")
     name = Path(build).parts[1]
     lock = FileLock(f"build/{name}.lock")
     try:

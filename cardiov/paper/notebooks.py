@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -26,9 +27,11 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
         If the notebook is missing or a cell fails; ``<target>.failed.ipynb`` keeps what has run.
     """
     source, target = Path(source), Path(target)
+    if target.is_dir():
+        raise NotebookError(f"{shown(target)} is a folder: give the name of the executed notebook.")
     try:
         known = papermill.inspect_notebook(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, nbformat.ValidationError) as error:
         raise NotebookError(f"{shown(source)} is not a readable notebook ({error}): check the path.") from error
     if unknown := sorted(set(parameters) - set(known)):
         raise ParameterError(f"{shown(source)} has no parameter {', '.join(unknown)}: correct the name, it knows {', '.join(known)}.")
@@ -40,6 +43,8 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
         try:
             _execute(source, executed, parameters)
         except NotebookError as error:
+            if not executed.exists():  # nothing has run
+                raise
             with replacing(failed) as kept:
                 shutil.copyfile(executed, kept)
             raise NotebookError(f"{str(error).rstrip('.')} (what has run is kept in {shown(failed)}).") from error
@@ -57,6 +62,8 @@ def _execute(source, executed, parameters):
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}".strip().rstrip(".")
         raise NotebookError(f"{shown(source)} stopped in cell [{error.exec_count}] with {reason}.") from error
+    except (NoSuchKernel, ValueError) as error:
+        raise NotebookError(f"{shown(source)} cannot be executed ({error}): save it with a kernel that is installed here.") from error
     except DeadKernelError as error:
         raise NotebookError(
             f"{shown(source)} stopped because its kernel died: it was killed, or memory ran out; run it again with "

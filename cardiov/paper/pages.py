@@ -82,12 +82,12 @@ def methods() -> str:
 
 
 def notebooks() -> str:
-    """Table of the notebooks: what each is about, how long it ran here, and about how long it takes to read."""
+    """Table of the notebooks: what each is about, how long a core works on it, and about how long it takes to read."""
     measured = read_note(ROOT / "results/benchmarks/notebooks.json")["notebooks"]
     headings = {section.name: section.heading for section in read_sections(NOTEBOOKS)}
     rows = [[f"[{name[:2]}](../notebooks/{name}.ipynb)", headings[name], f"{one['seconds']} s", f"{one['reading_minutes']} min"]
             for name, one in measured.items()]  # fmt: skip
-    return _markdown(["", "Notebook", "Runs in", "Reading and exercises (estimate)"], rows)
+    return _markdown(["", "Notebook", "Time of a core", "Reading and exercises (estimate)"], rows)
 
 
 def gallery() -> str:

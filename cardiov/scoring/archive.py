@@ -56,8 +56,8 @@ def find_files(paths, listing=None, leave_out=()) -> list[str]:
     ParameterError
         If the listing cannot be read, or there is no file.
     """
-    leave_out = {Path(path).resolve() for path in (*leave_out, listing) if path}
-    files = [file for path in paths for file in _files_at(path, leave_out)] + (_listed(listing) if listing else [])
+    leave_out = {os.path.realpath(path) for path in (*leave_out, listing) if path}
+    files = [file for path in paths for file in _files_at(path, leave_out)] + ([] if listing is None else _listed(listing))
     if not files:
         raise ParameterError("there is no file to score: give a file, a folder or a --listing.")
     return list(dict.fromkeys(files))
@@ -79,9 +79,9 @@ def _files_below(folder, leave_out):
     unlisted = []
     walked = os.walk(folder, onerror=lambda error: unlisted.append(error.filename))
     below = [str(file) for file in sorted(Path(place, name) for place, _, names in walked for name in names)]
-    hidden = {path.name for path in leave_out}  # to resolve every name would take long
+    hidden = {*map(os.path.basename, leave_out)}  # to resolve every name would take long
     files = [file for file in _ecgs(below, folder, unlisted) if not _is_result(file)]
-    return [file for file in files if Path(file).name not in hidden or Path(file).resolve() not in leave_out] + unlisted
+    return [file for file in files if Path(file).name not in hidden or os.path.realpath(file) not in leave_out] + unlisted
 
 
 def _ecgs(below, folder, unlisted=()):
@@ -115,8 +115,10 @@ def _listed(listing):
     return files
 
 
-def check_settings(fs=None, unit=None, processes=None) -> None:
+def check_settings(model=None, fs=None, unit=None, processes=None) -> None:
     """Refuse settings of `score_files` that suit no file; raises `ParameterError`."""
+    if model == "":
+        raise ParameterError("the name of the weights is empty: give a name or a file, or leave --model out.")
     if fs is not None and not MIN_RATE <= fs <= MAX_RATE:
         raise ParameterError(f"no ECG is sampled at {fs:g} Hz: give a rate of {MIN_RATE:g} to {MAX_RATE:,.0f} Hz.")
     if unit is not None and unit.lower() not in MILLIVOLTS:
@@ -213,3 +215,5 @@ def _read(file, fs, unit):
         return (read_address if is_address(file) else read_ecg)(file, fs=fs, unit=unit)
     except CardioVError as error:
         return error
+    except Exception as error:  # one file must not end the run, nor every run that goes on with it
+        return SignalError(f"{file} cannot be read ({type(error).__name__}: {error}): check it, or leave it out.")

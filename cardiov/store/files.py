@@ -111,7 +111,7 @@ def read_note(path: Path) -> dict:
 @contextmanager
 def locked(path: Path, wait=True) -> Iterator[None]:
     """Let one process at a time make what `path` names; another waits and then finds it made, or gets a StorageError at once."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # which also ends in a circle of links
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{path}.lock", timeout=-1 if wait else 0)
     try:
@@ -136,7 +136,7 @@ def check_place(path: Path) -> None:
         if not path.parent.is_dir():
             raise StorageError(f"{shown(path)} cannot be written, for there is no folder {shown(path.parent)}: make it first.")
         tempfile.TemporaryFile(dir=path.parent).close()
-        if path.exists():
+        if path.exists() or path.is_symlink():
             path.open("ab").close()
     except OSError as error:
         raise StorageError(f"{shown(path)} cannot be written ({error.strerror}): give another place.") from error

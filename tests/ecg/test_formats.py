@@ -17,6 +17,7 @@ from cardiov.errors import SignalError
 
 SAMPLE = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[3] / "shared")) / "ptbxl-sample"
 EIGHT = [0, 1, *range(6, 12)]  # I, II and V1 to V6
+BEAT = {"ecg.dcm": ("not read: group 1 (ORIGINAL, 1.0 s)",)}  # `write_dicom` puts a median beat before the rhythm
 every_format = pytest.mark.parametrize("name", WRITERS)
 
 
@@ -26,7 +27,7 @@ def test_rates(tmp_path, name, fs):
     signal = simulated_signal(fs=fs, seconds=5)
     WRITERS[name](tmp_path / name, signal, fs)
     ecg = read_both_ways(tmp_path / name)
-    assert ecg.fs == pytest.approx(fs, rel=2e-5) and ecg.warnings == ()  # SCP-ECG keeps the interval in whole µs
+    assert ecg.fs == pytest.approx(fs, rel=2e-5) and ecg.warnings == BEAT.get(name, ())  # SCP-ECG keeps the interval in whole µs
     np.testing.assert_allclose(ecg.signal, signal / 1000, atol=1e-6)
 
 
@@ -43,7 +44,7 @@ def test_eight_leads_give_the_other_four(tmp_path, name):
     one, two = signal[:2] / 1000
     WRITERS[name](tmp_path / name, signal[EIGHT], leads=[LEADS[i] for i in EIGHT])
     ecg = read_both_ways(tmp_path / name)
-    assert ecg.warnings == ("derived lead: III, aVR, aVL, aVF",)
+    assert ecg.warnings == BEAT.get(name, ()) + ("derived lead: III, aVR, aVL, aVF",)
     np.testing.assert_allclose(ecg.signal[EIGHT], signal[EIGHT] / 1000, atol=1e-6)
     np.testing.assert_allclose(ecg.signal[2:6], [two - one, -(one + two) / 2, one - two / 2, two - one / 2], atol=1e-6)
 
@@ -99,7 +100,7 @@ def test_real_records_come_through_unchanged(tmp_path, name):
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("photo.jpg", b"\xff\xd8\xff" + bytes(5000), "photo.jpg is no ECG file of a known format: give WFDB"),
     ("empty", b"", "empty is no ECG file of a known format"), ("r.dat", bytes(5000), "is no ECG file"),
-    ("muse.xml", b"<RestingECG/>", "cannot be read as HL7 aECG"), ("ecg.npz", b"I,II\n", "cannot be read as .npz"),
+    ("muse.xml", b"<RestingECG/>", "cannot be read as GE MUSE XML"), ("ecg.npz", b"I,II\n", "cannot be read as .npz"),
     ("ecg.edf", b"I,II\n", "cannot be read as EDF"), ("ecg.dcm", b"I,II\n", "cannot be read as a DICOM waveform"),
     ("ecg.scp", b"I,II\n", "cannot be read as SCP-ECG"), ("ecg.csv", b"", "has 0 columns"),
     ("ecg.csv", b"# fs: 500\n", "has 0 columns"), ("ecg.csv", bytes(5000), "has 1 columns"),

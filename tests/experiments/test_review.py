@@ -199,8 +199,12 @@ GOOD = "case,critical_value,comment\n1,0,\n2,3,\"AF, fast\"\n3,1,\n4, 2 ,\n"
         GOOD.replace('"AF, fast"', "Vorhofflimmern?").replace(",", ";"),
         "\ufeff" + GOOD.replace("\n", "\r\n") + ",,\r\n",
         "comment,case,critical_value\n,4,2\n,3,1\n,2,3\n,1,0\n",
+        GOOD.replace("1,0", "1.0,0.0").replace("3,1", "3,1.") + ",,\n ,,\n",
+        "sep=;\r\ncase;critical_value;comment;;\r\n1;0,0;;;\r\n2,0;3;\"AF; fast\nor flutter\";;\r\n3;1\r\n4;2;;;\r\n;;;;\r\n",
+        GOOD.replace("\n", "\r"),
+        "\n" + GOOD.replace(",", "\t"),
     ],
-    ids=["as exported", "semicolons", "from Windows", "other order"],
+    ids=["as exported", "semicolons", "from Windows", "other order", "as numbers", "Excel", "old Macintosh", "tabs"],
 )
 def test_a_filled_sheet_becomes_readings(root, key, text):
     path = review.import_sheet(sheet(root, text), key, "dr-a")
@@ -208,6 +212,53 @@ def test_a_filled_sheet_becomes_readings(root, key, text):
     assert path.read_text() == "ecg_id,critical_value\n10,3\n20,2\n30,1\n40,0\n"  # no comments
     readings = results.read_reviews("clinic")
     assert readings.to_dict("list") == {"reader": ["dr-a"] * 4, "ecg_id": [10, 20, 30, 40], "reading": [3, 2, 1, 0]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_sheet_may_have_any_unicode_encoding(root, key, encoding):
+    text = ("\ufeff" if encoding == "utf-16-be" else "") + GOOD.replace("AF, fast", "Wärme").replace(",", "\t")
+    path = review.import_sheet(sheet(root, text, encoding), key, "dr-a")
+    assert path.read_text() == "ecg_id,critical_value\n10,3\n20,2\n30,1\n40,0\n"
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("case,critical_value,critical_value\n1,0,1\n", "has the column critical_value more than once"),
+    ("case,critical_value,comment\n1,0,AF, fast\n", "more values than columns in the row '1, 0, AF, fast': put texts with commas"),
+    ("PK\x03\x04", "is a workbook: save it as CSV"),
+    ("case,critical_value\n1,\u0662\n2,1,\n3,1\n4,1\n", "values that are not 0, 1, 2 or 3 (1)"),
+])  # fmt: skip
+def test_a_sheet_that_can_be_read_in_two_ways_is_refused(root, key, text, problem):
+    with pytest.raises(ReviewError) as error:
+        review.import_sheet(sheet(root, text), key, "dr-a")
+    assert problem in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("rows", "problem"), [
+    ("1,40,clinic\n2,10,\n", "data sets instead of one (2): clinic, ; names that no data set has (1): ''"),
+    ("1,40,\n2,10,\n", "names that no data set has (1): ''"),
+    ("1,40,../../x\n2,10,../../x\n", "names that no data set has (1): '../../x'"),
+    ("1,40,/tmp/x\n2,10,/tmp/x\n", "names that no data set has (1): '/tmp/x'"),
+    ("1,40,a\\b\n2,10,a\\b\n", "names that no data set has (1)"),
+    ("1,40,..\n2,10,..\n", "names that no data set has (1): '..'"),
+    ("1,40,clinic\n2,10,other\n", "data sets instead of one (2): clinic, other"),
+    ("1,40,clinic\n2,40,clinic\n", "records listed more than once (1): 40"),
+    ("1,40,clinic\n1,10,clinic\n", "cases listed more than once (1): 1"),
+    ("1,40.0,clinic\n2,010,clinic\n", "records that are no whole numbers (2): '40.0', '010'"),
+    ("one,40,clinic\n2,99999999999999999999,clinic\n", "cases that are no whole numbers (1): 'one'; records that are no whole numbers"),
+])  # fmt: skip
+def test_a_key_that_points_elsewhere_is_refused(root, rows, problem):
+    (root / "key.csv").write_text("case,ecg_id,dataset\n" + rows)
+    before = sorted(root.rglob("*"))
+    with pytest.raises(ReviewError) as error:
+        review.import_sheet(sheet(root, "case,critical_value\n1,0\n2,1\n"), root / "key.csv", "dr-a")
+    assert problem in str(error.value) and str(error.value).endswith("give the key as export wrote it.")
+    assert sorted({*root.rglob("*")} - {root / "sheet.csv"}) == before
+
+
+def test_a_key_with_a_column_twice_is_refused(root):
+    (root / "key.csv").write_text("case,ecg_id,dataset,dataset\n1,10,clinic,other\n")
+    with pytest.raises(ReviewError, match="has the column dataset more than once"):
+        review.import_sheet(sheet(root, "case,critical_value\n1,0\n"), root / "key.csv", "dr-a")
 
 
 def test_a_comment_in_another_encoding_does_no_harm(root, key):

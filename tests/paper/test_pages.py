@@ -107,7 +107,7 @@ def test_blocks_are_written_between_their_marks_and_only_there(root, monkeypatch
 @pytest.mark.parametrize(("name", "block"), [(name, block) for name, blocks in pages.BLOCKS.items() for block in blocks])
 def test_pages_are_in_step_with_the_results(name, block):
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert pages.with_block(text, block.__name__, block()) == text
+    assert pages.with_block(text, block.__name__, block()) == text, "run `make publish`, which writes it"
     assert text.count(f"<!-- end of {block.__name__} -->") == 1
 
 
