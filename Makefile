@@ -46,13 +46,17 @@ test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs
 
 ##@ Others
 
-.PHONY: setup lab app bench docs notebooks clean help
+.PHONY: setup lab app wheel bench docs notebooks clean help
 setup: $(READY)  ## only the environment
 lab: $(READY)  ## JupyterLab on copies of the notebooks in build/lab, which are yours to change
 	mkdir -p build/lab && cp -n notebooks/[0-9]*.ipynb notebooks/solutions.ipynb build/lab
 	CARDIOV_MADE=build/lab $(PY) -m jupyterlab build/lab
 app: $(READY)  ## the page "Score my ECG" in the browser
 	$(PY) -m cardiov app --port $(PORT)
+wheel: $(READY)  ## build/wheel/cardiov-*.whl: what scoring takes, without data and results
+	rm -rf build/wheel build/lib build/bdist.*
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@rm -rf build/lib build/bdist.* && ls build/wheel/*.whl
 bench: $(READY)  ## speed and memory, as ratios
 	$(PY) -m pytest -s -m "slow or not slow" $(BENCH)
 docs: $(READY)  ## the site of README, docs/ and notebooks, in build/docs

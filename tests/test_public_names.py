@@ -10,7 +10,8 @@ import cardiov
 
 NAMES = {"critical_value", "ordinal_targets", "ordinal_loss", "class_probabilities", "CardioVConfig", "CardioV", "ECG",
          "read_ecg", "ecg_from_leads", "score", "Score"}  # fmt: skip
-HEAVY = {"torch", "onnx", "sklearn", "pandas", "matplotlib", "lightning_fabric", "wfdb", "ray", "pyarrow.fs", "pyarrow.parquet"}
+HEAVY = {"torch", "onnx", "scipy.signal", "scipy.stats", "sklearn", "pandas", "matplotlib", "lightning_fabric", "wfdb", "ray",
+         "pyarrow.fs", "pyarrow.parquet"}  # fmt: skip
 CODE = "import sys, runpy\n{}\nprint(sorted(sys.modules.keys() & {}))"
 
 WITHOUT_TORCH = """

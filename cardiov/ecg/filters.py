@@ -4,7 +4,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-import scipy.signal
+import scipy.fft
 
 BAND = (0.5, 50.0)  # Hz, as in the paper
 ORDER = 3  # of the Butterworth prototype, which doubles as the filter runs forward and backward
@@ -16,11 +16,11 @@ LARGEST = 32767  # µV, of int16
 @lru_cache(maxsize=8)
 def _gain(n, fs, fades):
     """Squared magnitude of the Butterworth filter at the frequencies of a sine transform of n points, faded out if asked."""
-    # nothing lies above the upper edge at low rates; where the signal fades before it, it has nothing to do
-    band, kind = (BAND, "bandpass") if fs / 2 > BAND[1] and not fades else (BAND[0], "highpass")
-    sos = scipy.signal.butter(ORDER, band, kind, fs=fs, output="sos")
     frequencies = np.arange(1, n + 1) * fs / (2 * n)
-    gain = np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2
+    at, low, high = (np.tan(np.pi * f / fs) for f in (frequencies, *BAND))  # as the bilinear transform warps them
+    # nothing lies above the upper edge at low rates; where the signal fades before it, it has nothing to do
+    band = fs / 2 > BAND[1] and not fades
+    gain = 1 / (1 + ((at**2 - low * high) / (at * (high - low)) if band else low / at) ** (2 * ORDER))
     if fades:
         gain *= 0.5 + 0.5 * np.cos(np.pi * np.clip((frequencies - FADE[0]) / (FADE[1] - FADE[0]), 0, 1))
     return gain.astype(np.float32)
@@ -46,18 +46,39 @@ def bandpass(signal, fs, fades=False) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _taps(up, down):
-    """The default low-pass of `scipy.signal.resample_poly`, which designs it at every call."""
-    return scipy.signal.firwin(20 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.0)).astype(np.float32)
+def _resampling(up, down):
+    """A low-pass as a matrix (2 size, outputs): from two successive blocks of the signal, the outputs that belong to the first.
+
+    The second value is the number of samples before an output that it depends on; so far ahead of the outputs do blocks begin.
+    """
+    half = 10 * max(up, down)
+    at = np.arange(-half, half + 1)
+    taps = np.sinc(at / max(up, down)) * np.kaiser(len(at), 5.0)
+    taps *= up / taps.sum()
+    before = half // up
+    blocks = -(-(2 * before + 2) // down)  # periods of `down` samples, for which there are `up` outputs
+    sample, output = np.arange(2 * blocks * down)[:, None] - before, np.arange(blocks * up)
+    place = half + output * down - sample * up
+    return np.where((0 <= place) & (place <= 2 * half), taps[place.clip(0, 2 * half)], 0).astype(np.float32), before
 
 
 def resample(signal, fs, rate) -> np.ndarray:
-    """Polyphase resampling from ``fs`` to ``rate`` in Hz: (..., n) -> (..., ceil(n * rate / fs))."""
+    """Polyphase resampling from ``fs`` to ``rate`` in Hz: (..., n) -> (..., ceil(n * rate / fs)), float32.
+
+    As `scipy.signal.resample_poly` with ``padtype="line"``, which takes longer to import than a first score takes.
+    """
     ratio = (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
     if ratio == 1:
         return signal
-    up, down = ratio.numerator, ratio.denominator
-    return scipy.signal.resample_poly(signal, up, down, axis=-1, padtype="line", window=_taps(up, down))
+    (matrix, before), n = _resampling(ratio.numerator, ratio.denominator), signal.shape[-1]
+    count, size = -(-n * ratio.numerator // ratio.denominator), len(matrix) // 2
+    lead, rows = signal.shape[:-1], -(-count // matrix.shape[1])
+    first, slope = signal[..., :1], (signal[..., -1:] - signal[..., :1]) / np.float32(n - 1)
+    padded = first + slope * np.arange(-before, (rows + 1) * size - before, dtype=np.float32)  # the line, continued
+    padded[..., before : before + n] = signal
+    blocks = padded.reshape(*lead, rows + 1, size)
+    outputs = blocks[..., :-1, :] @ matrix[:size] + blocks[..., 1:, :] @ matrix[size:]
+    return outputs.reshape(*lead, -1)[..., :count]
 
 
 def prepare_signal(signal, fs, rate) -> np.ndarray:

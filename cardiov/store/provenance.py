@@ -29,8 +29,8 @@ def processor() -> str:
 
 
 def _package_versions() -> dict[str, str]:
-    required = metadata.requires("cardiov") or []
-    names = sorted({re.match(r"[\w.-]+", line)[0] for line in required if "extra ==" not in line})
+    required = [line for line in metadata.requires("cardiov") or [] if re.search(r"^[^;]*$|extra == .(heat|paper)\b", line)]
+    names = sorted({re.match(r"[\w.-]+", line)[0] for line in required} - {"cardiov"})
     return {name: metadata.version(name) for name in names}
 
 

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from ecg_files import simulated_signal
 
-from cardiov.ecg.filters import BAND, ORDER, bandpass, prepare_signal, resample, to_microvolts, whole_microvolts
+from cardiov.ecg.filters import BAND, ORDER, _gain, bandpass, prepare_signal, resample, to_microvolts, whole_microvolts
 
 
 def butterworth(fs):
@@ -86,6 +86,14 @@ def test_what_a_network_sees_at_100_hz_does_not_depend_on_the_recorders_rate(rat
     np.testing.assert_allclose(seen(rate), seen(250), atol=2e-3)
 
 
+@pytest.mark.parametrize(("fs", "band"), [(500, BAND), (257, BAND), (1000, BAND), (100, BAND[0])])
+def test_the_gain_is_that_of_scipys_butterworth(fs, band):
+    sos = scipy.signal.butter(ORDER, band, "bandpass" if fs > 100 else "highpass", fs=fs, output="sos")
+    frequencies = np.arange(1, 5001) * fs / 10_000
+    expected = np.abs(scipy.signal.freqz_sos(sos, frequencies, fs=fs)[1]) ** 2
+    np.testing.assert_allclose(_gain(5000, fs, fades=False), expected, atol=1e-6)
+
+
 def test_microvolts_are_rounded_and_clipped():
     signal = np.array([0.0004, -0.0006, 1.2344, 32.767, 32.768, -40], np.float32)  # mV
     np.testing.assert_array_equal(to_microvolts(signal)[0], np.array([0, -1, 1234, 32767, 32767, -32767], "<i2"))
@@ -93,10 +101,11 @@ def test_microvolts_are_rounded_and_clipped():
     np.testing.assert_allclose(whole_microvolts(signal)[:3], [0, -0.001, 1.234], atol=1e-7)
 
 
-@pytest.mark.parametrize("fs", [250, 257, 500, 1000])
-def test_resampling_is_scipys(fs):
-    signal = (simulated_signal(fs=fs) / 1000).astype(np.float32)
+@pytest.mark.parametrize("seconds", [5, 7.3, 10])
+@pytest.mark.parametrize("fs", [101, 120, 250, 257, 360, 500, 977, 1000, 100_000])
+def test_resampling_is_scipys(fs, seconds):
+    signal = (simulated_signal(seconds, fs) / 1000).astype(np.float32)[:, : round(seconds * fs)]
     ratio = Fraction(100, fs)
-    expected = scipy.signal.resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-    np.testing.assert_array_equal(resample(signal, fs, 100), expected)
+    expected = scipy.signal.resample_poly(signal.astype(float), ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    np.testing.assert_allclose(resample(signal, fs, 100), expected, atol=5e-6)
     assert resample(signal, fs, 100).dtype == np.float32
