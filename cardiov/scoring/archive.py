@@ -93,7 +93,7 @@ def _ecgs(below, folder, unlisted=()):
 
 def _is_result(file):
     """Whether a file holds results of this or an earlier run."""
-    if not file.lower().endswith(".csv"):
+    if not file.lower().endswith((".csv", ".json")):
         return False
     try:
         with open(file, "rb") as stream:

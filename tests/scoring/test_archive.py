@@ -292,7 +292,7 @@ def test_a_report_of_such_a_name_is_written(tmp_path):
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("e9.csv")
 
 
-def test_what_was_written_into_the_folder_is_not_scored(files, tmp_path, capsys):
+def test_what_was_written_into_the_folder_is_not_scored(files, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "ecgs"
     command = ["score", "--csv", "--output", str(folder / "scores.csv"), "--status", str(folder / "status.csv"), str(folder)]
     for _ in range(2):
@@ -303,6 +303,10 @@ def test_what_was_written_into_the_folder_is_not_scored(files, tmp_path, capsys)
         (folder / name).touch()
     assert main(command) == 1 and "1 of 5" in capsys.readouterr().err
     assert len(pd.read_csv(folder / "scores.csv")) == 4
+    monkeypatch.setattr(archive, "SUFFIXES", {*archive.SUFFIXES, ".json"})
+    for name in ("json.csv", "scores.json"):
+        write_scores(files[:1], "json", folder / name)
+    assert find_files([str(folder)]) == files
 
 
 def test_a_folder_that_cannot_be_listed_is_named(files, tmp_path, monkeypatch, capsys):
