@@ -26,7 +26,8 @@ EXAMPLES = """examples:
 # Use
 
 
-def score(files, listing, json, csv, parquet, output, status, report, processes, cluster, model, rate, unit):
+def score(files, listing, json, csv, parquet, output, status, report, processes, cluster, model, rate, unit,
+          ignore_checksum, bridge_gaps):  # fmt: skip
     """Estimate the critical value of ECGs."""
     from cardiov.scoring import archive, outputs
 
@@ -34,7 +35,7 @@ def score(files, listing, json, csv, parquet, output, status, report, processes,
     if form == "parquet" and not output:
         raise ParameterError("Parquet is not for the screen: give --output.")
     _check_places(form, output, status, report)
-    settings = {"model": model, "fs": rate, "unit": unit}
+    settings = {"model": model, "fs": rate, "unit": unit, "ignore_checksum": ignore_checksum, "bridge_gaps": bridge_gaps}
     archive.check_settings(processes=processes, **settings)
     files, scorer = archive.find_files(files, listing, (output, status)), archive.score_files
     if cluster is not None:
@@ -196,7 +197,8 @@ def _listed(*runs):
 def _add_use(commands):
     command = _command(commands, score)
     command.add_argument("files", nargs="*", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
-                         "EDF), a folder of ECGs, or the address of either in an object store, such as s3://bucket/ecgs")  # fmt: skip
+                         "EDF), '-' for one from the standard input, a folder of ECGs, or the address of a file or folder in an object store, such as "
+                         "s3://bucket/ecgs")  # fmt: skip
     command.add_argument("--listing", metavar="FILE", help="text file with one further file per line")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one line of JSON per file")
@@ -208,6 +210,8 @@ def _add_use(commands):
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")
     command.add_argument("--unit", help="mV or uV, for files that do not state it")
+    command.add_argument("--ignore-checksum", action="store_true", help="samples that contradict their file's checksum, with a warning")
+    command.add_argument("--bridge-gaps", type=float, metavar="MS", help="longest gap that is filled by a straight line, with a warning")
     command.add_argument("--processes", type=int, help="number of processes (default: one per core, or one for few files)")
     command.add_argument("--cluster", metavar="ADDRESS", help="head of a Ray cluster that scores, such as 10.0.0.1:6379; 'local' "
                          "starts one on this machine")  # fmt: skip

@@ -78,7 +78,7 @@ def alt_text(window, stage=0) -> str:
     return f"{ecg}, shaded by the heat of stage {stage}, which is strongest at {peak:.1f} s."
 
 
-def write_report(files, path, model=None, fs=None, unit=None) -> None:
+def write_report(files, path, model=None, **reading) -> None:
     """Write scored ECGs, drawn with the heat of every stage, into one HTML file that needs no other.
 
     The report also names the files that cannot be scored, with the reason. Parameters as in
@@ -89,7 +89,7 @@ def write_report(files, path, model=None, fs=None, unit=None) -> None:
     network, scored, errors = load_model(model), [], []
     for file in files:
         try:
-            ecg = read_ecg(file, fs=fs, unit=unit)
+            ecg = read_ecg(file, **reading)
             scored.append((file, *_drawn(reported_window(ecg, score(ecg, network, heat=True)))))
         except CardioVError as error:
             errors.append(str(error))

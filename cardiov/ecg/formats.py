@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -50,10 +50,16 @@ def read(source, ignore_checksum=False) -> Recording:
 
 def _read_path(path, ignore_checksum):
     if str(path) == "-":
-        return _read_file(File(sys.stdin.buffer.read(MAX_BYTES + 1), "the standard input", ignore_checksum=ignore_checksum))
+        return _read_file(File(_standard_input(), "the standard input", ignore_checksum=ignore_checksum))
     if path.suffix.lower() in (".hea", ".dat", ".mat") or Path(f"{path}.hea").exists() or not (path.exists() or _known_suffix(path)):
         return _read_wfdb(path, ignore_checksum)
     return _read_file(File(content_of(path), str(path), path, ignore_checksum))
+
+
+@cache
+def _standard_input():
+    """Read once, because a report needs it again."""
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def _known_suffix(path):
@@ -63,21 +69,23 @@ def _known_suffix(path):
 def _read_wfdb(path, ignore_checksum):
     base = path.with_suffix("") if path.suffix.lower() in (".hea", ".dat", ".mat") else path
     header = path if path.suffix.lower() == ".hea" else Path(f"{base}.hea")
-    if not header.exists() and Path(f"{base}.HEA").exists():
-        header = Path(f"{base}.HEA")
     try:
-        data = content_of(header)
+        data = content_of(_in_folder(header.parent, header.name) or header)
     except SignalError as error:
         raise SignalError(f"{str(error)[:-1]}, and give a WFDB record with its .hea file.") from error
     return read_wfdb(data, partial(_beside, base.parent), base, ignore_checksum)
 
 
 def _beside(folder, name):
-    """Content of a file in a folder, whose name may be written in other letter case; None without it."""
-    path = folder / name
-    if not path.is_file():
-        path = _in_any_case(name, {other.name: other for other in folder.iterdir() if other.is_file()})
+    path = _in_folder(folder, name)
     return path and content_of(path)
+
+
+def _in_folder(folder, name):
+    """A file whose name may be written in other letter case; None without it."""
+    if (folder / name).is_file() or not folder.is_dir():
+        return folder / name
+    return _in_any_case(name, {other.name: other for other in folder.iterdir() if other.is_file()})
 
 
 def _in_any_case(name, files):

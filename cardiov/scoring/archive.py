@@ -3,6 +3,7 @@
 One process writes, whatever scores: a pool of processes here, the workers of a cluster in `cardiov.scoring.cluster`.
 """
 
+import math
 import multiprocessing
 import os
 import signal
@@ -85,7 +86,8 @@ def _files_below(folder, leave_out):
 
 
 def _ecgs(below, folder, unlisted=()):
-    files = [file for file in below if Path(file).suffix.lower() in SUFFIXES and Path(file).name not in TABLES]
+    suffixes = {file: Path(file.lower().removesuffix(".gz")).suffix for file in below}
+    files = [file for file in below if suffixes[file] in SUFFIXES and Path(file).name not in TABLES]
     if not files and not unlisted:
         raise SignalError(f"{folder} holds no file that ends in {', '.join(sorted(SUFFIXES))}: give another folder.")
     return files
@@ -115,7 +117,7 @@ def _listed(listing):
     return files
 
 
-def check_settings(model=None, fs=None, unit=None, processes=None) -> None:
+def check_settings(model=None, fs=None, unit=None, processes=None, bridge_gaps=None, ignore_checksum=False) -> None:
     """Refuse settings of `score_files` that suit no file; raises `ParameterError`."""
     if model == "":
         raise ParameterError("the name of the weights is empty: give a name or a file, or leave --model out.")
@@ -125,13 +127,15 @@ def check_settings(model=None, fs=None, unit=None, processes=None) -> None:
         raise ParameterError(f"the unit {unit!r} is unknown: give uV, mV or V.")
     if processes is not None and processes < 1:
         raise ParameterError(f"{processes} processes cannot score: give 1 or more.")
+    if bridge_gaps is not None and not 0 < bridge_gaps < math.inf:
+        raise ParameterError(f"gaps of {bridge_gaps:g} ms cannot be bridged: give a number of milliseconds above 0.")
 
 
-def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterator[Outcome]:
+def score_files(files, model=None, processes=None, **reading) -> Iterator[Outcome]:
     """Score files in their order, many files on several cores.
 
-    ``model`` is a name or file of weights; ``fs`` and ``unit`` are those of `cardiov.read_ecg`; by default there is one process per
-    core, or one for few files.
+    ``model`` is a name or file of weights; ``reading`` holds keywords of `cardiov.read_ecg`, such as ``fs``; by default there is one
+    process per core, or one for few files.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def score_files(files, model=None, fs=None, unit=None, processes=None) -> Iterat
     """
     load_model(model)  # so that its error comes once, and forked processes have it
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    task = partial(score_chunk, model=model, fs=fs, unit=unit)
+    task = partial(score_chunk, model=model, **reading)
     if (processes or (1 if len(files) <= SMALL_ARCHIVE else os.cpu_count())) == 1:
         yield from chain.from_iterable(map(task, chunks))
     else:
@@ -192,12 +196,12 @@ def _end_with_parent():
     os._exit(1)
 
 
-def score_chunk(files, model, fs=None, unit=None) -> list[Outcome]:
+def score_chunk(files, model, **reading) -> list[Outcome]:
     """Outcomes of files; what was read is scored together, but no more than `MAX_SAMPLES`."""
     results, ecgs, seconds = {}, {}, dict.fromkeys(files, 0.0)
     for file in files:
         start = time.perf_counter()
-        results[file] = ecg = _read(file, fs, unit)
+        results[file] = ecg = _read(file, reading)
         seconds[file] += time.perf_counter() - start
         if not isinstance(ecg, CardioVError):
             ecgs[file] = ecg
@@ -210,9 +214,9 @@ def score_chunk(files, model, fs=None, unit=None) -> list[Outcome]:
     return [Outcome(file, result, format_of(file), seconds[file]) for file, result in results.items()]
 
 
-def _read(file, fs, unit):
+def _read(file, reading):
     try:
-        return (read_address if is_address(file) else read_ecg)(file, fs=fs, unit=unit)
+        return (read_address if is_address(file) else read_ecg)(file, **reading)
     except CardioVError as error:
         return error
     except Exception as error:  # one file must not end the run, nor every run that goes on with it

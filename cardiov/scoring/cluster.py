@@ -28,7 +28,7 @@ PATIENCE = 30  # s, until the cluster's head answers
 TRIES = 4  # of a chunk whose worker is killed; Ray would try for ever
 
 
-def score_files(files, model=None, fs=None, unit=None, processes=None, address="local") -> Iterator[Outcome]:
+def score_files(files, model=None, processes=None, address="local", **reading) -> Iterator[Outcome]:
     """`cardiov.scoring.archive.score_files` on a cluster; files come in the order in which they are done.
 
     The address is that of the cluster's head, such as "10.0.0.1:6379"; "local" starts a cluster on this machine. By default there
@@ -44,7 +44,7 @@ def score_files(files, model=None, fs=None, unit=None, processes=None, address="
     if not waiting:
         return
     with _connected(address, processes) as ray:
-        for outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, fs, unit)):
+        for outcome in _outcomes(ray, [*waiting], processes, (os.getcwd(), model, reading)):
             if outcome.file in waiting:  # Ray may repeat a chunk
                 del waiting[outcome.file]
                 yield outcome
@@ -117,14 +117,14 @@ def _chunk_count(files):
 class _Worker:
     """Scores chunks of files in a process of its own, on its share of a GPU if the cluster has GPUs."""
 
-    def __init__(self, tries, folder, model, fs, unit):
+    def __init__(self, tries, folder, model, reading):
         import ray
 
         one_thread()
         with suppress(OSError):  # a machine that sees an object store only
             os.chdir(folder)
         network = load_on_gpu(model) if ray.get_gpu_ids() else load_model(model)
-        self.tries, self.settings = tries, (network, fs, unit)
+        self.tries, self.network, self.reading = tries, network, reading
 
     def __call__(self, chunk):
         """One row: outcomes of a chunk's files, none after too many tries, or why the network cannot score at all."""
@@ -132,7 +132,7 @@ class _Worker:
 
         files = chunk["item"].tolist()
         try:
-            outcomes = score_chunk(files, *self.settings) if ray.get(self.tries.begin.remote(files[0])) <= TRIES else []
+            outcomes = score_chunk(files, self.network, **self.reading) if ray.get(self.tries.begin.remote(files[0])) <= TRIES else []
         except CardioVError as error:
             outcomes = error
         return {"outcomes": [pickle.dumps(outcomes)]}

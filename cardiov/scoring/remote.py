@@ -25,7 +25,7 @@ def list_address(address) -> list[str]:
     return [base._replace(path=base.path.rstrip("/") + quote(name)).geturl() for name in names]
 
 
-def read_address(address, fs=None, unit=None) -> ECG:
+def read_address(address, **reading) -> ECG:
     """`cardiov.read_ecg` of a temporary copy of a file in an object store, and of the signal files that a WFDB header names.
 
     Raises
@@ -41,10 +41,10 @@ def read_address(address, fs=None, unit=None) -> ECG:
         copy = Path(folder, source.name)
         with _fetching(address):
             arrow.copy_files(path, str(copy), source_filesystem=store)
-            for name in _signal_files(copy) if copy.suffix == ".hea" else ():
+            for name in _signal_files(copy) if copy.suffix.lower() == ".hea" else ():
                 arrow.copy_files(str(source.with_name(name)), str(copy.with_name(name)), source_filesystem=store)
         try:
-            return read_ecg(copy, fs=fs, unit=unit)
+            return read_ecg(copy, **reading)
         except SignalError as error:
             raise SignalError(f"{address}: {str(error).replace(f'{folder}/', '')}") from error
 
