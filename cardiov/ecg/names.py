@@ -95,7 +95,7 @@ def choose_leads(recording) -> Choice:
     fs = _rate({i: name.lead for i, name in named.items() if name.original}, rates, recording.where)
     candidates = defaultdict(list)
     for i, name in named.items():
-        if name.original and rates[i] == fs:
+        if name.original and (rates[i] is fs or rates[i] == fs):  # also if it is no number
             candidates[name.lead].append(i)
     places = {lead: _one_of(candidates[lead], named, recording) for lead in LEADS if lead in candidates}
     inverted = tuple(lead for lead, i in places.items() if named[i].inverted)

@@ -52,7 +52,10 @@ def marks_of(parts: Iterable[str]) -> Marks:
             (thousands if whole else decimal).add(m)
     if len(decimal) > 1 or len(thousands) > 1 or decimal & thousands:
         raise ValueError("its numbers use points and commas in contradictory ways")
-    return Marks(*decimal or ".", *thousands or (None,))
+    if thousands:
+        mark, = thousands
+        return Marks(_other(mark), mark)
+    return Marks(*decimal or ".")
 
 
 _KINDS = {"grouped": _GROUPED, "twice": _GROUPED_TWICE, "decimal": _DECIMAL, "both": _BOTH, "whole": {"short": _SHORT, "long": _LONG}}

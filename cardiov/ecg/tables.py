@@ -86,12 +86,12 @@ def _layout(text, where):
         raise SignalError(f"{where} has {len(names)} columns: give a row of lead names and one column per lead.")
     below = list(takewhile(lambda line: not line.strip() or line.startswith(("#", "%")), lines[at + 1 :]))
     first = lines[at + 1 + len(below) :][:1]
-    units = _cells(first[0], separator, quote) if first else []
+    units = [unit.strip("()[]") for unit in _cells(first[0], separator, quote)] if first else []
     has_units = any(unit.lower() in MILLIVOLTS for unit in units)
     skipped = [*lines[: at + 1], *below, *(first if has_units else [])]
     row = lines[len(skipped) :][:1]
     width = _width(_cells(row[0], separator, quote) if row else names, names, where)
-    units = [unit.strip("()[]") for unit in (units + [""] * len(names))[: len(names)]] if has_units else [""] * len(names)
+    units = (units * has_units + [""] * len(names))[: len(names)]
     return Layout(separator, quote, names, units, lines[:at] + below, sum(len(line) + 1 for line in skipped), width)
 
 

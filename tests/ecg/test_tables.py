@@ -1,5 +1,9 @@
 """CSV and NumPy files in detail."""
 
+import gzip
+import os
+import threading
+
 import numpy as np
 import pytest
 from ecg_files import read_both_ways, simulated_signal, write_csv, write_npz
@@ -119,3 +123,159 @@ def test_unsuitable_arrays_are_an_error(tmp_path, arrays, message):
     write_npz(tmp_path / "ecg.npz", **{"signal": simulated_signal()} | arrays)
     with pytest.raises(SignalError, match=message):
         read_ecg(tmp_path / "ecg.npz")
+
+
+def write_text(path, signal, separator=",", decimal=".", head="# fs: 500\n# unit: mV\n", names=LEADS, end="\n", after=""):
+    """Write (leads, n) in mV as text of another dialect."""
+    rows = [separator.join(f"{value:g}".replace(".", decimal) for value in row) + after for row in signal.T]
+    text = head + separator.join(names) + "\n" + "\n".join(rows) + end
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
+SIGNAL = simulated_signal() / 1000
+
+
+def assert_read(path, signal=SIGNAL, warnings=()):
+    ecg = read_both_ways(path)
+    assert (ecg.fs, ecg.warnings) == (500, warnings)
+    np.testing.assert_allclose(ecg.signal, signal, rtol=1e-5, atol=1e-6)
+
+
+def test_decimal_commas_from_any_row_on(tmp_path):
+    signal = SIGNAL.copy()
+    signal[:, :300] = 0
+    write_text(tmp_path / "ecg.csv", signal, ";", ",")
+    assert_read(tmp_path / "ecg.csv", signal)
+
+
+@pytest.mark.parametrize(("separator", "mark", "quote"), [(";", ".", ""), ("\t", ",", ""), (",", ",", '"'), ("\t", ".", "")])
+def test_marks_between_thousands(tmp_path, separator, mark, quote):
+    signal = simulated_signal() * 3
+    rows = [separator.join(f"{quote}{value:,}{quote}".replace(",", mark) if quote == "" else f'"{value:,}"' for value in row) for row in signal.T]
+    (tmp_path / "ecg.csv").write_text("# fs: 500\n# unit: uV\n" + separator.join(LEADS) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, (f"thousands marks: 1{mark}234 is read as 1234",))
+
+
+def test_marks_between_thousands_beside_decimal_times(tmp_path):
+    signal, times = simulated_signal() * 3, np.arange(5000) / 500
+    rows = [";".join([f"{t:.3f}".replace(".", ","), *(f"{value:,}".replace(",", ".") for value in row)]) for t, row in zip(times, signal.T, strict=True)]
+    (tmp_path / "ecg.csv").write_text("# unit: uV\n" + ";".join(["time", *LEADS]) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
+    rows = [row.replace(",", ".", 1) for row in rows]  # times with a decimal point
+    (tmp_path / "ecg.csv").write_text("# unit: uV\n" + ";".join(["time", *LEADS]) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
+
+
+def test_decimal_commas_and_points_between_thousands(tmp_path):
+    signal = simulated_signal() * 2.5
+    rows = [";".join(f"{value:,.1f}".translate({44: 46, 46: 44}) for value in row) for row in signal.T]
+    (tmp_path / "ecg.csv").write_text("# fs: 500\n# unit: uV\n" + ";".join(LEADS) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
+
+
+def test_points_and_commas_in_one_table_are_an_error(tmp_path):
+    text = write_text(tmp_path / "ecg.csv", SIGNAL, ";")
+    (tmp_path / "ecg.csv").write_text(text.replace("0.", "0,", 3))
+    with pytest.raises(SignalError, match="its numbers use points and commas in contradictory ways"):
+        read_ecg(tmp_path / "ecg.csv")
+
+
+@pytest.mark.parametrize(("separator", "encoding", "end"), [
+    (",", "utf-8-sig", "\r"), (";", "utf-16", "\r\n"), ("\t", "utf-16-le", "\n"), ("|", "utf-16-be", "\r"), (" ", "utf-8", "\r\n"),
+    ("   ", "utf-16", "\n"),
+])  # fmt: skip
+def test_separators_encodings_and_line_ends(tmp_path, separator, encoding, end):
+    text = write_text(tmp_path / "ecg.csv", SIGNAL[:, :2500], separator)
+    (tmp_path / "ecg.csv").write_bytes(text.replace("\n", end).encode(encoding))
+    assert_read(tmp_path / "ecg.csv", SIGNAL[:, :2500])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16", "cp1252"])
+def test_the_micro_sign_in_any_encoding(tmp_path, encoding):
+    text = write_text(tmp_path / "ecg.csv", simulated_signal(), head="# fs: 500\n# unit: µV\n")
+    (tmp_path / "ecg.csv").write_bytes(text.encode(encoding))
+    assert_read(tmp_path / "ecg.csv")
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: text.replace("-", "\N{MINUS SIGN}"), lambda text: text.replace("\n", ",\n"),
+    lambda text: text.replace("V6\n", "V6\n# a comment\n% another\n\n", 1), lambda text: text.replace("#", "%"),
+    lambda text: text.replace("V6\n", "V6\n" + ",".join(["mV"] * 12) + "\n", 1).replace("# unit: mV\n", ""),
+    lambda text: text.replace("V6\n", "V6\n" + ",".join(['"(mV)"'] * 12) + "\n", 1).replace("# unit: mV\n", ""),
+    lambda text: text.replace(",".join(LEADS), ",".join(f"'{lead}'" for lead in LEADS)),
+    lambda text: text.replace(",".join(LEADS), ",".join(f'"{lead}"' for lead in LEADS)),
+    lambda text: text.replace(",".join(LEADS), ", ".join(LEADS)), lambda text: "Name,Miller\nReport,12 leads\n" + text,
+    lambda text: "sep=,\n" + text, lambda text: text.replace("# fs: 500", "Sampling rate: 500 Hz"),
+    lambda text: text.replace("# fs: 500", "sampling_rate,0.5 kHz"), lambda text: text.replace("# fs: 500", "Sample Rate (Hz): 500,0"),
+    lambda text: text.replace("# fs: 500", "# Sampling frequency in Hz = 500"), lambda text: text.replace(",".join(LEADS), "_mV,".join([*LEADS, ""])[:-1]),
+    lambda text: text.replace(",".join(LEADS), ",".join(f"Lead {lead} (Einthoven)" for lead in LEADS)),
+])  # fmt: skip
+def test_dialects(tmp_path, change):
+    text = write_text(tmp_path / "ecg.csv", SIGNAL)
+    assert change(text) != text
+    (tmp_path / "ecg.csv").write_text(change(text), encoding="utf-8")
+    assert_read(tmp_path / "ecg.csv")
+
+
+def test_a_table_of_rdsamp(tmp_path):
+    """PhysioNet's program writes quoted names, a row of units, and times as minutes and seconds."""
+    head = ",".join(["'Elapsed time'", *(f"'{lead}'" for lead in LEADS)]) + "\n" + ",".join(["'hh:mm:ss.mmm'", *["'mV'"] * 12]) + "\n"
+    rows = [f"'{k // 500 // 60}:{k / 500 % 60:06.3f}'," + ",".join(f"{value:.3f}" for value in row) for k, row in enumerate(SIGNAL.T)]
+    (tmp_path / "ecg.csv").write_text(head + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv")
+
+
+@pytest.mark.parametrize("unit", ["counts", "ADU", "0.1 uV", "uV/10", "a.u."])
+def test_a_unit_that_cannot_be_read_is_settled_by_the_callers(tmp_path, unit):
+    write_text(tmp_path / "ecg.csv", SIGNAL, head="# fs: 500\n", names=[f"{lead} ({unit})" for lead in LEADS])
+    with pytest.raises(SignalError, match=f"gives signal 'I' in '{unit}': correct the header"):
+        read_ecg(tmp_path / "ecg.csv")
+    ecg = read_ecg(tmp_path / "ecg.csv", unit="mV")
+    assert ecg.warnings == (f"unit as given: mV, the file says '{unit}'",)
+    np.testing.assert_allclose(ecg.signal, SIGNAL, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["# fs: fast\n# unit: mV\n", "# fs unknown, age 51\n# unit: mV\n", "# fs:\n# unit: mV\n"])
+def test_a_rate_that_cannot_be_read_is_settled_by_the_callers(tmp_path, head):
+    write_text(tmp_path / "ecg.csv", SIGNAL, head=head)
+    with pytest.raises(SignalError, match="gives no sampling rate"):
+        read_ecg(tmp_path / "ecg.csv")
+    assert read_ecg(tmp_path / "ecg.csv", fs=500).fs == 500
+
+
+def test_a_file_that_is_cut(tmp_path):
+    text = write_text(tmp_path / "ecg.csv", SIGNAL)
+    last = text.rstrip("\n").rpartition("\n")[2]
+    (tmp_path / "ecg.csv").write_text(text[:-3])  # within the last number
+    assert_read(tmp_path / "ecg.csv", SIGNAL[:, :-1], ("no line end after the last row: it was left out, and more may be missing",))
+    for cut in (last.index(",") + 2, last.rindex(",") + 1, 3):
+        (tmp_path / "ecg.csv").write_text(text[: len(text) - len(last) - 1 + cut])
+        with pytest.raises(SignalError, match=r"ecg.csv is truncated: its last row has \d+ of 12 values, so fetch"):
+            read_ecg(tmp_path / "ecg.csv")
+
+
+@pytest.mark.parametrize("name", ["ecg.csv.gz", "ecg.tsv.gz", "ecg.gz"])
+def test_gzip(tmp_path, name):
+    text = write_text(tmp_path / "ecg.csv", SIGNAL)
+    (tmp_path / "ecg.csv").unlink()
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    assert_read(tmp_path / name)
+    assert read_ecg(tmp_path / name).meta["record"] == "ecg"
+    (tmp_path / name).write_bytes(gzip.compress(text.encode())[:-500])
+    with pytest.raises(SignalError, match=r"cannot be read as a gzip file \(.*\): it is truncated or corrupt"):
+        read_ecg(tmp_path / name)
+
+
+def test_a_table_without_suffix_is_recognised(tmp_path):
+    write_text(tmp_path / "table", SIGNAL)
+    assert_read(tmp_path / "table")
+
+
+def test_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    text = write_text(tmp_path / "ecg.csv", SIGNAL)
+    thread = threading.Thread(target=(tmp_path / "pipe").write_text, args=[text])
+    thread.start()
+    np.testing.assert_allclose(read_ecg(tmp_path / "pipe").signal, SIGNAL, atol=1e-6)
+    thread.join()
