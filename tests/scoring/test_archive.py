@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import gzip
 import io
 import json
 import os
@@ -410,3 +411,33 @@ def test_an_interruption_is_one_sentence_and_ends_all(waiting, processes, send):
     said, error = job.communicate(timeout=PATIENCE)
     assert (job.returncode, said) == (130, "") and error.splitlines()[-1] == "interrupted before the end: run the command again."
     assert "Traceback" not in error
+
+
+def test_readings_options_reach_every_file(tmp_path, capsys):
+    signal = simulated_signal()
+    signal[7, 100] = -32768
+    header = Path(f"{write_record(tmp_path / 'ecgs', 'gap', signal)}.hea")
+    lines = [line.split() for line in header.read_text().splitlines()]
+    zeros = [lines[0], *([*line[:6], "0", *line[7:]] for line in lines[1:])]
+    header.write_text("\n".join(map(" ".join, zeros)) + "\n")
+    command = ["score", "--json", str(tmp_path / "ecgs")]
+    assert main(command) == 1 and "gives 0 as every checksum" in capsys.readouterr().err
+    assert main([*command, "--ignore-checksum"]) == 1 and "have short gaps bridged (--bridge-gaps MS)" in capsys.readouterr().err
+    assert main([*command, "--ignore-checksum", "--bridge-gaps", "2"]) == 0
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    assert [text.partition(":")[0] for text in warnings[:2]] == ["checksum ignored", "bridged gap"]
+    assert main([*command, "--bridge-gaps", "0"]) == 1 and "gaps of 0 ms cannot be bridged" in capsys.readouterr().err
+
+
+def test_packed_tables_are_found_and_the_standard_input_is_scored(tmp_path):
+    write_csv(tmp_path / "ecg.csv", simulated_signal())
+    packed = tmp_path / "folder/ecg.csv.gz"
+    packed.parent.mkdir()
+    packed.write_bytes(gzip.compress((tmp_path / "ecg.csv").read_bytes()))
+    (score_of_packed,) = (outcome.result for outcome in score_files(find_files([packed.parent])))
+    command = [sys.executable, "-m", "cardiov", "score", "--json", "-"]
+    for name in ("ecg.csv", "folder/ecg.csv.gz"):
+        with open(tmp_path / name, "rb") as stream:
+            done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=True)
+        said = json.loads(done.stdout)
+        assert said["file"] == "-" and said["probabilities"] == score_of_packed.as_dict()["probabilities"]
