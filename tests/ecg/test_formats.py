@@ -180,6 +180,6 @@ def test_a_header_that_declares_too_much_is_refused_before_anything_is_allocated
     base = write_record(tmp_path, fmt="24")
     header = Path(f"{base}.hea")
     text = header.read_text().replace("r 12 500 5000", line)
-    header.write_text(text.replace(" 24 ", " 24:999999999 ") if line.endswith(" 5000") else text)
+    header.write_text(text.replace("r.dat 24 ", "r.dat 24:999999999 ") if line.endswith(" 5000") else text)
     with pytest.raises(SignalError, match=r"is truncated: its header declares [\d,]+ samples|skews that exceed the record"):
         read_ecg(base)
