@@ -1,5 +1,6 @@
 """SCP-ECG and the formats of makers, by ecgdatakit, which is imported only when needed."""
 
+import base64
 import binascii
 import os
 import re
@@ -17,6 +18,7 @@ from cardiov.errors import SignalError
 
 MAX_SCP_BYTES = 2**20
 MAX_SCP_STEPS = 2**22  # see `_scp_steps`: about ten times those of a usual record; they take a second
+MAX_XLI_BYTES = 300_000  # unpacked; 12,500 samples of twelve leads, which take two seconds
 MAX_MFER_BYTES = 2**22  # a definition may have two bytes
 _DAMAGE = re.compile(r"truncated|too (?:small|short)|but .* (?:has|holds|decoded)|remain|expected|past the end|outside the|exceed|"
                      "Malformed|whole number|missing sample|no waveform data|incomplete")  # fmt: skip
@@ -137,12 +139,32 @@ def _amend_muse(record, file):
 
 def read_sierra(file):
     refuse_long_xml(file, "Philips Sierra XML")
-    return _read(file, "Philips Sierra XML", "sierra_xml.SierraXMLParser", _amend_sierra)
+    with library(file.where, "Philips Sierra XML"):
+        parsed = next(xml_root(file).iter("parsedwaveforms"), {})
+        if "XLI" in ((parsed.get(name) or "").upper() for name in ("compression", "compressmethod")):
+            _refuse_long_xli(base64.b64decode(parsed.text or ""))
+    return _read(file, "Philips Sierra XML", "sierra_xml.SierraXMLParser", lambda record, _: _amend_sierra(record, parsed))
 
 
-def _amend_sierra(record, file):
+def _refuse_long_xli(data):
+    """Refuse what would unpack to any size; ``data`` are chunks of a size, four other bytes and codes of ten bits (LZW)."""
+    total = 0
+    while data:
+        size = int.from_bytes(data[:4], "little")
+        bits = np.unpackbits(np.frombuffer(data[8 : 8 + size], "u1"))
+        codes = bits[: len(bits) // 10 * 10].reshape(-1, 10) @ (1 << np.arange(9, -1, -1))
+        lengths, last = [1] * 256, 0  # of the strings that codes stand for
+        for code in codes.tolist():
+            length = lengths[code] if code < len(lengths) else last + 1
+            lengths += [last + 1] * (last > 0 and len(lengths) < 1023)
+            total, last = total + length, length
+            if total > MAX_XLI_BYTES:
+                raise ValueError("it has too many samples to unpack")
+        data = data[8 + size :]
+
+
+def _amend_sierra(record, parsed):
     """Refuse what the library would cut at wrong places: it lays the leads end to end, each of the declared duration."""
-    parsed = next(xml_root(file).iter("parsedwaveforms"))
     text, count = "".join((parsed.text or "").split()), sum(len(lead.samples) for lead in record.leads)
     compressed = record.recording.acquisition.signal.compression not in ("", "none")
     if compressed and [lead.label for lead in record.leads[:6]] != ["I", "II", "III", "aVR", "aVL", "aVF"]:

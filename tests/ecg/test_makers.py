@@ -18,7 +18,7 @@ from ecg_files import (
     write_sierra,
 )
 
-from cardiov.ecg import formats
+from cardiov.ecg import clinical, formats
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.errors import SignalError
 
@@ -125,6 +125,14 @@ def test_xli(tmp_path):
     assert_read(tmp_path / "ecg.xml")
     text = text_of(tmp_path, write_sierra, xli=True)
     refused(text.replace("I II III aVR", "II I III aVR"), "its compressed leads are not in the order I, II, III")
+
+
+def test_xli_is_unpacked_up_to_a_number_of_bytes(tmp_path, monkeypatch):
+    write_sierra(tmp_path / "ecg.xml", SIGNAL, xli=True)
+    monkeypatch.setattr(clinical, "MAX_XLI_BYTES", SIGNAL.size * 2)
+    assert_read(tmp_path / "ecg.xml")
+    monkeypatch.setattr(clinical, "MAX_XLI_BYTES", SIGNAL.size * 2 - 1)
+    refused(tmp_path / "ecg.xml", "cannot be read as Philips Sierra XML .it has too many samples to unpack")
 
 
 def test_a_sierra_whose_samples_and_duration_disagree_is_an_error(tmp_path):
