@@ -115,13 +115,13 @@ def spikes(signal, fs) -> np.ndarray:
 
 
 def _between_leads(slow):
-    """Einthoven's and Goldberger's relations; and, if they hold, exchanged electrodes, inverted leads or a wrong rate."""
+    """Einthoven's and Goldberger's relations; exchanged electrodes, inverted leads or a wrong rate."""
     i, ii, iii, avr, avl, avf = slopes = np.diff(slow[:6], axis=-1)  # free of drift
     goldberger = avr + (i + ii) / 2, avl - (i - ii / 2), avf - (ii - i / 2)
-    if max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:]) for error in goldberger)) > CONTRADICTION:
-        return ["limb leads contradict each other"]
+    violation = max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:]) for error in goldberger))
+    contradiction = ["limb leads contradict each other"] if violation > CONTRADICTION else []
     fault = likely_fault(slow[:, : LOOKED_AT * RATE])
-    return [fault] if fault else []
+    return [*contradiction, *([fault] if fault else [])]
 
 
 def _ratio(x, reference):
