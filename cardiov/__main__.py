@@ -73,8 +73,7 @@ def export(target, model):
     from cardiov.scoring.export import export as write_onnx
     from cardiov.store.pretrained import DEFAULT
 
-    write_onnx(CardioV.from_pretrained(model or DEFAULT), target)
-    print(target)
+    print(*write_onnx(CardioV.from_pretrained(model or DEFAULT), target), sep="\n")
 
 
 def app(port, browser):
