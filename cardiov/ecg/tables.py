@@ -114,6 +114,7 @@ def _names_in(line):
 
 
 def _cells(line, separator, quote):
+    line = line[:LONGEST]
     if separator == r"\s+":
         cells = line.split()
     else:

@@ -100,13 +100,18 @@ def _parsed(word, form):
 
 def read_wfdb(data, load, where, ignore_checksum=False) -> Recording:
     """Read a record from its header's bytes; ``load`` gives the bytes of a file by name, or None without such a file."""
-    header = read_header(data, where)
+    return read_signals(read_header(data, where), load, where, ignore_checksum)
+
+
+def read_signals(header, load, where, ignore_checksum=False) -> Recording:
+    """Read the signals of a parsed header."""
     leads = [signal for signal in header.signals if lead_of(signal.name)]  # other signals may be anything
     digital = {}
     for file in dict.fromkeys(signal.file for signal in leads):
         digital |= _of_file(file, header, load, where)
-    warnings = _check_sums([(signal, digital[signal]) for signal in leads], where, ignore_checksum)
     physical = _aligned({signal: _physical(signal, digital[signal], where) for signal in leads}, where)
+    sums = {signal: int(digital[signal].sum(dtype=np.int64)) for signal in leads}
+    warnings = check_sums(sums, where, ignore_checksum)
     rates = [header.fs and header.fs * signal.per_frame for signal in header.signals]
     patient = _PATIENT.search("\n".join(header.comments))
     meta = meta_of(header.name, header.comments, recorded=header.recorded, patient=patient and patient[1])
@@ -158,17 +163,17 @@ def split(samples, signals):
     return parts
 
 
-def _check_sums(signals, where, ignore):
-    """Compare the sum of each signal's samples modulo 2^16; warnings."""
-    unverified = ("no checksum in the header",) if any(signal.checksum is None for signal, _ in signals) else ()
-    known = [(signal, samples) for signal, samples in signals if signal.checksum is not None]
-    bad = [signal for signal, samples in known if (int(samples.sum(dtype=np.int64)) - signal.checksum) % 65536]
+def check_sums(sums, where, ignore=False) -> tuple[str, ...]:
+    """Compare {signal: sum of its samples} with the header's checksums, modulo 2^16; warnings, or a SignalError."""
+    unverified = ("no checksum in the header",) if any(signal.checksum is None for signal in sums) else ()
+    known = {signal: total for signal, total in sums.items() if signal.checksum is not None}
+    bad = [signal for signal, total in known.items() if (total - signal.checksum) % 65536]
     if not bad:
         return unverified
     names = ", ".join(signal.name for signal in bad)
     if ignore:
         return (*unverified, f"checksum ignored: {names}")
-    if all(signal.checksum == 0 for signal, _ in known):
+    if all(signal.checksum == 0 for signal in known):
         cause = f"{where}.hea gives 0 as every checksum, as writers do that compute none"
         raise SignalError(f"{cause}: have the checksums ignored (--ignore-checksum), if the record is whole.")
     cause = f"the samples of lead {names} do not match the header's checksum"
