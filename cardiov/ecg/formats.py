@@ -173,9 +173,9 @@ def _root(name):
     elements = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z]\w*)[\s/>]")
 
     def marked(data):
-        start = data[:65_536].replace(b"\0", b"")  # also UTF-16
-        first = elements.search(re.sub(rb"<!--.*?-->", b"", start, flags=re.DOTALL)) if start.lstrip(_BEFORE_XML)[:1] == b"<" else None
-        return first is not None and first[1] == name
+        start = data[:65_536].replace(b"\0", b"").lstrip(_BEFORE_XML)  # also UTF-16
+        first = elements.search(re.sub(rb"<!--.*?-->", b"", start, flags=re.DOTALL))
+        return start[:1] == b"<" and first is not None and first[1] == name
 
     return marked
 

@@ -32,7 +32,8 @@ from cardiov.scoring.remote import is_address, list_address, read_address
 CHUNK = 32  # files that a process takes at once
 SMALL_ARCHIVE = 64  # files that one process scores before others would have started
 MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
-SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf", ".bdf", ".ecg", ".mwf", ".mfer", ".mfr"}  # looked for in folders
+# looked for in folders
+SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf", ".bdf", ".ecg", ".mwf", ".mfer", ".mfr"}
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv", "ptbxl_examples.csv"}  # but not these, of the data sets
 RESULTS = b"file,critical_value,", b"file,format,outcome,", b'{"file": '  # nor what begins so: it was written by `outputs`
 
