@@ -8,7 +8,7 @@ LEVEL = slice(17, 19)  # of these, between P wave and QRS complex: what amplitud
 
 
 def hundredths(signal, fs) -> np.ndarray:
-    """Means over each hundredth of a second of a signal (leads, n) at ``fs`` Hz, 100 Hz or more: float32 (leads, 100 a second)."""
+    """Means over each hundredth of a second of a signal (leads, n) at ``fs`` Hz, 100 or more: float32 (leads, 100 a second)."""
     edges = np.rint(np.arange(int(signal.shape[-1] * RATE / fs + 1e-6) + 1) * fs / RATE).astype(int)
     sums = np.add.reduceat(signal[:, : edges[-1]], edges[:-1], axis=-1)
     return (sums / np.diff(edges)).astype(np.float32)
