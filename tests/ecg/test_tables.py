@@ -279,3 +279,29 @@ def test_a_pipe_is_read(tmp_path):
     thread.start()
     np.testing.assert_allclose(read_ecg(tmp_path / "pipe").signal, SIGNAL, atol=1e-6)
     thread.join()
+
+
+@pytest.mark.parametrize(("head", "unit"), [
+    ("Hospital unit: Cardiology\n# unit: mV\n", "mV"), ('# unit: "mV"\n', "mV"), ("# units = mV, calibrated\n", "mV"),
+    ("# unit: mV\n# unit: uV\n", None), ("# unit: 0.001 mV\n", None), ("# unit: mV/10\n", None), ("# unit: Cardiology\n", None),
+])  # fmt: skip
+def test_the_unit_above_a_table(tmp_path, head, unit):
+    write_text(tmp_path / "ecg.csv", SIGNAL, head="# fs: 500\n" + head)
+    if unit:
+        assert_read(tmp_path / "ecg.csv")
+    else:
+        with pytest.raises(SignalError, match="gives signal 'I' in '"):
+            read_ecg(tmp_path / "ecg.csv")
+
+
+def test_marks_between_thousands_that_all_first_rows_have(tmp_path):
+    signal = simulated_signal() * 3
+    signal[:, :250] = 1234 + signal[:, :250] % 700
+    rows = [";".join(f"{value:,}".replace(",", ".") for value in row) for row in signal.T]
+    (tmp_path / "ecg.csv").write_text("# fs: 500\n# unit: uV\n" + ";".join(LEADS) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
+
+
+def test_names_of_arrays_may_be_bytes(tmp_path):
+    write_npz(tmp_path / "ecg.npz", simulated_signal(), leads=np.array(LEADS, dtype="S"))
+    assert_read(tmp_path / "ecg.npz")
