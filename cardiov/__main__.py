@@ -218,8 +218,8 @@ def _listed(*runs):
 def _add_use(commands):
     command = _command(commands, score)
     command.add_argument("files", nargs="*", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
-                         "EDF), '-' for one from the standard input, a folder of ECGs, or the address of a file or folder in an object store, such as "
-                         "s3://bucket/ecgs")  # fmt: skip
+                         "EDF), '-' for one from the standard input, a folder of ECGs, or the address of a file or folder in an "
+                         "object store, such as s3://bucket/ecgs")  # fmt: skip
     command.add_argument("--listing", metavar="FILE", help="text file with one further file per line")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one line of JSON per file")

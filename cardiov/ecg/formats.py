@@ -44,8 +44,9 @@ def read(source, ignore_checksum=False) -> Recording:
         return _read_path(Path(source), ignore_checksum)
     if isinstance(source, Mapping) and all(isinstance(data, bytes | bytearray | memoryview) for data in source.values()):
         return _read_files(source, ignore_checksum)
-    how = "cardiov.ecg_from_leads(leads, fs=500, unit='mV'), where leads is a DataFrame or a mapping with an array per lead name, or an "
-    raise SignalError(f"a {type(source).__name__} is no ECG file: make an ECG of it by {how}array (leads, n) with names=['I', 'II', ...].")
+    leads = "a DataFrame or a mapping with an array per lead name, or an array (leads, n) with names=['I', 'II', ...]"
+    how = f"cardiov.ecg_from_leads(leads, fs=500, unit='mV'), where leads is {leads}"
+    raise SignalError(f"a {type(source).__name__} is no ECG file: make an ECG of it by {how}.")
 
 
 def _read_path(path, ignore_checksum):

@@ -24,7 +24,9 @@ _RATE = re.compile(r"\b(?:fs|sampl\w{0,8}[ _-]?(?:rate|freq\w{0,7}))\b(?:[\s\"'=
                    r"(\d{1,9}(?:[.,]\d{1,9})?)(?![\d.,]*\d)\s*(?:k?hz\b)?", re.IGNORECASE)  # fmt: skip
 _UNIT = re.compile(r"\bunits?\s*[:=;,]\s*([^,;\n]*)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(.*?)(?:\s*[(\[]([^()\[\]]*)[)\]]|[_\s]+([mnuµμ]v))\s*", re.IGNORECASE)
-_UNREADABLE_UNIT = re.compile(r"[\d.,\s]*[munµμk]?v(?:olts?)?(?:\W.*)?|counts?|adu?c?|lsb|bits?|digits?|a\.?u\.?|arb.*|units?|norm.*|%", re.IGNORECASE)
+_UNREADABLE_UNIT = re.compile(
+    r"[\d.,\s]*[munµμk]?v(?:olts?)?(?:\W.*)?|counts?|adu?c?|lsb|bits?|digits?|a\.?u\.?|arb.*|units?|norm.*|%", re.IGNORECASE
+)
 _TIME = re.compile(r"(?=.)(?:elapsed )?(?:time|t|zeit)?[ _]*[(\[]?(s|sec|seconds|ms|msec|milliseconds)?[)\]]?", re.IGNORECASE)
 
 

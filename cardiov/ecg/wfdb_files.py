@@ -18,7 +18,8 @@ from cardiov.errors import SignalError
 
 _SIGNAL = re.compile(
     r"(?P<file>\S+)\s+(?P<fmt>\d{1,3})(?:x(?P<per_frame>\d{1,6}))?(?::(?P<skew>\d{1,9}))?(?:\+(?P<offset>\d{1,9}))?"
-    r"(?:\s+(?P<gain>[-+]?(?:\d{1,20}\.?\d{0,20}|\.\d{1,20})(?:[eE][-+]?\d{1,2})?)(?:\((?P<baseline>[-+]?\d{1,10})\))?(?:/(?P<unit>\S+))?)?"
+    r"(?:\s+(?P<gain>[-+]?(?:\d{1,20}\.?\d{0,20}|\.\d{1,20})(?:[eE][-+]?\d{1,2})?)"
+    r"(?:\((?P<baseline>[-+]?\d{1,10})\))?(?:/(?P<unit>\S+))?)?"
     r"(?:\s+\d{1,2}(?!\S))?(?:\s+(?P<zero>[-+]?\d{1,10})(?!\S))?(?:\s+(?P<initial>[-+]?\d{1,10})(?!\S))?"
     r"(?:\s+(?P<checksum>[-+]?\d{1,10})(?!\S))?(?:\s+\d{1,9}(?!\S))?(?:\s+(?P<name>.*))?"
 )
@@ -115,8 +116,9 @@ def read_signals(header, load, where, ignore_checksum=False) -> Recording:
     rates = [header.fs and header.fs * signal.per_frame for signal in header.signals]
     patient = _PATIENT.search("\n".join(header.comments))
     meta = meta_of(header.name, header.comments, recorded=header.recorded, patient=patient and patient[1])
-    return Recording([signal.name for signal in header.signals], [physical.get(signal, ()) for signal in header.signals],
-                     [signal.unit for signal in header.signals], rates if len({*rates}) > 1 else rates[0], str(where), meta, warnings)  # fmt: skip
+    names, units = zip(*((signal.name, signal.unit) for signal in header.signals), strict=True) if header.signals else ((), ())
+    samples, fs = [physical.get(signal, ()) for signal in header.signals], rates if len({*rates}) > 1 else (rates or [None])[0]
+    return Recording(list(names), samples, list(units), fs, str(where), meta, warnings)
 
 
 def _of_file(file, header, load, where):
@@ -141,7 +143,8 @@ def form_of(signals, where):
     """The format of a file's signals."""
     first = signals[0]
     if len({(signal.fmt, signal.offset) for signal in signals}) > 1:
-        raise SignalError(f"{where}.hea gives the signals of {first.file!r:.80} different formats or offsets: export the record again.")
+        cause = f"{where}.hea gives the signals of {first.file!r:.80} different formats or offsets"
+        raise SignalError(f"{cause}: export the record again.")
     if first.fmt not in FORMATS:
         known = ", ".join(FORMATS)
         raise SignalError(f"{where} is a WFDB record in format {first.fmt}, which is not read: export it in one of {known}.")
@@ -183,7 +186,8 @@ def check_sums(sums, where, ignore=False) -> tuple[str, ...]:
 def _physical(signal, samples, where):
     """Samples in the signal's unit, NaN where they are invalid."""
     if not signal.gain:
-        raise SignalError(f"{where}.hea gives no gain for signal {signal.name!r:.40} of {signal.file!r:.80}: add it, as in '1000(0)/mV'.")
+        cause = f"{where}.hea gives no gain for signal {signal.name!r:.40} of {signal.file!r:.80}"
+        raise SignalError(f"{cause}: add it, as in '1000(0)/mV'.")
     physical = samples - float(signal.baseline)
     physical /= signal.gain
     invalid = FORMATS[signal.fmt].invalid
