@@ -27,14 +27,14 @@ EXAMPLES = """examples:
 
 
 def score(files, listing, json, csv, parquet, output, status, report, processes, cluster, model, rate, unit,
-          ignore_checksum, bridge_gaps):  # fmt: skip
+          ignore_checksum, bridge_gaps, timeline):  # fmt: skip
     """Estimate the critical value of ECGs."""
     from cardiov.scoring import archive, outputs
 
     form = "json" if json else "csv" if csv else "parquet" if parquet else "table"
     if form == "parquet" and not output:
         raise ParameterError("Parquet is not for the screen: give --output.")
-    _check_places(form, output, status, report)
+    _check_places(form, output, status, report, timeline)
     settings = {"model": model, "fs": rate, "unit": unit, "ignore_checksum": ignore_checksum, "bridge_gaps": bridge_gaps}
     archive.check_settings(processes=processes, **settings)
     files, scorer = archive.find_files(files, listing, (output, status)), archive.score_files
@@ -46,21 +46,43 @@ def score(files, listing, json, csv, parquet, output, status, report, processes,
         from cardiov.app.sheet import write_report
 
         write_report(files, report, **settings)
+    if timeline is not None:
+        scorer = _drawing(scorer, files, timeline)
     bad = outputs.write_scores(files, form, output, scorer=scorer, status=status, processes=processes, **settings)
     if bad:
         raise SignalError(f"{bad:,} of {len(files):,} files could not be scored: correct those named above, or leave them out.")
 
 
-def _check_places(form, output, status, report):
+def _drawing(scorer, files, path):
+    """A scorer that also draws the windows of its only file."""
+    from cardiov.plots.holter import scores_over_time
+    from cardiov.store.files import replacing
+
+    if len(files) != 1:
+        raise ParameterError(f"a timeline is of one record, not of {len(files):,}: give one file, or leave --timeline out.")
+
+    def score_and_draw(*arguments, **settings):
+        for outcome in scorer(*arguments, **settings):
+            if not isinstance(outcome.result, CardioVError):
+                with replacing(path) as temporary:
+                    scores_over_time(outcome.result.windows).savefig(temporary, format=Path(path).suffix[1:].lower(), dpi=150)
+            yield outcome
+
+    return score_and_draw
+
+
+def _check_places(form, output, status, report, timeline):
     """Refuse places that cannot be written, or that would lose a file, before an ECG is scored."""
     from cardiov.store.files import check_place
 
     if output and form == "table":
         raise ParameterError("a table is for reading: give --json, --csv or --parquet with --output.")
     table = Path(output).with_suffix(".csv") if form == "parquet" else output
-    places = [place for place in (table, status, report) if place is not None]
+    places = [place for place in (table, status, report, timeline) if place is not None]
     if len(places) > len({*map(os.path.realpath, places)}):
-        raise ParameterError("two results have the same place: give --output, --status and --report different files.")
+        raise ParameterError("two results have the same place: give --output, --status, --report and --timeline different files.")
+    if timeline is not None and Path(timeline).suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ParameterError(f"the timeline {timeline!r} is a picture: give it a name that ends in .png, .svg or .pdf.")
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"the report {report!r} is a page: give it a name that ends in .html.")
     for place in places:
@@ -73,8 +95,7 @@ def export(target, model):
     from cardiov.scoring.export import export as write_onnx
     from cardiov.store.pretrained import DEFAULT
 
-    write_onnx(CardioV.from_pretrained(model or DEFAULT), target)
-    print(target)
+    print(*write_onnx(CardioV.from_pretrained(model or DEFAULT), target), sep="\n")
 
 
 def app(port, browser):
@@ -197,8 +218,8 @@ def _listed(*runs):
 def _add_use(commands):
     command = _command(commands, score)
     command.add_argument("files", nargs="*", metavar="FILE", help="an ECG (WFDB, CSV, TSV, NPZ, SCP-ECG, HL7 aECG, DICOM, "
-                         "EDF), '-' for one from the standard input, a folder of ECGs, or the address of a file or folder in an object store, such as "
-                         "s3://bucket/ecgs")  # fmt: skip
+                         "EDF), '-' for one from the standard input, a folder of ECGs, or the address of a file or folder in an "
+                         "object store, such as s3://bucket/ecgs")  # fmt: skip
     command.add_argument("--listing", metavar="FILE", help="text file with one further file per line")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one line of JSON per file")
@@ -206,6 +227,7 @@ def _add_use(commands):
     form.add_argument("--parquet", action="store_true", help="one line of CSV per file, and at the end a Parquet file beside it")
     command.add_argument("--output", metavar="FILE", help="file for the results; started again, the command goes on where it stopped")
     command.add_argument("--status", metavar="CSV", help="file with format, outcome, seconds and reason of every file")
+    command.add_argument("--timeline", metavar="FILE", help="picture of one long record's windows over time (PNG, SVG or PDF)")
     command.add_argument("--report", metavar="HTML", help="page with the drawn ECGs and their heat maps")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")

@@ -29,6 +29,17 @@ def test_links_lead_to_files_and_headings(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_page_is_reached_from_the_readme():
+    linked = set(LINK.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= linked
+
+
+def test_every_target_that_a_page_names_is_in_the_makefile():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)}
+    assert {"paper", "test", "docs"} <= named <= targets
+
+
 def test_the_readme_comes_to_its_results_within_two_screens():
     before, results, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Results\n")
     assert results and len(before.splitlines()) <= 60

@@ -5,6 +5,7 @@ series whatever it holds; only its safe XML parser is used.
 """
 
 import re
+from xml.etree import ElementTree
 from contextlib import suppress
 from pathlib import PurePath
 
@@ -29,6 +30,8 @@ MAX_XML_BYTES = 8 * 2**20  # an XML document takes many times its size in memory
 MAX_XML_TAGS = 100_000
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 _SUBJECT = "componentOf/timepointEvent/componentOf/subjectAssignment/subject/trialSubject"
+_PERSON = "subjectDemographicPerson"
+_PATIENT = (f"{_PERSON}/administrativeGenderCode", "code"), (f"{_PERSON}/birthTime", "value"), ("id", "extension")
 _REPORTED_AGE = "21612-7"  # LOINC
 
 
@@ -40,18 +43,17 @@ def refuse_long_xml(file, kind):
 
 def xml_root(file):
     """The root element, without namespaces; within `library`."""
-    from xml.etree.ElementTree import ParseError
-
     from ecgdatakit.parsing.helpers.xml import parse_xml_root
 
     try:
         return parse_xml_root(file.data)
-    except ParseError as error:
+    except ElementTree.ParseError as error:
         raise Damaged(error) from error
 
 
 def refuse_xml(file):
-    raise SignalError(f"{file.where} is XML, but neither HL7 aECG nor of GE MUSE, Philips Sierra or Mortara ELI: export it as one of these.")
+    kinds = "HL7 aECG nor of GE MUSE, Philips Sierra or Mortara ELI"
+    raise SignalError(f"{file.where} is XML, but neither {kinds}: export it as one of these.")
 
 
 def read_aecg(file):
@@ -137,12 +139,16 @@ def _number(element):
 def _meta(root, record):
     start = next(filter(None, (moment(time.get("value") or "") for path in ("", "component/series/") for tag in ("low", "center")
                                for time in root.findall(f"{path}effectiveTime/{tag}"))), None)  # fmt: skip
-    value = lambda path: next((one.get("value") or one.get("code") or "" for one in root.findall(f"{_SUBJECT}/{path}")), "")  # noqa: E731
-    born = moment(value("subjectDemographicPerson/birthTime")[:8].ljust(12, "0"))
+    subject = root.find(_SUBJECT) if root.find(_SUBJECT) is not None else ElementTree.Element("trialSubject")
+    sex, born, identifier = (_attribute(subject, *where) for where in _PATIENT)
+    born = moment(born[:8].ljust(12, "0"))
     age = years_between(born, start) if _reported_age(root) is None else _reported_age(root)
-    identifier = root.find(f"{_SUBJECT}/id")
-    patient = None if identifier is None else identifier.get("extension")
-    return meta_of(record, age=age, sex=value("subjectDemographicPerson/administrativeGenderCode"), recorded=start, patient=patient)
+    return meta_of(record, age=age, sex=sex, recorded=start, patient=identifier)
+
+
+def _attribute(element, path, name):
+    child = element.find(path)
+    return "" if child is None else (child.get(name) or "").strip()
 
 
 def _reported_age(root):

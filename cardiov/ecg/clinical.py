@@ -20,11 +20,13 @@ MAX_SCP_BYTES = 2**20
 MAX_SCP_STEPS = 2**22  # see `_scp_steps`: about ten times those of a usual record; they take a second
 MAX_XLI_BYTES = 300_000  # unpacked; 12,500 samples of twelve leads, which take two seconds
 MAX_MFER_BYTES = 2**22  # a definition may have two bytes
-_DAMAGE = re.compile(r"truncated|too (?:small|short)|but .* (?:has|holds|decoded)|remain|expected|past the end|outside the|exceed|"
-                     "Malformed|whole number|missing sample|no waveform data|incomplete")  # fmt: skip
+_DAMAGE = re.compile(
+    r"truncated|too (?:small|short)|but .* (?:has|holds|decoded)|remain|expected|past the end|outside the|exceed|Malformed|"
+    r"whole number|missing sample|no waveform data|incomplete"
+)
 _GAPS = re.compile("without a gap")  # of frames that are not contiguous
 _LEFT_OUT = re.compile(r"ignored|only the first|not loaded|skipped")
-_NOT_OF_THE_RHYTHM = re.compile(r"median|representative|TYPICAL_CYCLE|enhanced|Section (?:1|4|5) |recordedAt|birth|time [0-9a-f]+$")
+_ASIDE = re.compile(r"median|representative|TYPICAL_CYCLE|enhanced|Section (?:1|4|5) |recordedAt|birth|time [0-9a-f]+$")
 
 
 def _read(file, kind, parser, amend=None):
@@ -58,7 +60,7 @@ def _notes(texts, record, ignore_checksum):
     for text, checksum in texts:
         if _GAPS.search(text):
             raise ValueError(text)
-        if _NOT_OF_THE_RHYTHM.search(text) and "(rhythm)" not in text:
+        if _ASIDE.search(text) and "(rhythm)" not in text:
             continue
         if (checksum and not ignore_checksum) or _DAMAGE.search(text):
             raise Damaged(text)
@@ -214,7 +216,7 @@ def read_kardia(file):
 
 
 def refuse_edan(file):
-    raise SignalError(f"{file.where} is an Edan Holter file, which gives no scale of its amplitudes: export it as another format.")
+    raise SignalError(f"{file.where} is an Edan Holter file, which gives no scale: export it as another format.")
 
 
 def refuse_xle(file):

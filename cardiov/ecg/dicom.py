@@ -80,8 +80,13 @@ def _channels(group):
     for channel, row in zip(group.ChannelDefinitionSequence, raw, strict=True):
         name = _name(channel)
         if name_of(name):
-            seconds = _number(channel, "ChannelTimeSkew", 0) + _number(channel, "ChannelOffset", 0)
-            yield name, _unit(channel), _scaled(channel, row, group, name), seconds * fs + _number(channel, "ChannelSampleSkew", 0)
+            yield name, _unit(channel), _scaled(channel, row, group, name), _skew(channel, fs)
+
+
+def _skew(channel, fs):
+    """Samples from the start of the group to that of the channel."""
+    seconds = _number(channel, "ChannelTimeSkew", 0) + _number(channel, "ChannelOffset", 0)
+    return seconds * fs + _number(channel, "ChannelSampleSkew", 0)
 
 
 def _raw(group):
@@ -139,7 +144,8 @@ def _aligned(samples, skews, fs):
 def _name(channel):
     """A lead by a code of SCP-ECG or MDC (CID 3001), else the first of code, meaning and label that names one."""
     source = (channel.get("ChannelSourceSequence") or [{}])[0]
-    texts = [str(text or "").strip() for text in (source.get("CodeValue"), source.get("CodeMeaning"), channel.get("ChannelLabel"))]
+    texts = source.get("CodeValue"), source.get("CodeMeaning"), channel.get("ChannelLabel")
+    texts = [str(text or "").strip() for text in texts]
     code = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d+)", texts[0])
     texts.insert(0, _LEADS.get(code[1], "") if code else "")
     return next((text for text in texts if lead_of(text)), texts[2] or texts[3] or texts[1])
@@ -160,7 +166,8 @@ def _number(dataset, keyword, default):
 def _meta(dataset, record):
     age = re.fullmatch(r"(\d{3})([YMWD])", str(dataset.get("PatientAge") or "").strip())
     age = age and int(age[1]) * _YEARS[age[2]]
-    return meta_of(record, age=age, sex=str(dataset.get("PatientSex") or ""), recorded=_start(dataset), patient=dataset.get("PatientID"))
+    sex, patient = (str(dataset.get(keyword) or "") for keyword in ("PatientSex", "PatientID"))
+    return meta_of(record, age=age, sex=sex, recorded=_start(dataset), patient=patient)
 
 
 def _start(dataset):

@@ -78,7 +78,7 @@ def _likeness(beat, wave):
 
 
 def _limbs(beat):
-    """Logarithms of the QRS complexes of I, II and III, relative to the largest: an arm's electrode on the right leg leaves one flat."""
+    """Logarithms of the QRS complexes of I, II and III, relative to the largest: an arm's electrode on a leg flattens one."""
     i, ii = beat[:2, WAVES["QRS"]]
     sizes = np.array([_effective(lead) for lead in (i, ii, ii - i)])
     return np.log((sizes + 1e-3) / (sizes.max() + 1e-3))

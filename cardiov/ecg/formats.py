@@ -44,14 +44,15 @@ def read(source, ignore_checksum=False) -> Recording:
         return _read_path(Path(source), ignore_checksum)
     if isinstance(source, Mapping) and all(isinstance(data, bytes | bytearray | memoryview) for data in source.values()):
         return _read_files(source, ignore_checksum)
-    how = "cardiov.ecg_from_leads(leads, fs=500, unit='mV'), where leads is a DataFrame or a mapping with an array per lead name, or an "
-    raise SignalError(f"a {type(source).__name__} is no ECG file: make an ECG of it by {how}array (leads, n) with names=['I', 'II', ...].")
+    leads = "a DataFrame or a mapping with an array per lead name, or an array (leads, n) with names=['I', 'II', ...]"
+    how = f"cardiov.ecg_from_leads(leads, fs=500, unit='mV'), where leads is {leads}"
+    raise SignalError(f"a {type(source).__name__} is no ECG file: make an ECG of it by {how}.")
 
 
 def _read_path(path, ignore_checksum):
     if str(path) == "-":
         return _read_file(File(_standard_input(), "the standard input", ignore_checksum=ignore_checksum))
-    if path.suffix.lower() in (".hea", ".dat", ".mat") or Path(f"{path}.hea").exists() or not (path.exists() or _known_suffix(path)):
+    if is_wfdb(path) or not (path.exists() or _known_suffix(path)):
         return _read_wfdb(path, ignore_checksum)
     return _read_file(File(content_of(path), str(path), path, ignore_checksum))
 
@@ -67,21 +68,31 @@ def _known_suffix(path):
 
 
 def _read_wfdb(path, ignore_checksum):
-    base = path.with_suffix("") if path.suffix.lower() in (".hea", ".dat", ".mat") else path
-    header = path if path.suffix.lower() == ".hea" else Path(f"{base}.hea")
-    try:
-        data = content_of(_in_folder(header.parent, header.name) or header)
-    except SignalError as error:
-        raise SignalError(f"{str(error)[:-1]}, and give a WFDB record with its .hea file.") from error
+    base, data = read_header_of(path)
     return read_wfdb(data, partial(_beside, base.parent), base, ignore_checksum)
 
 
+def is_wfdb(path) -> bool:
+    """Whether a path stands for a WFDB record."""
+    return path.suffix.lower() in (".hea", ".dat", ".mat") or Path(f"{path}.hea").exists()
+
+
+def read_header_of(path) -> tuple[Path, bytes]:
+    """A WFDB record's path without suffix, and the content of its header."""
+    base = path.with_suffix("") if path.suffix.lower() in (".hea", ".dat", ".mat") else path
+    header = path if path.suffix.lower() == ".hea" else Path(f"{base}.hea")
+    try:
+        return base, content_of(in_folder(header.parent, header.name) or header)
+    except SignalError as error:
+        raise SignalError(f"{str(error)[:-1]}, and give a WFDB record with its .hea file.") from error
+
+
 def _beside(folder, name):
-    path = _in_folder(folder, name)
+    path = in_folder(folder, name)
     return path and content_of(path)
 
 
-def _in_folder(folder, name):
+def in_folder(folder, name) -> Path | None:
     """A file whose name may be written in other letter case; None without it."""
     if (folder / name).is_file() or not folder.is_dir():
         return folder / name
@@ -128,7 +139,7 @@ def _unpacked(file):
 
 def format_of(path) -> str:
     """The format as which `read` reads a file, such as "WFDB"; empty if that is unknown. Of an address the suffix decides."""
-    if PurePath(path).suffix.lower() in (".hea", ".dat", ".mat") or os.path.exists(f"{path}.hea"):
+    if is_wfdb(Path(path)):
         return "WFDB"
     start = b""
     if os.path.isfile(path):
@@ -163,9 +174,9 @@ def _root(name):
     elements = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z]\w*)[\s/>]")
 
     def marked(data):
-        start = data[:65_536].replace(b"\0", b"")  # also UTF-16
-        first = elements.search(re.sub(rb"<!--.*?-->", b"", start, flags=re.DOTALL)) if start.lstrip(_BEFORE_XML)[:1] == b"<" else None
-        return first is not None and first[1] == name
+        start = data[:65_536].replace(b"\0", b"").lstrip(_BEFORE_XML)  # also UTF-16
+        first = elements.search(re.sub(rb"<!--.*?-->", b"", start, flags=re.DOTALL))
+        return start[:1] == b"<" and first is not None and first[1] == name
 
     return marked
 

@@ -137,7 +137,8 @@ def _scales(recording, choice, given):
         name, unit = recording.names[choice.places[unknown[0]]], units[unknown[0]]
         if not unit:
             raise SignalError(f"{where} gives no unit for signal {name!r:.40}: give the unit (uV, mV or V).")
-        raise SignalError(f"{where} gives signal {name!r:.40} in {unit!r:.40}: correct the header to uV, mV or V, or give the unit.")
+        cause = f"{where} gives signal {name!r:.40} in {unit!r:.40}"
+        raise SignalError(f"{cause}: correct the header to uV, mV or V, or give the unit.")
     if given is not None and {*known.values()} - {MILLIVOLTS[given.lower()]}:
         raise SignalError(f"{where} gives its signals in other units than the {given} asked for: leave the unit out.")
     return {lead: known[lead] if lead in known else MILLIVOLTS[given.lower()] for lead in units}
@@ -181,7 +182,8 @@ def _derive(signal, places, where):
 def check_ecg(ecg) -> ECG:
     """An ECG that the caller made, with the checks, errors and warnings of `read_ecg`."""
     shape = np.shape(ecg.signal)
-    if len(shape) != 2 or shape[0] != len(LEADS) or np.asarray(ecg.signal).dtype.kind not in "fiu" or not np.isfinite(ecg.signal).all():
+    numbers = np.asarray(ecg.signal).dtype.kind in "fiu" and np.isfinite(ecg.signal).all()
+    if len(shape) != 2 or shape[0] != len(LEADS) or not numbers:
         raise SignalError(
             f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "
             "leads I II III aVR aVL aVF V1 to V6."

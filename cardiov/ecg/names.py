@@ -136,7 +136,8 @@ def _is_empty(samples):
 def _warnings(recording, named, places, inverted, rates, fs):
     taken = {*places.values()}
     seldom = {i for i, name in named.items() if not name.usual}
-    rest = [f"{recording.names[i]!r:.40}" + (f" at {rates[i]:g} Hz" if rates[i] != fs else "") for i in named if i not in taken | seldom]
-    remarks = [f"{recording.names[i]!r:.40}" for i in places.values() if named[i].unknown]
+    shown = {i: f"{recording.names[i]!r:.40}" + (f" at {rates[i]:g} Hz" if rates[i] != fs else "") for i in named}
+    rest = [text for i, text in shown.items() if i not in taken | seldom]
+    remarks = [shown[i] for i in places.values() if named[i].unknown]
     texts = {"not read": rest, "name with a remark": remarks, "inverted in the file": inverted}
     return tuple(f"{kind}: {', '.join(values)}" for kind, values in texts.items() if values)

@@ -61,6 +61,11 @@ def marks_of(parts: Iterable[str]) -> Marks:
 _KINDS = {"grouped": _GROUPED, "twice": _GROUPED_TWICE, "decimal": _DECIMAL, "both": _BOTH, "whole": {"short": _SHORT, "long": _LONG}}
 
 
+def has_decimal_point(part) -> bool:
+    """Whether one of the numbers, one per line, has a point that can only be a decimal one."""
+    return _DECIMAL["."].search(part) is not None
+
+
 def _other(mark):
     return "," if mark == "." else "."
 

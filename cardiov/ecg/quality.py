@@ -1,4 +1,4 @@
-"""Warnings about a signal: lost electrodes, noise, drift, clipping, spikes, leads that contradict each other, faults of recording.
+"""Warnings about a signal: lost leads, noise, drift, clipping, spikes, contradictions of leads, and faults of recording.
 
 The limits were chosen on folds 1 to 8 of the real sample of PTB-XL, whose cardiologists noted drift, noise and pacemakers.
 ``warnings.csv`` beside this file says what each warning catches on other ECGs (`cardiov.ecg.missed`). Comments give the share of
@@ -18,7 +18,7 @@ DRIFT = 0.33  # standard deviation of the blocks' medians, likewise; 1 record in
 LEAST = 0.1  # mV, added to a lead's amplitude, so that a lead without QRS complexes is not all noise and drift
 CLIPPED = 0.03  # share of samples within 1 µV of the lead's highest or lowest; 1 record in 3,000
 CONTRADICTION = 0.7  # violation of Einthoven's or Goldberger's relations, relative to the leads; at most 0.07 in PTB-XL
-SPIKE = 2.45  # mV, of all leads together, above the mean of what lies 4 ms before and after; 1 in 60 at 500 Hz, most of them paced
+SPIKE = 2.45  # mV, of all leads together, above the mean of what lies 4 ms before and after; 1 in 60, most of them paced
 SPIKE_REACH = 0.004  # s
 LOOKED_AT = 60  # s from the start, in which faults of recording show
 SPIKE_RATE = 250.0  # Hz; recorded below it, spikes are as broad as QRS complexes
@@ -29,7 +29,7 @@ MEANINGS = {
     "drift": "the baseline wanders, as with breathing or movement",
     "clipped": "the signal stops at a limit, as with an overdriven amplifier",
     "implausible amplitude": "more than 20 mV from peak to peak",
-    "limb leads contradict each other": "Einthoven's or Goldberger's relations fail: leads are misnamed or not simultaneous",
+    "limb leads contradict each other": "Einthoven's or Goldberger's relations fail: misnamed leads, different scales or times",
     "electrodes may be exchanged": "the leads would fit better with these at each other's places; or the heart lies unusually",
     "leads may be inverted": "the waves would fit better upside down",
     "sampling rate may be wrong": "beats are too fast and narrow, or too slow and broad, at the rate that is declared",
@@ -83,7 +83,7 @@ def _blocks(signal, length):
 
 
 def noise(slow) -> np.ndarray:
-    """Noise (12,) of the noisiest second of each lead of an ECG at 100 Hz, between its beats, in mV: as white noise's deviation."""
+    """Noise (12,) in mV between the beats of each lead's noisiest second, at 100 Hz: the deviation, were it white."""
     bends = np.diff(slow, 2, axis=-1)
     power = np.square(_blocks(bends, RATE // 10)).mean(axis=-1) / 6  # of tenths of a second; white noise has the sixth of it
     seconds = np.lib.stride_tricks.sliding_window_view(power, 10, axis=-1)[:, ::5]
@@ -115,13 +115,13 @@ def spikes(signal, fs) -> np.ndarray:
 
 
 def _between_leads(slow):
-    """Einthoven's and Goldberger's relations; and, if they hold, exchanged electrodes, inverted leads or a wrong rate."""
+    """Einthoven's and Goldberger's relations; exchanged electrodes, inverted leads or a wrong rate."""
     i, ii, iii, avr, avl, avf = slopes = np.diff(slow[:6], axis=-1)  # free of drift
     goldberger = avr + (i + ii) / 2, avl - (i - ii / 2), avf - (ii - i / 2)
-    if max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:]) for error in goldberger)) > CONTRADICTION:
-        return ["limb leads contradict each other"]
+    violation = max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:]) for error in goldberger))
+    contradiction = ["limb leads contradict each other"] if violation > CONTRADICTION else []
     fault = likely_fault(slow[:, : LOOKED_AT * RATE])
-    return [fault] if fault else []
+    return [*contradiction, *([fault] if fault else [])]
 
 
 def _ratio(x, reference):

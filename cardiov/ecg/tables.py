@@ -12,7 +12,7 @@ from pathlib import PurePath
 import numpy as np
 
 from cardiov.ecg.names import lead_of
-from cardiov.ecg.numerals import Marks, marks_of
+from cardiov.ecg.numerals import Marks, has_decimal_point, marks_of
 from cardiov.ecg.recording import MAX_SIGNALS, MILLIVOLTS, Recording, decode, library, meta_of, refuse_large
 from cardiov.errors import SignalError
 
@@ -24,7 +24,9 @@ _RATE = re.compile(r"\b(?:fs|sampl\w{0,8}[ _-]?(?:rate|freq\w{0,7}))\b(?:[\s\"'=
                    r"(\d{1,9}(?:[.,]\d{1,9})?)(?![\d.,]*\d)\s*(?:k?hz\b)?", re.IGNORECASE)  # fmt: skip
 _UNIT = re.compile(r"\bunits?\s*[:=;,]\s*([^,;\n]*)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(.*?)(?:\s*[(\[]([^()\[\]]*)[)\]]|[_\s]+([mnuµμ]v))\s*", re.IGNORECASE)
-_UNREADABLE_UNIT = re.compile(r"[\d.,\s]*[munµμk]?v(?:olts?)?(?:\W.*)?|counts?|adu?c?|lsb|bits?|digits?|a\.?u\.?|arb.*|units?|norm.*|%", re.IGNORECASE)
+_UNREADABLE_UNIT = re.compile(
+    r"[\d.,\s]*[munµμk]?v(?:olts?)?(?:\W.*)?|counts?|adu?c?|lsb|bits?|digits?|a\.?u\.?|arb.*|units?|norm.*|%", re.IGNORECASE
+)
 _TIME = re.compile(r"(?=.)(?:elapsed )?(?:time|t|zeit)?[ _]*[(\[]?(s|sec|seconds|ms|msec|milliseconds)?[)\]]?", re.IGNORECASE)
 
 
@@ -56,7 +58,7 @@ def read_table(file):
     named = [_split_unit(layout.names[i]) for i in kept]
     leads = [k for k, (name, _) in enumerate(named) if lead_of(name)]  # other columns may hold anything
     head = "\n".join(layout.head)
-    unit = match[1].strip() if (match := _UNIT.search(head)) else ""
+    unit = _unit_in(head)
     with library(file.where, "CSV"):
         columns, marks = _numbers(body, layout, [kept[k] for k in leads])
         times = None if time is None else _times(body, layout, time)
@@ -114,6 +116,7 @@ def _names_in(line):
 
 
 def _cells(line, separator, quote):
+    line = line[:LONGEST]
     if separator == r"\s+":
         cells = line.split()
     else:
@@ -147,7 +150,7 @@ def _numbers(body, layout, columns):
     """Columns as (columns, n), NaN for what is no number, and the marks in them."""
     parts = list(_texts(body, layout, columns, nrows=SAMPLE))
     marks = marks_of(parts)
-    table = _parsed(body, layout, columns, marks) if marks == Marks() and any("." in part for part in parts) else None
+    table = _parsed(body, layout, columns, marks) if marks == Marks() and any(map(has_decimal_point, parts)) else None
     if table is None or np.isnan(table).any():  # the first rows do not decide
         marks = marks_of(_texts(body, layout, columns, chunksize=PART))
         table = _parsed(body, layout, columns, marks)
@@ -187,6 +190,13 @@ def _times(body, layout, column):
     return np.array([sum(60**k * float(number) for k, number in enumerate(reversed(part))) for part in parts])
 
 
+def _unit_in(head):
+    """Unit that the lines above a table give; all that they give, if that is contradictory or unknown."""
+    given = [text.strip("\"' ") for text in _UNIT.findall(head)]
+    known = [unit for unit in given if unit.lower() in MILLIVOLTS]
+    return known[0] if len({MILLIVOLTS[unit.lower()] for unit in known}) == 1 else " and ".join(given)
+
+
 def _rate_in(head):
     """Rate in Hz that the lines above a table give, or None."""
     match = _RATE.search(head)
@@ -222,5 +232,6 @@ def read_npz(file):
             unit = str(arrays["unit"]) if "unit" in arrays else ""
         if signal.ndim != 2 or signal.dtype.kind not in "iuf" or leads.shape != signal.shape[:1] or fs.shape:
             raise ValueError(f"signal {signal.shape}, leads {leads.shape} and fs {fs.shape} do not fit together")
-        names, meta = [str(name) for name in leads], meta_of(PurePath(file.where).stem)
+        names = [name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in leads.tolist()]
+        meta = meta_of(PurePath(file.where).stem)
         return Recording(names, signal, [unit] * len(names), float(fs), file.where, meta)

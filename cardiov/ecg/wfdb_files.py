@@ -18,7 +18,8 @@ from cardiov.errors import SignalError
 
 _SIGNAL = re.compile(
     r"(?P<file>\S+)\s+(?P<fmt>\d{1,3})(?:x(?P<per_frame>\d{1,6}))?(?::(?P<skew>\d{1,9}))?(?:\+(?P<offset>\d{1,9}))?"
-    r"(?:\s+(?P<gain>[-+]?(?:\d{1,20}\.?\d{0,20}|\.\d{1,20})(?:[eE][-+]?\d{1,2})?)(?:\((?P<baseline>[-+]?\d{1,10})\))?(?:/(?P<unit>\S+))?)?"
+    r"(?:\s+(?P<gain>[-+]?(?:\d{1,20}\.?\d{0,20}|\.\d{1,20})(?:[eE][-+]?\d{1,2})?)"
+    r"(?:\((?P<baseline>[-+]?\d{1,10})\))?(?:/(?P<unit>\S+))?)?"
     r"(?:\s+\d{1,2}(?!\S))?(?:\s+(?P<zero>[-+]?\d{1,10})(?!\S))?(?:\s+(?P<initial>[-+]?\d{1,10})(?!\S))?"
     r"(?:\s+(?P<checksum>[-+]?\d{1,10})(?!\S))?(?:\s+\d{1,9}(?!\S))?(?:\s+(?P<name>.*))?"
 )
@@ -100,18 +101,24 @@ def _parsed(word, form):
 
 def read_wfdb(data, load, where, ignore_checksum=False) -> Recording:
     """Read a record from its header's bytes; ``load`` gives the bytes of a file by name, or None without such a file."""
-    header = read_header(data, where)
+    return read_signals(read_header(data, where), load, where, ignore_checksum)
+
+
+def read_signals(header, load, where, ignore_checksum=False) -> Recording:
+    """Read the signals of a parsed header."""
     leads = [signal for signal in header.signals if lead_of(signal.name)]  # other signals may be anything
     digital = {}
     for file in dict.fromkeys(signal.file for signal in leads):
         digital |= _of_file(file, header, load, where)
-    warnings = _check_sums([(signal, digital[signal]) for signal in leads], where, ignore_checksum)
     physical = _aligned({signal: _physical(signal, digital[signal], where) for signal in leads}, where)
+    sums = {signal: int(digital[signal].sum(dtype=np.int64)) for signal in leads}
+    warnings = check_sums(sums, where, ignore_checksum)
     rates = [header.fs and header.fs * signal.per_frame for signal in header.signals]
     patient = _PATIENT.search("\n".join(header.comments))
     meta = meta_of(header.name, header.comments, recorded=header.recorded, patient=patient and patient[1])
-    return Recording([signal.name for signal in header.signals], [physical.get(signal, ()) for signal in header.signals],
-                     [signal.unit for signal in header.signals], rates if len({*rates}) > 1 else rates[0], str(where), meta, warnings)  # fmt: skip
+    names, units = zip(*((signal.name, signal.unit) for signal in header.signals), strict=True) if header.signals else ((), ())
+    samples, fs = [physical.get(signal, ()) for signal in header.signals], rates if len({*rates}) > 1 else (rates or [None])[0]
+    return Recording(list(names), samples, list(units), fs, str(where), meta, warnings)
 
 
 def _of_file(file, header, load, where):
@@ -136,7 +143,8 @@ def form_of(signals, where):
     """The format of a file's signals."""
     first = signals[0]
     if len({(signal.fmt, signal.offset) for signal in signals}) > 1:
-        raise SignalError(f"{where}.hea gives the signals of {first.file!r:.80} different formats or offsets: export the record again.")
+        cause = f"{where}.hea gives the signals of {first.file!r:.80} different formats or offsets"
+        raise SignalError(f"{cause}: export the record again.")
     if first.fmt not in FORMATS:
         known = ", ".join(FORMATS)
         raise SignalError(f"{where} is a WFDB record in format {first.fmt}, which is not read: export it in one of {known}.")
@@ -158,17 +166,17 @@ def split(samples, signals):
     return parts
 
 
-def _check_sums(signals, where, ignore):
-    """Compare the sum of each signal's samples modulo 2^16; warnings."""
-    unverified = ("no checksum in the header",) if any(signal.checksum is None for signal, _ in signals) else ()
-    known = [(signal, samples) for signal, samples in signals if signal.checksum is not None]
-    bad = [signal for signal, samples in known if (int(samples.sum(dtype=np.int64)) - signal.checksum) % 65536]
+def check_sums(sums, where, ignore=False) -> tuple[str, ...]:
+    """Compare {signal: sum of its samples} with the header's checksums, modulo 2^16; warnings, or a SignalError."""
+    unverified = ("no checksum in the header",) if any(signal.checksum is None for signal in sums) else ()
+    known = {signal: total for signal, total in sums.items() if signal.checksum is not None}
+    bad = [signal for signal, total in known.items() if (total - signal.checksum) % 65536]
     if not bad:
         return unverified
     names = ", ".join(signal.name for signal in bad)
     if ignore:
         return (*unverified, f"checksum ignored: {names}")
-    if all(signal.checksum == 0 for signal, _ in known):
+    if all(signal.checksum == 0 for signal in known):
         cause = f"{where}.hea gives 0 as every checksum, as writers do that compute none"
         raise SignalError(f"{cause}: have the checksums ignored (--ignore-checksum), if the record is whole.")
     cause = f"the samples of lead {names} do not match the header's checksum"
@@ -178,7 +186,8 @@ def _check_sums(signals, where, ignore):
 def _physical(signal, samples, where):
     """Samples in the signal's unit, NaN where they are invalid."""
     if not signal.gain:
-        raise SignalError(f"{where}.hea gives no gain for signal {signal.name!r:.40} of {signal.file!r:.80}: add it, as in '1000(0)/mV'.")
+        cause = f"{where}.hea gives no gain for signal {signal.name!r:.40} of {signal.file!r:.80}"
+        raise SignalError(f"{cause}: add it, as in '1000(0)/mV'.")
     physical = samples - float(signal.baseline)
     physical /= signal.gain
     invalid = FORMATS[signal.fmt].invalid

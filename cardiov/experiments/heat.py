@@ -25,7 +25,8 @@ from cardiov.errors import DataSetError
 from cardiov.experiments.waves import beat_marks, read_waves, share_rows
 from cardiov.model import CardioV
 from cardiov.ordinal import class_probabilities, decode
-from cardiov.scoring.gradcam import StageCAM, heat_maps, over_time, stage_heat, stride_of
+from cardiov.scoring.cells import over_time, stride_of
+from cardiov.scoring.gradcam import StageCAM, heat_maps, stage_heat
 from cardiov.store.results import HEAT_TABLES, existing, write_table
 from cardiov.training.batches import in_pieces
 

@@ -106,9 +106,8 @@ def ship(dataset: str, path) -> list[Path]:
         raise ParameterError(f"{shown(weights)} has more than {LARGEST:,} bytes: ship a narrower network.")
     model = CardioV.from_pretrained(weights)
     model.save_pretrained(path, run=model.metadata["run"], sha256=weights_digest(model), **description)
-    shipped, onnx = CardioV.from_pretrained(path), path.with_suffix(".onnx")
-    export(shipped, onnx)
-    return [path, onnx, write_text(path.with_suffix(".md"), model_card(shipped))]
+    shipped = CardioV.from_pretrained(path)
+    return [path, *export(shipped, path.with_suffix(".onnx")), write_text(path.with_suffix(".md"), model_card(shipped))]
 
 
 def _weights(dataset, run):

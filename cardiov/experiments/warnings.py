@@ -192,14 +192,15 @@ def write_warnings(folder, full=None, ludb=None) -> list[Path]:
 
 
 def with_table(text, table) -> str:
-    """A page whose part between `MARKS` is the table, percentages in words: a row for each disturbance, by place."""
+    """A page whose part between `MARKS` is the table: a row for each disturbance, by place."""
     before, _, rest = text.partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
-    head = "| What is wrong | ECGs | caught | named right | false alarms | score changes | of these without a warning |"
+    titles = "What is wrong", "ECGs", "caught, %", "named right, %", "false alarms, %", "score changes, %", "of these without a warning, %"
+    head = f"| {' | '.join(titles)} |\n{'| --- ' * len(titles)}|"
     parts = [before + MARKS[0]]
     for where, rows in table.groupby("where", sort=False):
         lines = [_line(row) for row in rows.to_dict("records")]
-        parts += [f"\n**{where}**\n", "\n".join([head, "| --- " * 7 + "|", *lines])]
+        parts += [f"\n**{where}**\n", "\n".join([head, *lines])]
     return "\n".join(parts) + f"\n\n{MARKS[1]}{after}"
 
 
@@ -218,4 +219,4 @@ def _changes(row):
 
 
 def _percent(share):
-    return "" if pd.isna(share) else f"{100 * share:.1f} %"
+    return "" if pd.isna(share) else f"{100 * share:.1f}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cardiov.ecg.filters import bandpass, resample
 from cardiov.errors import DataSetError
-from cardiov.scoring.gradcam import cells_over_time, stride_of
+from cardiov.scoring.cells import cells_over_time, stride_of
 
 DETECTION_RATE = 500  # Hz; at 100 Hz XQRS finds beats twice, and 10 ms between samples make equal beats look unlike
 ECTOPIC = ("V", "A")  # WFDB's premature ventricular and atrial beats

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from cardiov.model import CardioV
+from cardiov.scoring.network import heat_path
 from cardiov.store import results
 from cardiov.store.files import replacing
 from cardiov.store.pretrained import packaged_path
@@ -104,8 +105,8 @@ def _network_copies(dataset):
     if made.exists() and packaged.exists():
         yield packaged.with_suffix(".md"), made.with_suffix(".md")
         if not _alike(made, packaged):
-            for suffix in (".safetensors", ".onnx"):  # which names the digest of the other
-                yield packaged.with_suffix(suffix), made.with_suffix(suffix)
+            exported = [path.with_suffix(".onnx") for path in (packaged, made)]  # which name the digest of the safetensors
+            yield from ((packaged, made), exported, map(heat_path, exported))
 
 
 def _alike(*paths):

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cardiov.ecg.formats import format_of
-from cardiov.ecg.leads import MAX_RATE, MIN_RATE, read_ecg
+from cardiov.ecg.holter import is_long
+from cardiov.ecg.leads import ECG, MAX_RATE, MIN_RATE, read_ecg
 from cardiov.ecg.recording import MILLIVOLTS
 from cardiov.errors import CardioVError, ParameterError, SignalError
+from cardiov.scoring.holter import score_long
 from cardiov.scoring.network import load_model, one_thread
 from cardiov.scoring.record import Score, score_all
 from cardiov.scoring.remote import is_address, list_address, read_address
@@ -30,7 +32,8 @@ from cardiov.scoring.remote import is_address, list_address, read_address
 CHUNK = 32  # files that a process takes at once
 SMALL_ARCHIVE = 64  # files that one process scores before others would have started
 MAX_SAMPLES = 20_000_000  # scored at once, 80 MB
-SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf", ".bdf", ".ecg", ".mwf", ".mfer", ".mfr"}  # looked for in folders
+# looked for in folders
+SUFFIXES = {".hea", ".csv", ".tsv", ".npz", ".scp", ".dcm", ".xml", ".edf", ".bdf", ".ecg", ".mwf", ".mfer", ".mfr"}
 TABLES = {"ptbxl_database.csv", "scp_statements.csv", "ludb.csv", "ptbxl_examples.csv"}  # but not these, of the data sets
 RESULTS = b"file,critical_value,", b"file,format,outcome,", b'{"file": '  # nor what begins so: it was written by `outputs`
 
@@ -201,9 +204,9 @@ def score_chunk(files, model, **reading) -> list[Outcome]:
     results, ecgs, seconds = {}, {}, dict.fromkeys(files, 0.0)
     for file in files:
         start = time.perf_counter()
-        results[file] = ecg = _read(file, reading)
+        results[file] = ecg = _read(file, model, reading)
         seconds[file] += time.perf_counter() - start
-        if not isinstance(ecg, CardioVError):
+        if isinstance(ecg, ECG):
             ecgs[file] = ecg
         if ecgs and (file == files[-1] or sum(ecg.signal.size for ecg in ecgs.values()) > MAX_SAMPLES):
             start = time.perf_counter()
@@ -214,8 +217,11 @@ def score_chunk(files, model, **reading) -> list[Outcome]:
     return [Outcome(file, result, format_of(file), seconds[file]) for file, result in results.items()]
 
 
-def _read(file, reading):
+def _read(file, model, reading):
+    """A file's ECG, or the score of one that is too long to be read as a whole."""
     try:
+        if not is_address(file) and is_long(file):
+            return score_long(file, model, **reading)
         return (read_address if is_address(file) else read_ecg)(file, **reading)
     except CardioVError as error:
         return error

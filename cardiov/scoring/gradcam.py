@@ -4,14 +4,13 @@ The maps are those of the grad-cam package (Selvaraju et al. 2017) for the last 
 Three things differ from the package's defaults:
 
 - The target is `OrdinalTarget`, since the largest threshold logit means nothing.
-- A cell stays at the centre of its convolutions (`cells_over_time`). The package stretches a map over the signal, which
+- A cell stays at the centre of its convolutions (`cardiov.scoring.cells`). The package stretches a map over the signal, which
   puts the last of 20 cells up to 0.24 s too early in a record of 10 s.
 - A map is only divided by its maximum. The package also subtracts the minimum, so that a nearly flat map looks peaked;
   `cardiov.experiments.heat` measures that as the map's contrast.
 """
 
 import copy
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import nn
 
 from cardiov.errors import ParameterError
 from cardiov.ordinal import THRESHOLDS, class_probabilities, decode, ordinal_targets
+from cardiov.scoring.cells import heat_of
 
 
 class OrdinalTarget:
@@ -109,22 +109,4 @@ def stage_heat(cam, x, critical_values):
     """Heat (B, stages, n) of signals (B, 12, n); a critical value may be None, for the predicted one."""
     with torch.enable_grad():
         maps = cam(x.unsqueeze(2), [OrdinalTarget(value) for value in critical_values])
-    heat = np.stack([over_time(map_, x.shape[-1], stage) for stage, map_ in enumerate(maps)], axis=1)
-    return heat / np.maximum(heat.max(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
-
-
-def stride_of(stage):
-    """Samples per cell of a stage's map; stem and stages each halve the length."""
-    return 4 * 2**stage
-
-
-@lru_cache(maxsize=8)
-def cells_over_time(cells, n, stage):
-    """Weights (cells, n) of each cell in each sample: 1 at its centre, linear to the next, constant at the ends."""
-    stride = stride_of(stage)
-    centres = stride * np.arange(cells) + (stride - 1) / 2  # SAME padding puts cell c between inputs 2 c and 2 c + 1
-    return np.stack([np.interp(np.arange(n), centres, one) for one in np.eye(cells)]).astype(np.float32)
-
-
-def over_time(maps, n, stage):
-    return maps @ cells_over_time(maps.shape[-1], n, stage)  # (B, cells) -> (B, n)
+    return heat_of(maps, x.shape[-1])

@@ -5,13 +5,15 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from cardiov.errors import CheckpointError, requiring
+from cardiov.errors import CheckpointError, ParameterError, requiring
+from cardiov.scoring.cells import heat_of
+from cardiov.scoring.decoding import THRESHOLDS
 from cardiov.store import pretrained
 
 BATCH = 16  # windows; more do not fit into a core's cache
@@ -24,7 +26,7 @@ class Network:
     """A network that answers in NumPy arrays."""
 
     outputs: Callable  # windows (B, 12, n) in mV, float32 -> logits (B, m), float32
-    heat: Callable  # a window (12, n), critical value -> heat (7, n), see `cardiov.scoring.gradcam.heat_maps`
+    heat: Callable  # a window (12, n), critical value -> heat (7, n), from 0 to 1
     metadata: dict  # what the file says beside the weights
     sha256: str  # of the safetensors file, also if the network was exported from it
     batch: int = BATCH
@@ -103,16 +105,32 @@ def _by_torch(model):
 def _by_onnxruntime(path):
     session = _session(path)
     metadata = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-    if SOURCE not in metadata:
+    if SOURCE not in metadata or session.get_outputs()[0].name != "logits":
         raise CheckpointError(f"{path} is no network that `cardiov export` has written: give one.")
 
     def outputs(windows):
         return session.run(["logits"], {"ecg": np.ascontiguousarray(windows, np.float32)})[0]
 
+    @cache
+    def heat_session():
+        if not heat_path(path).exists():
+            raise ParameterError(
+                f"{heat_path(path)} is missing, which only networks with the ordinal head have: export such a network again."
+            )
+        return _session(heat_path(path))
+
     def heat(window, critical_value):
-        return load_by_torch(path.with_suffix(".safetensors")).heat(window, critical_value)
+        signs = np.where(critical_value > np.arange(THRESHOLDS), 1, -1).astype(np.float32)
+        maps = heat_session().run(None, {"ecg": window[None], "signs": signs[None]})
+        return heat_of(maps, window.shape[-1])[0]
 
     return Network(outputs, heat, metadata, metadata.pop(SOURCE))
+
+
+def heat_path(path) -> Path:
+    """Where `cardiov export` writes the heat of a network at a path."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}-heat.onnx")
 
 
 def _session(path):

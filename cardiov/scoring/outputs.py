@@ -22,6 +22,7 @@ from cardiov.store.files import check_place, locked, printable, replacing, stori
 COLUMNS = {"file": "string", "critical_value": "int64", **dict.fromkeys(("p0", "p1", "p2", "p3"), "double"), "set_low": "int64",
            "set_high": "int64", "seconds": "double", "fs": "double", "windows": "string",
            **dict.fromkeys(("warnings", "model", "weights", "software", "scored"), "string")}  # fmt: skip
+MANY_WINDOWS = 60  # ten minutes
 STATUS = "file", "format", "outcome", "seconds", "reason"  # columns of the status
 
 
@@ -52,9 +53,17 @@ def table_lines(file, score) -> str:
     if score.prediction_set and score.prediction_set[0] < score.prediction_set[1]:
         lines += ["     {} to {} holds the label of 9 in 10 records of each critical value".format(*score.prediction_set)]
     if len(score.windows) > 1:
-        listed = ", ".join(f"{window.start:g} s: {window.critical_value}" for window in score.windows)
+        listed = _listed(score.windows)
         lines += [f"     the gravest of {len(score.windows)} windows, from {score.windows[score.window].start:g} s; {listed}"]
     return "\n".join([*lines, *(f"     ! {warning}" for warning in score.warnings)]) + "\n"
+
+
+def _listed(windows):
+    """Each window's value, or of many windows how many have each value."""
+    if len(windows) <= MANY_WINDOWS:
+        return ", ".join(f"{window.start:g} s: {window.critical_value}" for window in windows)
+    counts = Counter(window.critical_value for window in windows)
+    return ", ".join(f"{counts[value]:,} have {value}" for value in sorted(counts))
 
 
 FORMS = {  # form -> head of the output, and the text of one file

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cardiov.ecg.beats import hundredths
+from cardiov.ecg.beats import _peaks, hundredths
 from cardiov.ecg.electrodes import ELECTRODES, with_electrodes_of
 from cardiov.ecg.examples import examples, read_example
 from cardiov.ecg.faults import _model, feature_names, features, likely_fault
@@ -81,6 +81,15 @@ def test_model_features_and_simulated_faults_have_the_same_names(signal):
     assert names == fault_names() and limits.shape == (len(names),)
     assert weights.shape == (len(feature_names()) + 1, len(names))
     assert features(hundredths(signal, 500)).shape == (len(feature_names()),)
+
+
+def test_beats_stand_where_scipy_finds_the_peaks():
+    from scipy.signal import find_peaks
+
+    rng = np.random.default_rng(0)
+    for x in (rng.normal(size=2000), np.cumsum(rng.normal(size=2000)), np.zeros(100), np.ones(3)):
+        height = np.quantile(x, 0.6)
+        np.testing.assert_array_equal(_peaks(x, height, 30), find_peaks(x, height=height, distance=30)[0])
 
 
 def test_hundredths_are_means_and_independent_of_the_rate():

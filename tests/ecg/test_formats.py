@@ -1,8 +1,10 @@
 """Every file format, from disk and from memory, against other writers and readers; WFDB in detail."""
 
 import os
+import re
 import sys
 import tarfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,32 @@ def test_a_header_that_declares_too_much_is_refused_before_anything_is_allocated
     header.write_text(text.replace("r.dat 24 ", "r.dat 24:999999999 ") if line.endswith(" 5000") else text)
     with pytest.raises(SignalError, match=r"is truncated: its header declares [\d,]+ samples|skews that exceed the record"):
         read_ecg(base)
+
+
+PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_format_with_its_suffixes():
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in PAGE.splitlines() if line.startswith("| ")]
+    listed = {name: set(re.findall(r"`\.(\w+)`", suffixes)) for name, suffixes in rows if name not in ("Format", "---")}
+    xml = {name: {"xml"} for name in listed if name.endswith(("XML", "aECG"))}  # these are recognised by their first element
+    assert listed == {"WFDB": {"hea", "dat", "mat"}} | {form.name: set(form.suffixes) for form in formats.FORMATS} | xml
+    refused = PAGE[PAGE.index("## What is refused") : PAGE.index("## Add a format")]
+    assert all((form.name in refused) == form.read.__name__.startswith("refuse_") for form in formats.FORMATS)
+
+
+def test_a_format_is_added_as_the_page_says(tmp_path, monkeypatch):
+    reader, row = (textwrap.dedent(block) for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+    namespace = {"np": np, **vars(recording), **vars(formats)}
+    exec(reader, namespace)  # noqa: S102
+    monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, *eval(f"({row})", namespace)))  # noqa: S307
+    signal = simulated_signal(seconds=5, fs=250)
+    data = f"TOY 250 1250 {' '.join(LEADS)}\n".encode() + signal.T.astype("<i2").tobytes()
+    (tmp_path / "ecg.x").write_bytes(data)
+    ecg = read_both_ways(tmp_path / "ecg.x")
+    np.testing.assert_allclose(ecg.signal, signal / 1000, atol=1e-6)
+    assert ecg.fs == 250
+    for bad, damaged in ((data[:-1], True), (b"TOY x y", False)):
+        with pytest.raises(SignalError, match="cannot be read as Toy") as error:
+            read_ecg({"ecg.x": bad})
+        assert ("truncated" in str(error.value)) == damaged

@@ -152,14 +152,16 @@ def test_decimal_commas_from_any_row_on(tmp_path):
 @pytest.mark.parametrize(("separator", "mark", "quote"), [(";", ".", ""), ("\t", ",", ""), (",", ",", '"'), ("\t", ".", "")])
 def test_marks_between_thousands(tmp_path, separator, mark, quote):
     signal = simulated_signal() * 3
-    rows = [separator.join(f"{quote}{value:,}{quote}".replace(",", mark) if quote == "" else f'"{value:,}"' for value in row) for row in signal.T]
+    numbers = [[quote + f"{value:,}".replace(",", mark) + quote for value in row] for row in signal.T]
+    rows = map(separator.join, numbers)
     (tmp_path / "ecg.csv").write_text("# fs: 500\n# unit: uV\n" + separator.join(LEADS) + "\n" + "\n".join(rows) + "\n")
     assert_read(tmp_path / "ecg.csv", signal / 1000, (f"thousands marks: 1{mark}234 is read as 1234",))
 
 
 def test_marks_between_thousands_beside_decimal_times(tmp_path):
     signal, times = simulated_signal() * 3, np.arange(5000) / 500
-    rows = [";".join([f"{t:.3f}".replace(".", ","), *(f"{value:,}".replace(",", ".") for value in row)]) for t, row in zip(times, signal.T, strict=True)]
+    numbers = [[f"{value:,}".replace(",", ".") for value in row] for row in signal.T]
+    rows = [";".join([f"{t:.3f}".replace(".", ","), *row]) for t, row in zip(times, numbers, strict=True)]
     (tmp_path / "ecg.csv").write_text("# unit: uV\n" + ";".join(["time", *LEADS]) + "\n" + "\n".join(rows) + "\n")
     assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
     rows = [row.replace(",", ".", 1) for row in rows]  # times with a decimal point
@@ -208,7 +210,8 @@ def test_the_micro_sign_in_any_encoding(tmp_path, encoding):
     lambda text: text.replace(",".join(LEADS), ", ".join(LEADS)), lambda text: "Name,Miller\nReport,12 leads\n" + text,
     lambda text: "sep=,\n" + text, lambda text: text.replace("# fs: 500", "Sampling rate: 500 Hz"),
     lambda text: text.replace("# fs: 500", "sampling_rate,0.5 kHz"), lambda text: text.replace("# fs: 500", "Sample Rate (Hz): 500,0"),
-    lambda text: text.replace("# fs: 500", "# Sampling frequency in Hz = 500"), lambda text: text.replace(",".join(LEADS), "_mV,".join([*LEADS, ""])[:-1]),
+    lambda text: text.replace("# fs: 500", "# Sampling frequency in Hz = 500"),
+    lambda text: text.replace(",".join(LEADS), ",".join(f"{lead}_mV" for lead in LEADS)),
     lambda text: text.replace(",".join(LEADS), ",".join(f"Lead {lead} (Einthoven)" for lead in LEADS)),
 ])  # fmt: skip
 def test_dialects(tmp_path, change):
@@ -279,3 +282,29 @@ def test_a_pipe_is_read(tmp_path):
     thread.start()
     np.testing.assert_allclose(read_ecg(tmp_path / "pipe").signal, SIGNAL, atol=1e-6)
     thread.join()
+
+
+@pytest.mark.parametrize(("head", "unit"), [
+    ("Hospital unit: Cardiology\n# unit: mV\n", "mV"), ('# unit: "mV"\n', "mV"), ("# units = mV, calibrated\n", "mV"),
+    ("# unit: mV\n# unit: uV\n", None), ("# unit: 0.001 mV\n", None), ("# unit: mV/10\n", None), ("# unit: Cardiology\n", None),
+])  # fmt: skip
+def test_the_unit_above_a_table(tmp_path, head, unit):
+    write_text(tmp_path / "ecg.csv", SIGNAL, head="# fs: 500\n" + head)
+    if unit:
+        assert_read(tmp_path / "ecg.csv")
+    else:
+        with pytest.raises(SignalError, match="gives signal 'I' in '"):
+            read_ecg(tmp_path / "ecg.csv")
+
+
+def test_marks_between_thousands_that_all_first_rows_have(tmp_path):
+    signal = simulated_signal() * 3
+    signal[:, :250] = 1234 + signal[:, :250] % 700
+    rows = [";".join(f"{value:,}".replace(",", ".") for value in row) for row in signal.T]
+    (tmp_path / "ecg.csv").write_text("# fs: 500\n# unit: uV\n" + ";".join(LEADS) + "\n" + "\n".join(rows) + "\n")
+    assert_read(tmp_path / "ecg.csv", signal / 1000, ("thousands marks: 1.234 is read as 1234",))
+
+
+def test_names_of_arrays_may_be_bytes(tmp_path):
+    write_npz(tmp_path / "ecg.npz", simulated_signal(), leads=np.array(LEADS, dtype="S"))
+    assert_read(tmp_path / "ecg.npz")

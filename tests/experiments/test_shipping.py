@@ -61,7 +61,7 @@ def test_the_last_phases_loss_on_fold_9_chooses(root):
 
 def test_the_file_says_what_scoring_takes_and_the_card_beside_it_how_well(root):
     path = root / "shipped.safetensors"
-    assert shipping.ship("part", path) == [path, path.with_suffix(".onnx"), path.with_suffix(".md")]
+    assert shipping.ship("part", path) == [path, path.with_suffix(".onnx"), root / "shipped-heat.onnx", path.with_suffix(".md")]
     model = CardioV.from_pretrained(path)
     assert model.metadata["preprocessing"]["rate"] == 100 and model.metadata["preprocessing"]["leads"][3] == "aVR"
     assert load_model(path.with_suffix(".onnx")).sha256 == model.sha256

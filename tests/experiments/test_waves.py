@@ -10,7 +10,7 @@ from cardiov.data.records import open_records
 from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError
 from cardiov.experiments.waves import _best_share, _detected_windows, beat_marks, heat_share, read_waves, share_rows, wave_windows
-from cardiov.scoring.gradcam import over_time, stride_of
+from cardiov.scoring.cells import over_time, stride_of
 from cardiov.store.files import ROOT
 
 WAVES = pd.DataFrame(

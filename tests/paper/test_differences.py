@@ -171,11 +171,12 @@ def package(root, page, monkeypatch):
 @pytest.mark.parametrize("change", [{"run": {"rate": 125}}, {"dropout": 0.1}])
 def test_another_network_and_its_card_go_into_the_package(package, change):
     network(results.shipped_path("some"), **{"name": "some", "run": {"rate": 100}} | change)
-    for suffix, content in ((".md", "the card"), (".onnx", "the network as ONNX")):
-        write_text(results.shipped_path("some").with_suffix(suffix), content)
+    for ending in (".md", ".onnx", "-heat.onnx"):
+        write_text(results.shipped_path("some").with_name(f"shipped{ending}"), f"made: {ending}")
     publish("some")
     assert (package / "some.safetensors").read_bytes() == results.shipped_path("some").read_bytes()
-    assert (package / "some.md").read_text() == "the card" and (package / "some.onnx").read_text() == "the network as ONNX"
+    for ending in (".md", ".onnx", "-heat.onnx"):
+        assert (package / f"some{ending}").read_text() == f"made: {ending}"
 
 
 def test_the_same_network_leaves_its_file_as_it_is(package):

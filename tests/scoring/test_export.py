@@ -12,10 +12,13 @@ from torch import nn
 from cardiov.__main__ import main
 from cardiov.data.ptbxl import read_metadata
 from cardiov.data.records import open_records
+from cardiov.ecg.examples import examples
 from cardiov.ecg.filters import prepare_signal
+from cardiov.ecg.leads import read_ecg
 from cardiov.errors import CheckpointError, ParameterError
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring.export import export
+from cardiov.scoring.gradcam import heat_maps
 from cardiov.scoring.network import as_network, load_model
 from cardiov.scoring.record import score_all
 from cardiov.store.files import ROOT
@@ -60,12 +63,38 @@ def test_every_kind_of_network_and_length_is_as_in_torch(tmp_path, settings):
         np.testing.assert_allclose(exported.outputs(x), own.outputs(x), atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [
+    {}, {"depths": (2, 3)}, {"normalise": True}, {"squeeze_excitation": False}, {"shared_slope": True}, {"kernel": 2}, {"widths": (32, 32)},
+])  # fmt: skip
+def test_heat_of_every_kind_of_network_and_length_is_that_of_autograd(tmp_path, settings):
+    model = drawn(tmp_path / "drawn.safetensors", **settings)
+    export(model, tmp_path / "drawn.onnx")
+    exported, rng = load_model(tmp_path / "drawn.onnx"), np.random.default_rng(0)
+    for value, n in enumerate((500, 501, 502, 503)):
+        x = rng.standard_normal((12, n), np.float32)
+        np.testing.assert_allclose(exported.heat(x, value), heat_maps(model, x, value), atol=1e-4)
+
+
+def test_heat_of_real_records_is_that_of_the_package():
+    model, exported = CardioV.from_pretrained(), load_model()
+    for example in examples().values():
+        ecg = read_ecg(example.path)
+        x = prepare_signal(ecg.signal, ecg.fs, 100)
+        heat = exported.heat(x, example.critical_value)
+        np.testing.assert_allclose(heat, heat_maps(model, x, example.critical_value), atol=1e-5)
+        assert heat.shape == (7, 1000) and heat.dtype == np.float32
+
+
+def test_a_network_without_the_ordinal_head_has_no_heat(tmp_path):
+    (path,) = export(drawn(tmp_path / "drawn.safetensors", outputs=4), tmp_path / "drawn.onnx")
+    with pytest.raises(ParameterError, match="drawn-heat.onnx is missing, which only networks with the ordinal head have"):
+        load_model(path).heat(np.zeros((12, 1000), np.float32), 1)
+
+
 @pytest.mark.parametrize("name", NETWORKS.values())
 def test_the_onnx_in_the_package_is_the_export_of_the_safetensors(tmp_path, name):
-    export(CardioV.from_pretrained(name), tmp_path / "again.onnx")
-    assert (PRETRAINED / f"{name}.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes(), (
-        f"run `cardiov export cardiov/pretrained/{name}.onnx --model {name}`"
-    )
+    for path in export(CardioV.from_pretrained(name), tmp_path / f"{name}.onnx"):
+        assert (PRETRAINED / path.name).read_bytes() == path.read_bytes(), f"run `cardiov export cardiov/pretrained/{name}.onnx`"
     assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 16e6
 
 
@@ -88,7 +117,7 @@ def test_the_file_says_what_the_safetensors_say_and_their_digest(tmp_path, model
 
 def test_the_command_writes_it(tmp_path, capsys, model):
     assert main(["export", str(tmp_path / "new.onnx"), "--model", str(tmp_path / "drawn.safetensors")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'new.onnx'}\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'new.onnx'}\n{tmp_path / 'new-heat.onnx'}\n"
     assert load_model(tmp_path / "new.onnx").metadata["name"] == "drawn"
 
 
@@ -120,7 +149,9 @@ def test_another_file_is_refused(tmp_path, content):
         load_model(path)
 
 
-def test_a_network_of_somebody_else_is_refused(tmp_path):
+def test_a_graph_of_somebody_else_or_of_heat_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="is no network that `cardiov export` has written"):
+        load_model(PRETRAINED / "cardiov-1-heat.onnx")
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "other", ports[:1], ports[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "other.onnx")

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from cardiov.errors import DataSetError, ParameterError
 from cardiov.experiments.heat import _energy, _predicted
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.scoring.gradcam import OrdinalTarget, _AsImage, heat_maps, stride_of
+from cardiov.scoring.cells import stride_of
+from cardiov.scoring.gradcam import OrdinalTarget, _AsImage, heat_maps
 from cardiov.store.results import read_heat
 
 
