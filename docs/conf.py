@@ -9,8 +9,10 @@ author = "CardioV companion developers"
 release = metadata.version("cardiov")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions.ipynb",
-                    "cardiov/examples/README.md", "cardiov/pretrained/*.md", "data/*/README.md", "results/scale/cost.md"]  # fmt: skip
+include_patterns = [
+    "README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions.ipynb",
+    "cardiov/examples/README.md", "cardiov/pretrained/*.md", "data/*/README.md", "results/scale/cost.md",
+]  # fmt: skip
 nb_execution_mode = "off"  # the stored outputs are shown, which nbval compares
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2

@@ -185,17 +185,17 @@ def write_aecg(path, signal, fs=500, leads=LEADS):
 SCP_CODES = dict(zip(LEADS, (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), strict=True))
 
 
-def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0, bimodal=False):
+def write_scp(path, signal, fs=500, leads=LEADS, huffman=False, beats=0, bimodal=False, together=None):
     """Write (leads, n) integers in µV as SCP-ECG 2.0 (EN 1064). BioSig, another reader, reads the same from these.
 
-    A reader has to add so many beats, each of zeros and as long as the record.
+    A reader has to add so many beats, each of zeros and as long as the record. All leads are recorded at the same time, or so many.
     """
     n = signal.shape[1]
     definitions = b"".join(struct.pack("<IIB", 1, n, SCP_CODES[lead]) for lead in leads)
     sections = {
         1: _scp_patient(),
         2: struct.pack("<H", 19999) if huffman else b"",  # the default table
-        3: bytes([len(leads), 4 | len(leads) << 3 | bool(beats)]) + definitions,  # recorded at the same time
+        3: bytes([len(leads), (together << 3 if together else 4 | len(leads) << 3) | bool(beats)]) + definitions,
         4: struct.pack("<HHH", round(1000 * n / fs), 1, beats) + struct.pack("<HIII", 0, 1, 1, n) * beats if beats else b"",
         5: _scp_leads(0 * signal, fs, huffman) if beats else b"",
         6: _scp_leads(signal, fs, huffman, bimodal),

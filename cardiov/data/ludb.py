@@ -11,6 +11,7 @@ import pandas as pd
 
 from cardiov import mapping
 from cardiov.data.ptbxl import Version
+from cardiov.ecg.leads import ECG, ecg_from_leads
 from cardiov.errors import DataSetError, StatementError
 
 VERSION = "1.0.1"
@@ -87,3 +88,16 @@ def read_diagnoses(folder) -> pd.DataFrame:
     lines = ("\n".join(texts).splitlines() for texts in table[FIELDS].to_numpy())  # a field has one diagnosis per line
     people["diagnoses"] = [";".join(line.strip() for line in texts if line.strip()) for texts in lines]
     return people.join(label(people["diagnoses"], diagnosis_statements()["statement"]))
+
+
+def read_record(folder, ecg_id) -> ECG:
+    """A record in mV, its stored numbers taken as µV.
+
+    The headers give each lead another gain, by which it reaches from lowest to highest exactly 1 mV. The stored numbers have one
+    unit: Einthoven's relation holds exactly between them, and their medians over LUDB are those of PTB-XL's leads in µV.
+    """
+    import wfdb
+
+    record = wfdb.rdrecord(str(Path(folder, str(ecg_id))), physical=False)
+    leads = dict(zip(record.sig_name, record.d_signal.T, strict=True))
+    return ecg_from_leads(leads, record.fs, "uV", record=f"record {ecg_id} of LUDB")

@@ -92,9 +92,12 @@ def _physical(lead):
 def read_scp(file):
     refuse_large(len(file.data), file.where, MAX_SCP_BYTES)
     size = int.from_bytes(file.data[2:6], "little")
-    right = binascii.crc_hqx(file.data[2:size], 0xFFFF) == int.from_bytes(file.data[:2], "little")
-    if not right and not file.ignore_checksum:
-        raise unreadable(file.where, "SCP-ECG", "its checksum is wrong", damaged=True)
+    stored = int.from_bytes(file.data[:2], "little")
+    if binascii.crc_hqx(file.data[2:size], 0xFFFF) != stored and not file.ignore_checksum:
+        if stored:
+            raise unreadable(file.where, "SCP-ECG", "its checksum is wrong", damaged=True)
+        cause = f"{file.where} is SCP-ECG with 0 as its checksum, as writers do that compute none"
+        raise SignalError(f"{cause}: have it ignored (--ignore-checksum), if the file is whole.")
     with library(file.where, "SCP-ECG"):
         steps = _scp_steps(file.data[:size])
     if steps > MAX_SCP_STEPS:
@@ -107,6 +110,8 @@ def _amend_scp(record, file):
         raise ValueError("its leads begin at different times")
     for lead in record.leads:
         lead.sampling_rate = 1e6 / record.raw_metadata["rhythm_sample_interval_us"]  # the library's is in whole Hz
+    if 0 < (together := record.raw_metadata["simultaneous_leads"]) < 8:
+        return (f"not simultaneous: the file says that {together} leads were recorded at a time",)
 
 
 def _scp_steps(data):

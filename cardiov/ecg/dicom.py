@@ -7,7 +7,7 @@ from pathlib import PurePath
 import numpy as np
 
 from cardiov.ecg.names import NEEDED, lead_of, name_of
-from cardiov.ecg.recording import MILLIVOLTS, Damaged, Recording, library, meta_of, moment
+from cardiov.ecg.recording import MILLIVOLTS, Damaged, Recording, library, meta_of, moment, years_between
 from cardiov.errors import SignalError
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -148,6 +148,8 @@ def _name(channel):
     texts = [str(text or "").strip() for text in texts]
     code = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d+)", texts[0])
     texts.insert(0, _LEADS.get(code[1], "") if code else "")
+    if len({lead.lead for lead in map(name_of, texts) if lead and lead.original and lead.usual}) > 1:
+        raise ValueError(f"it names a channel by {' and '.join(repr(text) for text in texts if text):.100}, which are different leads")
     return next((text for text in texts if lead_of(text)), texts[2] or texts[3] or texts[1])
 
 
@@ -165,9 +167,10 @@ def _number(dataset, keyword, default):
 
 def _meta(dataset, record):
     age = re.fullmatch(r"(\d{3})([YMWD])", str(dataset.get("PatientAge") or "").strip())
-    age = age and int(age[1]) * _YEARS[age[2]]
+    born, start = moment(str(dataset.get("PatientBirthDate") or "").ljust(12, "0")), _start(dataset)
+    age = int(age[1]) * _YEARS[age[2]] if age else years_between(born, start)
     sex, patient = (str(dataset.get(keyword) or "") for keyword in ("PatientSex", "PatientID"))
-    return meta_of(record, age=age, sex=sex, recorded=_start(dataset), patient=patient)
+    return meta_of(record, age=age, sex=sex, recorded=start, patient=patient)
 
 
 def _start(dataset):

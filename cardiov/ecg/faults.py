@@ -19,6 +19,7 @@ MEASURED = (0, 1, *range(6, 12))  # I, II and V1 to V6: the others follow from t
 GROUPS = (slice(0, 2), slice(2, 8))  # of these, limbs and chest, whose amplitudes are relative to their own mean
 WAVES = {"P": slice(3, 16), "QRS": slice(18, 33), "T": slice(34, 68)}  # samples of a beat
 PARTS = {"P": 2, "QRS": 5, "T": 4}  # of equal length
+EDGES = {wave: np.linspace(0, WAVES[wave].stop - WAVES[wave].start, PARTS[wave] + 1).round().astype(int) for wave in WAVES}
 SMALL = 0.02  # mV; what is smaller weighs little
 BEATS = (3, 60)  # fewer say nothing, and more say nothing new
 PAIRS = tuple(np.transpose(list(combinations(range(len(MEASURED)), 2))))
@@ -63,8 +64,7 @@ def _shape(beat, wave):
     values = beat[:, WAVES[wave]].copy()
     for group in GROUPS:
         values[group] /= _effective(values[group]) + SMALL
-    edges = np.linspace(0, values.shape[1], PARTS[wave] + 1).round().astype(int)
-    means = np.add.reduceat(values, edges[:-1], axis=-1) / np.diff(edges)
+    means = np.add.reduceat(values, EDGES[wave][:-1], axis=-1) / np.diff(EDGES[wave])
     extremes = [values.max(axis=-1), values.min(axis=-1)] if wave == "QRS" else []
     return np.stack([*means.T, *extremes], axis=-1)
 

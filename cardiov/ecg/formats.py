@@ -123,7 +123,9 @@ def _read_file(file):
         return _read_file(_unpacked(file))
     form = _form(file.data, file.where)
     if form:
-        return form.read(file)
+        recording = form.read(file)
+        said = f".{form.name}".lower().startswith(PurePath(file.where).suffix.lower() or "none")  # by the suffix
+        return recording if said else replace(recording, where=f"{recording.where} ({form.name})")
     if is_table(file.data):
         return read_table(file)
     names = [form.name for form in FORMATS if form.read.__name__.startswith("read_")]

@@ -81,7 +81,7 @@ def _wfdb_parts(path, ignore_checksum):
         signals = [replace(signal, checksum=0, offset=0) for signal in header.signals]
         part = replace(header, frames=stop - start, signals=signals)
         slices = {name: _slice(files[name], groups[name], forms[name], start, stop) for name in files}
-        recording = read_signals(part, slices.get, base, ignore_checksum=True)
+        recording = read_signals(part, slices.get, str(base), ignore_checksum=True)
         yield (stop - start) / (header.fs or 1), replace(recording, warnings=warnings)
 
 

@@ -37,6 +37,7 @@ MEANINGS = {
     "derived lead": "computed from I and II by the relations of Einthoven and Goldberger",
     "derived signal": "the file has no signal as recorded, but this one, computed from it",
     "joined groups": "the file does not say that they were recorded at the same time",
+    "not simultaneous": "beats may not be the same in all leads",
     "lead off": "the device says that the electrode was off",
     "length": "a part may be missing",
     "unfinished recording": "the file does not say how long it is",

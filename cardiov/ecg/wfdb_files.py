@@ -28,7 +28,7 @@ _PATIENT = re.compile(r"\b(?:patient|subject)[ _-]?(?:id|number|no)\W+(\S+)", re
 _DATES = "%d/%m/%Y", "%d-%b-%Y"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # two signals may have equal lines
 class Signal:
     """A signal's line of the header; None where it says nothing."""
 
@@ -101,7 +101,7 @@ def _parsed(word, form):
 
 def read_wfdb(data, load, where, ignore_checksum=False) -> Recording:
     """Read a record from its header's bytes; ``load`` gives the bytes of a file by name, or None without such a file."""
-    return read_signals(read_header(data, where), load, where, ignore_checksum)
+    return read_signals(read_header(data, where), load, str(where), ignore_checksum)
 
 
 def read_signals(header, load, where, ignore_checksum=False) -> Recording:
@@ -118,7 +118,7 @@ def read_signals(header, load, where, ignore_checksum=False) -> Recording:
     meta = meta_of(header.name, header.comments, recorded=header.recorded, patient=patient and patient[1])
     names, units = zip(*((signal.name, signal.unit) for signal in header.signals), strict=True) if header.signals else ((), ())
     samples, fs = [physical.get(signal, ()) for signal in header.signals], rates if len({*rates}) > 1 else (rates or [None])[0]
-    return Recording(list(names), samples, list(units), fs, str(where), meta, warnings)
+    return Recording(list(names), samples, list(units), fs, where, meta, warnings)
 
 
 def _of_file(file, header, load, where):

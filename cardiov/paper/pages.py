@@ -23,15 +23,17 @@ def verdicts() -> str:
     counts = table["verdict"].value_counts()
     named = {verdict: "; ".join(rows["quantity"] + " (" + rows["where"] + ")") for verdict, rows in table.groupby("verdict")}
     places = table.loc[table["verdict"] == "agrees", "where"].value_counts(sort=False)
+    judged = counts.reindex(JUDGED, fill_value=0).sum()
     error = table.set_index("quantity").loc["mean absolute error"]
     return "\n".join([
-        f"Of {counts.reindex(JUDGED, fill_value=0).sum()} published figures and claims that the ECGs here can judge, by 95 % intervals:\n",
+        f"Of {judged} published figures and claims that the ECGs here can judge, by 95 % intervals:\n",
         f"- **{counts['agrees']} agree**: {', '.join(f'{n} of {place}' for place, n in places.items())}.",
         f"- **{counts['contradicts']} contradict**: {named['contradicts']}.",
         f"- **{counts['cannot tell']} cannot be told**: {named['cannot tell']}.",
-        f"- {counts[NOT_COMPARABLE]} more need all of PTB-XL or cardiologists, such as the {error.name} of {error['where']}: published "
-        f"{error['published']}, here {error['reproduced']}.",
-        f"- {counts[NOT_AVAILABLE]} cells of Table 6 are not available, and {counts['recomputed']} figures follow from other published ones.",
+        f"- {counts[NOT_COMPARABLE]} more need all of PTB-XL or cardiologists, such as the {error.name} of "
+        f"{error['where']}: published {error['published']}, here {error['reproduced']}.",
+        f"- {counts[NOT_AVAILABLE]} cells of Table 6 are not available, and {counts['recomputed']} figures follow from other published "
+        "ones.",
     ])  # fmt: skip
 
 
@@ -43,7 +45,8 @@ def headlines() -> str:
     difference = _scalar("17_baselines", "network_minus_boosting_auc_mean_all_folds")
     rows.append(["mean AUC, network - boosting on measured features", f"network {network}, boosting {boosting}", difference])
     rows.append([f"mean absolute error on LUDB, {_note('16_external')['n']} ECGs of another hospital",
-                 f"calling every ECG a 2: {_scalar('16_external', 'mae_always_2')}", _scalar("16_external", "ludb_mae")])  # fmt: skip
+                 f"calling every ECG a 2: {_scalar('16_external', 'mae_always_2')}",
+                 _scalar("16_external", "ludb_mae")])  # fmt: skip
     return _markdown(["Result", "To compare with", "Here (95 % interval)"], rows)
 
 
@@ -55,9 +58,10 @@ def limits() -> str:
     return "\n".join([
         "- On ECGs of another hospital (LUDB) its mean absolute error is "
         f"{_scalar('16_external', 'mae_network')}; a rule that calls every ECG a 2 has {_scalar('16_external', 'mae_always_2')}.",
-        f"- It calls {missed:.0f} of {dangerous:.0f} ECGs with high-risk labels ({missed / dangerous:.0%}) *no risk* in cross-validation.",
-        f"- Boosting on measured features has a mean AUC of {baselines['boosting_auc_mean_all_folds']:.3f} in cross-validation, the "
-        f"network {baselines['network_auc_mean_all_folds']:.3f}.",
+        f"- It calls {missed:.0f} of {dangerous:.0f} ECGs with high-risk labels ({missed / dangerous:.0%}) *no risk* in "
+        "cross-validation.",
+        f"- Boosting on measured features has a mean AUC of {baselines['boosting_auc_mean_all_folds']:.3f} in cross-validation, "
+        f"the network {baselines['network_auc_mean_all_folds']:.3f}.",
         f"- Where the cardiologists' label is uncertain (likelihood below 100), its mean absolute error is "
         f"{errors['likelihood below 100']:.2f}, elsewhere {errors['likelihood 100']:.2f} (fold 10).",
     ])  # fmt: skip
@@ -98,7 +102,8 @@ def gallery() -> str:
         lines += [f"## {section.heading}"] * bool(figures)
         for path, caption in figures:
             address = f"../figures/{DATA_SET}/{path.stem}"
-            lines += [f"![{caption}]({address}.png)", f"{caption} [Notebook](../notebooks/{section.name}.ipynb) · [numbers]({address}.csv)"]
+            links = f"[Notebook](../notebooks/{section.name}.ipynb) · [numbers]({address}.csv)"
+            lines += [f"![{caption}]({address}.png)", f"{caption} {links}"]
     return "\n\n".join(lines)
 
 

@@ -10,8 +10,8 @@ _SCALES = {  # scale -> limits and label of the axis
     "ratio": ((0.78, 1.22), "reproduced / published figure"),
     "difference": ((-0.26, 0.26), "reproduced difference"),
 }
-_SHORTER = {"mean absolute error": "MAE", r"subgroups by \w+: ": "", "AUC of class": "AUC of", "heat in QRS complexes against chance":
-            "heat in QRS", " - ": " \N{MINUS SIGN} "}  # fmt: skip
+_SHORTER = {"mean absolute error": "MAE", r"subgroups by \w+: ": "", "AUC of class": "AUC of",
+            "heat in QRS complexes against chance": "heat in QRS", " - ": " \N{MINUS SIGN} "}  # fmt: skip
 _CLAIMED = "#DDDDDD"
 
 

@@ -1,4 +1,4 @@
-"""How long each notebook runs, and takes to read, for docs/teaching.md; in a copy that has what is committed, and nothing else."""
+"""How long each notebook runs, and takes to read, for docs/teaching.md; in a copy that has only what is committed."""
 
 import os
 import re

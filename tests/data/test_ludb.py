@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from ludb_files import NORMAL, RECORDS, unpack_ludb, write_table
 
 from cardiov.data import ludb
+from cardiov.ecg.leads import read_ecg
 from cardiov.errors import DataSetError, StatementError
 from cardiov.mapping import statements
 
@@ -183,3 +185,13 @@ def test_the_table_says_what_the_headers_say(real):
         diagnoses = Counter(text.lower().split(";"))
         del diagnoses["pacemaker presence, undefined"]
         assert diagnoses == of_header(real / f"{record}.hea"), record
+
+
+def test_records_are_in_microvolts_whatever_their_headers_gains(tmp_path):
+    folder = unpack_ludb(tmp_path, ("/19.hea", "/19.dat", "/1.hea", "/1.dat"))
+    for ecg_id in (1, 19):
+        signal = ludb.read_record(folder, ecg_id).signal
+        headers = read_ecg(folder / str(ecg_id)).signal
+        np.testing.assert_allclose(np.ptp(headers, axis=-1), 1, atol=0.01)  # of each lead: no ECG is like that
+        np.testing.assert_allclose(signal[0] + signal[2], signal[1], atol=0.02)
+        assert not np.allclose(headers[0] + headers[2], headers[1], atol=0.02)

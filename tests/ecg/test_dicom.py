@@ -156,6 +156,13 @@ def test_names_by_code_meaning_or_label(tmp_path, code, meaning, label):
     assert_read(changed(tmp_path, each_channel(rename)))
 
 
+def test_names_that_contradict_each_other_are_an_error(tmp_path):
+    contradict = each_channel(lambda channel, lead: setattr(channel, "ChannelLabel", "V1" if lead == "V2" else lead))
+    refused(changed(tmp_path, contradict), "it names a channel by 'V2' and '2:4' and '.' and 'V1', which are different leads")
+    number = each_channel(lambda channel, lead: setattr(channel, "ChannelLabel", f"C{LEADS.index(lead) + 1}"))
+    assert_read(changed(tmp_path, number))
+
+
 def test_a_code_with_blanks_and_a_label_without_a_source(tmp_path):
     def rename(channel, lead):
         channel.ChannelSourceSequence[0].CodeValue = f" {channel.ChannelSourceSequence[0].CodeValue}"
@@ -175,7 +182,10 @@ def test_an_empty_field_is_absent(tmp_path, keyword):
 def test_empty_fields_of_the_study_are_absent(tmp_path):
     path = changed(tmp_path)
     dataset = pydicom.dcmread(path)
-    for keyword in ("PatientAge", "PatientSex", "PatientID", "AcquisitionDateTime"):
+    dataset.PatientAge, dataset.PatientBirthDate = None, "19590601"
+    dataset.save_as(path)
+    assert read_ecg(path).meta["age"] == 61
+    for keyword in ("PatientBirthDate", "PatientSex", "PatientID", "AcquisitionDateTime"):
         setattr(dataset, keyword, None)
     dataset.save_as(path)
     meta = read_ecg(path).meta

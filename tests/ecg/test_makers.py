@@ -241,6 +241,12 @@ def test_what_is_refused_is_named(name, content, match):
         read_ecg({name: content})
 
 
+@pytest.mark.parametrize(("name", "form"), [("muse.xml", " (GE MUSE XML)"), ("ecg.dcm", " (DICOM)"), ("ecg.edf", ""), ("ecg.scp", "")])
+def test_messages_name_the_format_unless_the_suffix_does(tmp_path, name, form):
+    WRITERS[name](tmp_path / name, SIGNAL[:11], leads=LEADS[:11])
+    refused(tmp_path / name, re.escape(f"{name}{form} lacks lead V6: "))
+
+
 @pytest.mark.parametrize("write", [write_muse, write_mortara])
 def test_twins_of_a_lead_are_not_silently_dropped(tmp_path, write):
     """The library renames the second II to II_2."""

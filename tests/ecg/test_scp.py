@@ -33,8 +33,10 @@ def test_the_checksum_of_scp_detects_one_changed_bit(tmp_path):
     write_scp(tmp_path / "ecg.scp", simulated_signal())
     data = bytearray((tmp_path / "ecg.scp").read_bytes())
     data[20_000] ^= 1
-    with pytest.raises(SignalError, match="its checksum is wrong"):
+    with pytest.raises(SignalError, match="its checksum is wrong.: it is truncated or corrupt"):
         read_ecg({"ecg.scp": data})
+    with pytest.raises(SignalError, match="0 as its checksum, as writers do that compute none: have it ignored"):
+        read_ecg({"ecg.scp": b"\0\0" + data[2:]})
 
 
 def test_a_wrong_checksum_of_scp_is_ignored_on_request(tmp_path):
@@ -43,6 +45,12 @@ def test_a_wrong_checksum_of_scp_is_ignored_on_request(tmp_path):
     ecg = read_ecg({"ecg.scp": data}, ignore_checksum=True)
     np.testing.assert_allclose(ecg.signal, simulated_signal() / 1000, atol=1e-6)
     assert ecg.warnings == ("checksum ignored: SCP-ECG CRC mismatch in: record",)
+
+
+@pytest.mark.parametrize(("together", "kinds"), [(3, ["not simultaneous"]), (8, []), (None, [])])
+def test_leads_that_were_not_recorded_at_a_time_are_warned_of(tmp_path, together, kinds):
+    write_scp(tmp_path / "ecg.scp", simulated_signal(), together=together)
+    assert [text.partition(":")[0] for text in read_ecg(tmp_path / "ecg.scp").warnings] == kinds
 
 
 def test_what_is_not_supported_in_scp_is_not_called_corrupt(tmp_path):

@@ -234,3 +234,15 @@ def test_a_header_is_parsed():
     assert signal.name == "MLII x"
     (short,) = read_header(b"r 1\nr.dat 16 0.5 11 1024\n", "r").signals
     assert (short.gain, short.baseline, short.unit, short.checksum, short.name) == (0.5, 1024, "mV", None, "")
+
+
+def test_equal_lines_of_a_header_are_different_signals(tmp_path):
+    base = write_record(tmp_path, signal=SIGNAL[[0, *range(12)]], leads=["x", *LEADS])
+    header = Path(f"{base}.hea")
+    header.write_text("\n".join(["r 13 500 5000", *(f"r.dat 16 1000/mV {lead}" for lead in ("I", *LEADS))]) + "\n")
+    np.testing.assert_allclose(read_ecg(base).signal, SIGNAL / 1000, atol=1e-6)
+    data = np.fromfile(f"{base}.dat", "<i2").reshape(-1, 13)
+    data[100, 0] += 1
+    data.tofile(f"{base}.dat")
+    with pytest.raises(SignalError, match="has lead I more than once"):
+        read_ecg(base)

@@ -50,7 +50,8 @@ def test_verdicts_are_counted_and_what_disagrees_is_named(stored):
         "- **4 agree**: 1 of Table 1, 2 of the text, 1 of Table 6.",
         "- **1 contradict**: lowest age (Table 1).",
         "- **1 cannot be told**: mean AUC, ordinal - classification (Table 6).",
-        "- 2 more need all of PTB-XL or cardiologists, such as the mean absolute error of Fig. 2: published 0.4984, here 0.50 (0.42 to 0.59).",
+        "- 2 more need all of PTB-XL or cardiologists, such as the mean absolute error of Fig. 2: published 0.4984, "
+        "here 0.50 (0.42 to 0.59).",
         "- 1 cells of Table 6 are not available, and 1 figures follow from other published ones.",
     ]
 
@@ -62,7 +63,8 @@ def test_headlines_are_six_with_intervals_and_a_verdict_where_there_is_one(store
         "| mean absolute error (Fig. 2) | published: 0.4984 | 0.50 (0.42 to 0.59) |",
         "| mean AUC (Fig. 2) | published: 0.8735 | 0.87 (0.84 to 0.90) |",
         "| mean AUC, network - boosting on measured features | network 0.880, boosting 0.900 | -0.020 (-0.120 to 0.080) |",
-        "| mean absolute error on LUDB, 200 ECGs of another hospital | calling every ECG a 2: 0.600 (0.500 to 0.700) | 1.000 (0.900 to 1.100) |",
+        "| mean absolute error on LUDB, 200 ECGs of another hospital | calling every ECG a 2: 0.600 (0.500 to 0.700) "
+        "| 1.000 (0.900 to 1.100) |",
     ]
 
 
@@ -77,7 +79,8 @@ def test_limits_are_said_in_numbers(stored):
 def test_the_table_of_methods_has_a_row_for_each_and_gaps_where_it_was_not_tested(stored):
     rows = [("fold 10", "network", "auc_mean", 0.85, 0.83, 0.87), ("fold 10", "constant", "auc_mean", 0.5, 0.5, 0.5),
             ("all folds", "network", "mae", 0.52, 0.51, 0.53)]  # fmt: skip
-    write_table(pd.DataFrame(rows, columns=["tested", "method", "statistic", "estimate", "low", "high"]), stored / "baselines.csv")
+    columns = ["tested", "method", "statistic", "estimate", "low", "high"]
+    write_table(pd.DataFrame(rows, columns=columns), stored / "baselines.csv")
     assert pages.methods().splitlines() == [
         "| Method | mean AUC, fold 10 | mean absolute error, all folds |", "| --- | --- | --- |",
         "| network | 0.850 (0.830 to 0.870) | 0.520 (0.510 to 0.530) |", "| constant | 0.500 (0.500 to 0.500) |  |",

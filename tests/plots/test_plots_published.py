@@ -24,7 +24,8 @@ def panels():
 
 
 def dots(axes):
-    return [(*line.get_xydata()[0], line.get_marker()) for line in axes.lines if line.get_marker() != "None" and len(line.get_xdata()) == 1]
+    points = (line for line in axes.lines if line.get_marker() != "None" and len(line.get_xdata()) == 1)
+    return [(*point.get_xydata()[0], point.get_marker()) for point in points]
 
 
 def lines(axes, width):
@@ -33,7 +34,9 @@ def lines(axes, width):
 
 def test_rows_are_named_and_numbers_of_the_data_set_share_one(panels):
     _, figures, claims = panels
-    assert [text.get_text() for text in figures.get_yticklabels()] == ["lowest age (Table 1)", "2 numbers of the data set", "MAE (Fig. 2)"]
+    assert [text.get_text() for text in figures.get_yticklabels()] == [
+        "lowest age (Table 1)", "2 numbers of the data set", "MAE (Fig. 2)",
+    ]  # fmt: skip
     assert [text.get_text() for text in claims.get_yticklabels()] == [
         "mean AUC, ordinal − regression (Table 6)", "AUC of 2 − 0.8 (Fig. 2)",
     ]  # fmt: skip
