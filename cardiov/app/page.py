@@ -117,6 +117,8 @@ class Page(anywidget.AnyWidget):
         level = message["level"]
         if self.shown is None or level not in ("off", *sheet.HEAT_LEVELS):
             raise ParameterError("there is no ECG to draw: choose one first.")
+        if level == "off":
+            return {"picture": self.shown.picture, "alt": self.shown.alt}
         try:
             return {"picture": sheet.picture(self.shown, level), "alt": sheet.alt_text(self.shown, level)}
         except ParameterError as error:  # torch is not installed; the score stays on the page

@@ -341,7 +341,7 @@ def test_the_print_is_at_true_scale(page, tmp_path):
 @pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
 def test_all_ecgs_are_printed_on_a_page_each(page, tmp_path):
     upload(page, several(tmp_path / "files"), "b")
-    page.evaluate("window.print = () => { window.printed = true; }")
+    page.evaluate("window.printed = false; window.print = () => { window.printed = true; }")
     page.locator("[data-print=all]").click()
     page.wait_for_function("window.printed")
     assert page.locator("[data-part=sheets] h2").all_text_contents() == ["b", "c", "a"]
