@@ -117,12 +117,8 @@ class Page(anywidget.AnyWidget):
         level = message["level"]
         if self.shown is None or level not in ("off", *sheet.HEAT_LEVELS):
             raise ParameterError("there is no ECG to draw: choose one first.")
-        if level == "off":
-            return {"picture": self.shown.picture, "alt": self.shown.alt}
-        try:
-            return {"picture": sheet.picture(self.shown, level), "alt": sheet.alt_text(self.shown, level)}
-        except ParameterError as error:  # torch is not installed; the score stays on the page
-            return {"picture": self.shown.picture, "alt": f"{self.shown.alt} There is no heat map: {error}"}
+        picture = self.shown.picture if level == "off" else sheet.picture(self.shown, level)
+        return {"picture": picture, "alt": sheet.alt_text(self.shown, level)}
 
     def _print(self, message, _):
         rows = sorted((row for row in self.rows if row.shown), key=lambda row: -row.urgency)

@@ -10,6 +10,7 @@ import numpy as np
 
 from cardiov.app.intervals import measure
 from cardiov.ecg.leads import ECG, read_ecg
+from cardiov.ecg.missed import NOT_CHECKED, missed
 from cardiov.errors import CardioVError, ParameterError
 from cardiov.mapping import FINDINGS, LEVELS, description
 from cardiov.plots.paper import ecg_paper
@@ -33,7 +34,7 @@ def statements_in_words(statements) -> str:
 TEMPLATES = templates(WEB)
 TEMPLATES.filters["statements_in_words"] = statements_in_words
 TEMPLATES.globals.update(levels=LEVELS, findings=FINDINGS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
-TEMPLATES.globals.update(heat_levels=[*HEAT_LEVELS])
+TEMPLATES.globals.update(heat_levels=[*HEAT_LEVELS], missed=missed(), not_checked=NOT_CHECKED)
 
 
 @dataclass

@@ -22,6 +22,7 @@ from cardiov.app.server import OPTIONS, check_port
 from cardiov.app.uploads import MAX_MIB
 from cardiov.ecg.examples import examples, read_example
 from cardiov.ecg.leads import read_ecg
+from cardiov.ecg.missed import NOT_CHECKED, missed
 from cardiov.errors import ParameterError
 from cardiov.mapping import LEVELS
 from cardiov.plots.style import LEVEL_COLOURS
@@ -88,6 +89,13 @@ def test_intervals_are_shown_as_automatic_or_not_measurable():
     assert "Patient: identifier not given · age not given · sex not given · recorded: time not given" in seen
     row.shown.meta |= {"patient": "P-7", "age": 61.0, "sex": "female", "recorded": "2024-05-06T07:08:09"}
     assert "Patient: P-7 · 61 years · female · recorded: 2024-05-06T07:08:09" in text(result(row))
+
+
+def test_the_page_says_what_the_checks_miss():
+    _, html = scored()
+    seen = text(html)
+    assert "Warnings about the signal None. What the checks miss" in seen and all(phrase in seen for phrase in missed())
+    assert re.search(r"\d in 100 missed", seen) and f"Not checked: {'; '.join(NOT_CHECKED)}." in seen
 
 
 def test_every_bar_has_a_word_and_a_number():
@@ -259,15 +267,3 @@ def test_without_voila_the_command_says_how_to_install_it():
     code = "import sys; sys.modules['voila'] = None; from cardiov.__main__ import main; sys.exit(main(['app']))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr == 'the page needs voila: run pip install "cardiov[app]".\n'
-
-
-def test_without_torch_the_page_says_why_there_is_no_heat(ask, monkeypatch):
-    ask({"ask": "example", "name": "normal ECG"})
-
-    def refuse(*_, **__):
-        raise ParameterError("heat needs torch.")
-
-    monkeypatch.setattr(sheet, "score", refuse)
-    answer = ask({"ask": "heat", "level": "fine"})
-    assert answer["alt"].endswith("There is no heat map: heat needs torch.")
-    assert answer["picture"] == ask({"ask": "heat", "level": "off"})["picture"]
