@@ -31,6 +31,7 @@ from cardiov.store.files import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 300  # s; only so that a hang ends
+PRINTER = "() => { window.printed = false; window.print = () => { window.printed = true; }; }"
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed")
 
@@ -187,7 +188,7 @@ def test_the_keyboard_alone_scores_an_example(page):
     wait_for(page, "normal ECG")
     said = "Scored: 0 of 3, resembles ECGs without a finding of risk; no warnings. Stated: 0."
     assert part(page, "status").inner_text() == said
-    page.evaluate("window.print = () => { window.printed = true; }")
+    page.evaluate(PRINTER)
     tab_to(page, "one")
     page.keyboard.press("Enter")
     page.wait_for_function("window.printed")
@@ -341,7 +342,7 @@ def test_the_print_is_at_true_scale(page, tmp_path):
 @pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
 def test_all_ecgs_are_printed_on_a_page_each(page, tmp_path):
     upload(page, several(tmp_path / "files"), "b")
-    page.evaluate("window.printed = false; window.print = () => { window.printed = true; }")
+    page.evaluate(PRINTER)
     page.locator("[data-print=all]").click()
     page.wait_for_function("window.printed")
     assert page.locator("[data-part=sheets] h2").all_text_contents() == ["b", "c", "a"]
