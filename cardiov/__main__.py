@@ -228,7 +228,7 @@ def _add_use(commands):
     command.add_argument("--output", metavar="FILE", help="file for the results; started again, the command goes on where it stopped")
     command.add_argument("--status", metavar="CSV", help="file with format, outcome, seconds and reason of every file")
     command.add_argument("--timeline", metavar="FILE", help="picture of one long record's windows over time (PNG, SVG or PDF)")
-    command.add_argument("--report", metavar="HTML", help="page with the drawn ECGs and their heat maps")
+    command.add_argument("--report", metavar="HTML", help="page of the ECGs, each on A4 at true scale when it is printed")
     command.add_argument("--model", help="name or file of the weights (default: those that come with the package)")
     command.add_argument("--rate", type=float, metavar="HZ", help="sampling rate of files that do not state it")
     command.add_argument("--unit", help="mV or uV, for files that do not state it")

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from cardiov.errors import ParameterError, StatementError
 
-LEVELS = ("no risk", "low risk", "medium risk", "high risk")
+LEVELS = ("no risk", "low risk", "medium risk", "high risk")  # the paper's names of the labels
+# what a score says of an ECG: it resembles those so labelled, for "no risk" would promise too much
+FINDINGS = ("without a finding of risk", "with a finding of low risk", "with a finding of medium risk", "with a finding of high risk")
 CLASSES = range(len(LEVELS))
 RULES = ("most-likely", "highest-risk")
 TABLE = Path(__file__).with_name("critical_values.csv")

@@ -6,14 +6,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from cardiov.app.uploads import MAX_MIB
 from cardiov.errors import ParameterError
 from cardiov.store.files import ROOT
 
-if missing := [name for name in ("anywidget", "voila") if find_spec(name) is None]:
+if missing := [name for name in ("anywidget", "neurokit2", "voila") if find_spec(name) is None]:
     raise ParameterError(f'the page needs {" and ".join(missing)}: run pip install "cardiov[app]".')
 
 WEB = Path(__file__).with_name("web")
-MAX_MIB = 16  # of an upload: an hour of twelve leads at 200 Hz
 ADDRESS = "127.0.0.1"  # answers only this machine
 OPTIONS = {
     "Voila": {

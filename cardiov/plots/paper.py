@@ -44,11 +44,12 @@ def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
     heat : array, shape (m,), from 0 to 1, optional
         Of one stage, evenly over the signal's time; shades the page behind the traces.
     """
-    width, height = _PULSE_MM + _COLUMNS * _COLUMN_S * MM_PER_S + 12, 4 * _ROW_MM + 22
+    top = 16 if title else 8
+    width, height = _PULSE_MM + _COLUMNS * _COLUMN_S * MM_PER_S + 12, 4 * _ROW_MM + top + 6
     figure, axes = _paper(width, height)
     left, column = 5 + _PULSE_MM, round(_COLUMN_S * fs)
     for row in range(4):
-        y = height - 16 - _ROW_MM * (row + 0.5)
+        y = height - top - _ROW_MM * (row + 0.5)
         axes.plot(5 + _PULSE[0], y + _PULSE[1], color=INK, lw=0.7)
         for k in range(_COLUMNS if row < 3 else 0):
             part = signal[3 * k + row][k * column : (k + 1) * column]
@@ -61,7 +62,7 @@ def ecg_paper(signal, fs, title=None, leads=LEADS, heat=None):
         # behind all rows: a moment is as far from the left in the column that shows it as in the strip
         seconds = signal.shape[1] / fs
         shown = min(seconds, _COLUMNS * _COLUMN_S)
-        rows = height - 16 - 4 * _ROW_MM, height - 16
+        rows = height - top - 4 * _ROW_MM, height - top
         _shade(axes, heat[: round(len(heat) * shown / seconds)], (left, left + MM_PER_S * shown, *rows))
         _shade_legend(axes, width - 12)
     return figure

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from cardiov.errors import CardioVError, ParameterError
-from cardiov.mapping import LEVELS
+from cardiov.mapping import FINDINGS
 from cardiov.scoring.archive import score_files
 from cardiov.scoring.network import load_model
 from cardiov.scoring.record import NOT_A_DEVICE, model_name
@@ -49,7 +49,7 @@ def json_line(file, score) -> str:
 def table_lines(file, score) -> str:
     """A score for people: a line, and below it what goes with it."""
     shares = "  ".join(f"{100 * p:3.0f} %" for p in score.probabilities)
-    lines = [f"{score.critical_value}  {LEVELS[score.critical_value]:11}  {shares}   {file}"]
+    lines = [f"{score.critical_value}  {FINDINGS[score.critical_value]:29}  {shares}   {file}"]
     if score.prediction_set and score.prediction_set[0] < score.prediction_set[1]:
         lines += ["     {} to {} holds the label of 9 in 10 records of each critical value".format(*score.prediction_set)]
     if len(score.windows) > 1:
@@ -67,7 +67,7 @@ def _listed(windows):
 
 
 FORMS = {  # form -> head of the output, and the text of one file
-    "table": (f"{NOT_A_DEVICE}\ncritical value    0 no   1 low  2 med. 3 high   file\n", table_lines),
+    "table": (f"{NOT_A_DEVICE}\ncritical value: resembles ECGs       0      1      2      3   file\n", table_lines),
     "json": ("", json_line),
     "csv": (csv_line(*COLUMNS), lambda file, score: csv_line(*_values(file, score))),
 }

@@ -96,8 +96,8 @@ def meaning(critical_value: int) -> str:
     """A critical value in words, with examples of the statements that have it."""
     names = [mapping.description(code) for code in EXAMPLES[critical_value]]
     return (
-        f"{mapping.LEVELS[critical_value]}: it resembles ECGs whose findings have the critical value {critical_value}, "
-        f"such as {', '.join(names[:-1])} or {names[-1]}; which of them, it does not say"
+        f"it resembles ECGs {mapping.FINDINGS[critical_value]} (critical value {critical_value}), such as {', '.join(names[:-1])} or "
+        f"{names[-1]}; which of them, it does not say"
     )
 
 

@@ -11,15 +11,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import ANY
 
+import numpy as np
 import pytest
 from ecg_files import in_memory, simulated_signal, write_csv, write_npz, write_record
+from PIL import Image
 
 pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 sync_api = pytest.importorskip("playwright.sync_api", reason='pip install "cardiov[test]"')
 
 from cardiov.app.server import OPTIONS
+from cardiov.app.sheet import write_report
 from cardiov.ecg.examples import FOLDER, read_example
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.scoring.record import NOT_A_DEVICE, score
@@ -27,6 +31,7 @@ from cardiov.store.files import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 300  # s; only so that a hang ends
+PRINTER = "() => { window.printed = false; window.print = () => { window.printed = true; }; }"
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="neither chromium nor google-chrome is installed")
 
@@ -110,8 +115,8 @@ def choose(page, example):
     wait_for(page, example)
 
 
-def draw(page, stage):
-    page.check(f"[name=cardiov-heat][value='{stage}']")
+def draw(page, level):
+    page.check(f"[name=cardiov-heat][value={level}]")
     ready(page)
 
 
@@ -131,17 +136,20 @@ def refused(page):
     return part(page, "error").inner_text()
 
 
-def downloaded(page, press=lambda link: link.click()):
+def saved(page, name, press=lambda link: link.click()):
+    """Content of a file that the link of this name gives."""
     with page.expect_download() as download:
-        press(page.locator(".download"))
-    assert download.value.suggested_filename == "score.json"
-    with open(download.value.path()) as file:
-        return json.load(file)
+        press(page.locator(f"[download='{name}']"))
+    return Path(download.value.path()).read_bytes()
 
 
-def expected(ecg, name):
-    result = json.loads(json.dumps(score(replace(ecg, meta={**ecg.meta, "record": name})).as_dict()))
-    return result | {"probabilities": pytest.approx(result["probabilities"], abs=2e-6), "scored": ANY}
+def downloaded(page, press=lambda link: link.click()):
+    return json.loads(saved(page, "score.json", press))
+
+
+def expected(ecg, record, file=None):
+    result = json.loads(json.dumps(score(replace(ecg, meta={**ecg.meta, "record": record})).as_dict()))
+    return {"file": file or record, **result, "probabilities": pytest.approx(result["probabilities"], abs=2e-6), "scored": ANY}
 
 
 def wfdb(folder, name="own", **record):
@@ -163,7 +171,7 @@ def tab_to(page, name):
         focused, outline = page.evaluate("""() => {
             const at = document.activeElement, style = getComputedStyle(at.closest('.drop') ?? at);
             const width = style.outlineStyle === 'none' ? 0 : parseFloat(style.outlineWidth);
-            return [at.dataset.part || at.name || at.className, width];
+            return [at.dataset.part || at.dataset.print || at.dataset.sort || at.download || at.name || at.className, width];
         }""")
         assert outline >= 2 or not focused, focused
         if focused == name:
@@ -178,66 +186,189 @@ def test_the_keyboard_alone_scores_an_example(page):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     wait_for(page, "normal ECG")
-    said = "Scored: critical value 0 of 3, no risk; no warnings. The cardiologists' label is 0."
+    said = "Scored: 0 of 3, resembles ECGs without a finding of risk; no warnings. Stated: 0."
     assert part(page, "status").inner_text() == said
+    page.evaluate(PRINTER)
+    tab_to(page, "one")
+    page.keyboard.press("Enter")
+    page.wait_for_function("window.printed")
+    tab_to(page, "score.json")
+    result = downloaded(page, lambda _: page.keyboard.press("Enter"))
+    assert result == expected(read_example("normal ECG"), "normal ECG")
+    assert result["critical_value"] == 0 and result["notice"] == NOT_A_DEVICE
     tab_to(page, "cardiov-heat")
     before = part(page, "picture").get_attribute("src")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("before => document.querySelector('[data-part=picture]').src !== before", arg=before)
-    tab_to(page, "download")
-    result = downloaded(page, lambda _: page.keyboard.press("Enter"))
-    assert result == expected(read_example("normal ECG"), "normal ECG")
-    assert result["critical_value"] == 0 and result["notice"] == NOT_A_DEVICE
+    tab_to(page, "scrolls paper")
 
 
 def test_a_wrong_score_of_an_example_is_called_wrong(page):
     choose(page, "inferior myocardial infarction")
     label = page.locator(".label").inner_text()
-    assert "The cardiologists' label is 3 (high risk). The network is wrong: it says 0 (no risk)." in label
+    assert label.startswith("Stated: 3 (inferior myocardial infarction (100 %), ") and "; scored: 0. The network is wrong." in label
     assert "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 12145" in part(page, "result").inner_text()
     upload(page, {path.name: path.read_bytes() for path in FOLDER.glob("12145_hr.*")}, "12145_hr")
     assert page.locator(".label").count() == 0
 
 
-def test_heat_is_switched_on_and_off_by_stage(page):
+def test_heat_is_off_until_it_is_switched_on(page):
     choose(page, "ventricular premature complex")
-    sources = set()
-    for stage in (1, 7, 0):
-        draw(page, stage)
+    assert page.locator("[name=cardiov-heat]").evaluate_all("all => all.map(one => [one.value, one.checked])") == [
+        ["off", True], ["fine", False], ["medium", False], ["coarse", False]]  # fmt: skip
+    sources = {part(page, "picture").get_attribute("src")}
+    for level in ("fine", "coarse"):
+        draw(page, level)
         caption = part(page, "caption").inner_text()
-        assert caption == part(page, "picture").get_attribute("alt") and (f"stage {stage}" in caption) == (stage > 0)
+        assert caption == part(page, "picture").get_attribute("alt") and f"{level} heat map" in caption
         width, source = part(page, "picture").evaluate("image => [image.naturalWidth, image.src]")
         assert width > 0 and source not in sources
         sources.add(source)
+    draw(page, "off")
+    assert "heat" not in part(page, "caption").inner_text()
 
 
 def test_every_control_has_a_label(page):
     """Also takes a screenshot of the page, in build/app."""
     choose(page, "inferolateral myocardial infarction")
-    draw(page, 3)
     page.screenshot(path=ROOT / "build/app/page.png", full_page=True)
     assert page.title() == "Score my ECG" and page.locator("h1").inner_text().startswith("Score my ECG")
     assert page.locator(".notice").inner_text() == NOT_A_DEVICE
     assert part(page, "error").get_attribute("role") == "alert"
     assert part(page, "status").get_attribute("aria-live") == "polite"
     labels = page.locator(".cardiov input, .cardiov select").evaluate_all("inputs => inputs.map(input => input.labels.length)")
-    assert len(labels) == 12 and all(labels) and page.locator("img:not([alt])").count() == 0
+    assert len(labels) == 8 and all(labels) and page.locator("img:not([alt])").count() == 0
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_a_phone_scrolls_down_only(page, width):
+def test_a_phone_scrolls_down_only_and_says_that_there_is_more(page, width):
     choose(page, "inferior myocardial infarction")
+    assert not page.locator(".more").is_visible()
     page.set_viewport_size({"width": width, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator(".more").inner_text() == "There is more to the right: scroll →"
+    assert page.locator(".scrolls.paper").evaluate("box => box.scrollWidth > box.clientWidth")
     page.screenshot(path=ROOT / "build/app/phone.png", full_page=True)
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
+def several(folder):
+    """Files of three ECGs, and one that is none."""
+    for name, example in (("a", "normal ECG"), ("b", "inferolateral myocardial infarction")):
+        write_record(folder, name, np.round(1000 * read_example(example).signal).astype(int))
+    write_npz(folder / "c.npz", np.round(1000 * read_example("atrial fibrillation").signal).astype(int))
+    return {**in_memory(folder), "bad.csv": b"Dear colleague,\n"}
+
+
+def names(page):
+    return page.locator("[data-part=table] tbody tr").evaluate_all("rows => rows.map(row => row.cells[1].innerText)")
+
+
+def test_several_files_are_sorted_by_urgency(page, tmp_path):
+    upload(page, several(tmp_path), "b")
+    assert names(page) == ["b.hea", "c.npz", "a.hea", "bad.csv"] and part(page, "status").inner_text().startswith("3 of 4 ECGs are scored.")
+    page.screenshot(path=ROOT / "build/app/several.png", full_page=True)
+    page.locator("[data-show]", has_text="a.hea").click()
+    wait_for(page, "a")
+    part(page, "example").focus()
+    tab_to(page, "1")
+    page.keyboard.press("Enter")
+    assert names(page) == ["c.npz", "bad.csv", "b.hea", "a.hea"]
+    assert page.locator("[aria-sort]").evaluate_all("heads => heads.map(head => [head.innerText, head.ariaSort])") == [["ECG", "descending"]]
+    page.keyboard.press("Enter")
+    assert names(page) == ["a.hea", "b.hea", "bad.csv", "c.npz"]
+    files = [row["file"] for row in json.loads(saved(page, "scores.json"))]
+    assert files == ["b.hea", "c.npz", "a.hea"]
+    rows = saved(page, "scores.csv").decode().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["file", *files] and rows[0].endswith("weights,software,scored")
+    choose(page, "normal ECG")
+    assert not part(page, "table").is_visible()
+
+
+def test_files_to_try_are_scored_alike(page):
+    content = {name: saved(page, name) for name in ("00303_hr.hea", "00303_hr.dat", "00303_hr.csv")}
+    table = content.pop("00303_hr.csv")
+    upload(page, content, "00303_hr")
+    score_of_record = downloaded(page)
+    upload(page, {"00303_hr.csv": table}, "00303_hr")
+    assert downloaded(page) | {"file": "00303_hr.hea", "scored": score_of_record["scored"]} == score_of_record
+
+
+RESOLUTION = 10  # pixels per mm of a printed page that is measured
+
+
+def spikes():
+    """An ECG of spikes of 1 mV, one a second, in µV."""
+    signal = np.zeros((12, 5000), int)
+    for k in range(-5, 6):
+        signal[:, 250 + k :: 500] = 1000 - 200 * abs(k)
+    return signal
+
+
+def printed(page, folder):
+    """The pages of the print as arrays (height, width, 3)."""
+    page.pdf(path=folder / "print.pdf", prefer_css_page_size=True, print_background=True)
+    for old in folder.glob("page*"):
+        old.unlink()
+    command = ["pdftoppm", "-r", str(25.4 * RESOLUTION), "-png", str(folder / "print.pdf"), str(folder / "page")]
+    subprocess.run(command, check=True)
+    return [np.asarray(Image.open(path).convert("RGB"), int) for path in sorted(folder.glob("page*"))]
+
+
+def extent(mask, axis):
+    """First and last place along an axis at which a mask holds, in mm."""
+    places = np.flatnonzero(mask.any(axis=1 - axis))
+    return places[[0, -1]] / RESOLUTION
+
+
+@pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
+def test_the_print_is_at_true_scale(page, tmp_path):
+    upload(page, wfdb(tmp_path, "spikes", signal=spikes(), comments=["<age>: 61  <sex>: F"]), "spikes")
+    (sheet,) = printed(page, tmp_path)
+    shutil.copy(tmp_path / "page-1.png", ROOT / "build/app/print.png")
+    assert np.array(sheet.shape[:2]) / RESOLUTION == pytest.approx([210, 297], abs=0.2)  # A4 across
+    grid = (sheet[..., 0] > 220) & (sheet[..., 0] - sheet[..., 1] > 40)
+    (top, bottom), (left, right) = extent(grid, 0), extent(grid, 1)
+    assert (right - left, bottom - top) == pytest.approx((270, 142), rel=0.01)
+    ink, baseline = sheet.max(axis=-1) < 100, bottom - 6 - 16  # mm, of the strip, the lowest row of 32 mm
+    part_of = lambda x, y: ink[slice(*(int(RESOLUTION * (baseline + k)) for k in y)), slice(*(int(RESOLUTION * (left + k)) for k in x))]
+    beats = extent(part_of((14, 264), (-5.5, -4.5)), 1)  # at half their height
+    assert np.ptp(beats) == pytest.approx(9 * 25, rel=0.01)  # 9 s
+    foot, top = (extent(part_of(x, (-12, 2)), 0).mean() for x in ((5.2, 6.2), (7.5, 10.5)))  # of the calibration pulse
+    assert foot - top == pytest.approx(10, rel=0.01)  # 1 mV
+    assert np.ptp(extent(part_of((20, 264), (-12, 2)), 0)) == pytest.approx(10.2, abs=0.2)  # 1 mV, and the width of a line
+
+
+@pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
+def test_all_ecgs_are_printed_on_a_page_each(page, tmp_path):
+    upload(page, several(tmp_path / "files"), "b")
+    page.evaluate(PRINTER)
+    page.locator("[data-print=all]").click()
+    page.wait_for_function("window.printed")
+    assert page.locator("[data-part=sheets] h2").all_text_contents() == ["b", "c", "a"]
+    assert len(printed(page, tmp_path)) == 3
+    page.evaluate("window.printed = false")
+    page.locator("[data-print=one]").click()
+    page.wait_for_function("window.printed")
+    assert len(printed(page, tmp_path)) == 1
+
+
+@pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
+def test_a_report_is_printed_on_a_page_each(browser, tmp_path):
+    write_report([str(path) for path in sorted(FOLDER.glob("*.hea"))[:2]], tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 390, "height": 740})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert len(printed(page, tmp_path)) == 2
+    page.close()
+
+
 def test_own_files_are_scored(page, tmp_path):
     write_npz(tmp_path / "arrays.npz", simulated_signal(seed=8))
-    for name, files in {"own": wfdb(tmp_path), "arrays": {"arrays.npz": (tmp_path / "arrays.npz").read_bytes()}}.items():
+    uploads = {"own": wfdb(tmp_path / "own"), "arrays": {"arrays.npz": (tmp_path / "arrays.npz").read_bytes()}}
+    for (name, files), file in zip(uploads.items(), ("own.hea", "arrays.npz"), strict=True):
         upload(page, files, name)
-        assert downloaded(page) == expected(read_ecg(files), name)
+        assert downloaded(page) == expected(read_ecg(files), name, file)
 
 
 def test_a_dropped_table_takes_rate_and_unit_from_the_form(page, tmp_path):
@@ -256,7 +387,7 @@ def test_a_dropped_table_takes_rate_and_unit_from_the_form(page, tmp_path):
     assert "gives no unit" in refused(page)
     part(page, "unit").select_option("µV")
     wait_for(page, "table")
-    assert downloaded(page) == expected(read_ecg({"table.csv": content}, fs=500, unit="uV"), "table")
+    assert downloaded(page) == expected(read_ecg({"table.csv": content}, fs=500, unit="uV"), "table", "table.csv")
     part(page, "fs").fill("-3")
     part(page, "fs").press("Tab")
     assert "sampling rate is not a number of Hz" in refused(page)
@@ -276,7 +407,7 @@ def bad_uploads(folder):
     yield wfdb(folder, "units", gain=1.0), r"units has a median lead amplitude of .* mV peak to peak, which no ECG has"
     yield {"three.csv": table(folder, LEADS[:3])}, r"three.csv"
     yield {"object.npy": b"\x93NUMPY\x01\x00"}, r"object.npy"
-    yield {f"{k}.csv": b"" for k in range(5)}, r"5 files are not one ECG: give 1 to 4 files"
+    yield {f"{k}.csv": b"" for k in range(201)}, r"these are 201 files: give 1 to 200"
 
 
 def test_a_bad_upload_gets_an_error_and_the_page_stays_usable(page, tmp_path):
@@ -315,7 +446,7 @@ def test_a_lost_electrode_is_a_warning(page, tmp_path):
 def test_a_long_record_lists_its_windows(page, tmp_path):
     upload(page, wfdb(tmp_path, "long", signal=simulated_signal(seconds=35)), "long")
     result = downloaded(page)
-    rows = page.locator(".windows tbody tr").all_inner_texts()
+    rows = page.locator("[data-part=result] .listed tbody tr").all_inner_texts()
     assert len(rows) == len(result["windows"]) == 4 and result["prediction_set"] is None
     assert [k for k, row in enumerate(rows) if "◀ reported" in row] == [result["window"]]
     start = result["windows"][result["window"]]["start"]
@@ -339,7 +470,7 @@ def test_visitors_do_not_see_each_other(page, visit):
         part(page, "example").select_option(name)
     for name, page in pages.items():
         wait_for(page, name)
-        page.check("[name=cardiov-heat][value='5']")
+        page.check("[name=cardiov-heat][value=medium]")
     for name, page in pages.items():
         ready(page)
         assert downloaded(page) == expected(read_example(name), name)

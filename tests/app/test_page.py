@@ -1,5 +1,6 @@
 """The page's parts as HTML, and its answers; test_browser.py tests the whole in a browser."""
 
+import base64
 import json
 import re
 import socket
@@ -10,28 +11,34 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from ecg_files import in_memory, write_record
 from matplotlib.colors import to_rgb
 
 pytest.importorskip("anywidget", reason='pip install "cardiov[app]"')
 
 from cardiov.app import sheet
-from cardiov.app.page import UNEXPECTED, Page, announcement, check_upload, result
-from cardiov.app.server import MAX_MIB, OPTIONS, check_port
+from cardiov.app.page import UNEXPECTED, Page, Row, announcement, downloads, result, samples
+from cardiov.app.server import OPTIONS, check_port
+from cardiov.app.uploads import MAX_MIB
 from cardiov.ecg.examples import examples, read_example
-from cardiov.errors import ParameterError, SignalError
+from cardiov.ecg.leads import read_ecg
+from cardiov.ecg.missed import NOT_CHECKED, missed
+from cardiov.errors import ParameterError
 from cardiov.mapping import LEVELS
 from cardiov.plots.style import LEVEL_COLOURS
+from cardiov.scoring.network import load_model
+from cardiov.scoring.outputs import FORMS
 from cardiov.scoring.record import NOT_A_DEVICE, Window, score
 from cardiov.store.files import ROOT
 
 HOSTILE = '<img src=x onerror="window.hacked = 1">'
 
 
-def scored(**changes):
-    """The reported window of an ECG, with a changed score, and its HTML."""
+def scored(example=None, **changes):
+    """The row of an ECG with a changed score, and its HTML."""
     ecg = read_example("inferolateral myocardial infarction")
-    window = sheet.reported_window(ecg, replace(score(ecg, heat=True), **changes))
-    return window, result(window)
+    row = Row(0, "ecg.hea", sheet.reported_window(ecg, replace(score(ecg), **changes)))
+    return row, result(row, example)
 
 
 def text(html):
@@ -46,52 +53,107 @@ def test_names_and_warnings_of_files_stay_text():
 
 
 def test_the_value_is_shown_in_words_number_and_place():
-    window, html = scored()
+    row, html = scored()
     seen = text(html)
-    assert window.score.critical_value == 3 and "3 of 3 high risk" in seen
+    assert row.score.critical_value == 3 and "3 of 3: resembles ECGs with a finding of high risk" in seen
     here = re.findall(r'<li class="here" aria-current="true">(.*?)</li>', html, re.S)
-    assert [text(item) for item in here] == ["3 high risk ▲ this ECG"]
-    assert window.score.meaning[1:] in seen and NOT_A_DEVICE in seen
-    assert "scored by the network cardiov-1, which was trained on ptbxl-sample, of PTB-XL" in seen
-    assert announcement(window.score) == "Scored: critical value 3 of 3, high risk; no warnings."
-    assert announcement(replace(window.score, warnings=("one",))).endswith("high risk; 1 warning.")
+    assert [text(item) for item in here] == ["3 with a finding of high risk ▲ this ECG"]
+    assert row.score.meaning[1:] in seen and NOT_A_DEVICE in seen and "no risk" not in seen
+    assert f"by cardiov {row.score.software} and the network cardiov-1, which was trained on ptbxl-sample, of PTB-XL" in seen
+    assert f"scored {row.score.scored}" in seen and row.score.weights in seen
+    said = "Scored: 3 of 3, resembles ECGs with a finding of high risk; no warnings."
+    assert announcement(row.score) == said and announcement(replace(row.score, warnings=("one",))).endswith("high risk; 1 warning.")
+
+
+def test_a_value_is_shown_beside_the_errors_of_its_kind():
+    confusion = np.array(load_model().metadata["tested"]["confusion"])
+    for value in range(4):
+        called = confusion[:, value]
+        words = f"Of {called.sum()} ECGs that the network called {value} in a test on 367, cardiologists had labelled {called[0]} as 0, "
+        assert words + f"{called[1]} as 1, {called[2]} as 2 and {called[3]} as 3." in text(scored(critical_value=value)[1])
+    held = [f"{100 * n / of:.0f} % of those labelled {k}" for k, (n, of) in enumerate(zip(load_model().metadata["tested"]["held"],
+            confusion.sum(axis=1), strict=True))]  # fmt: skip
+    assert f"In the test, such a set held the label of {', '.join(held)}." in text(scored(prediction_set=(1, 2))[1])
+
+
+def test_weights_without_a_test_say_nothing_of_errors(monkeypatch):
+    monkeypatch.setattr(sheet, "origin", lambda network=None: ("unknown data", None))
+    seen = text(scored(prediction_set=(1, 2))[1])
+    assert "test" not in seen and "Prediction set: 1 to 2." in seen and "trained on unknown data" in seen
+
+
+def test_intervals_are_shown_as_automatic_or_not_measurable():
+    row, html = scored()
+    seen = text(html)
+    assert "Measured automatically heart rate 65 /min PR 169 ms QRS not measurable (94 ms or wider)" in seen
+    assert "Patient: identifier not given · age not given · sex not given · recorded: time not given" in seen
+    row.shown.meta |= {"patient": "P-7", "age": 61.0, "sex": "female", "recorded": "2024-05-06T07:08:09"}
+    assert "Patient: P-7 · 61 years · female · recorded: 2024-05-06T07:08:09" in text(result(row))
+
+
+def test_the_page_says_what_the_checks_miss():
+    _, html = scored()
+    seen = text(html)
+    assert "Warnings about the signal None. What the checks miss" in seen and all(phrase in seen for phrase in missed())
+    assert re.search(r"\d in 100 missed", seen) and f"Not checked: {'; '.join(NOT_CHECKED)}." in seen
 
 
 def test_every_bar_has_a_word_and_a_number():
     _, html = scored(probabilities=np.array([0.1234, 0.5, 0.3766, -0.0]))
     rows = [text(row) for row in re.findall(r"<tr>(.*?)</tr>", html, re.S)]
-    assert rows == ["0 no risk 12.3 %", "1 low risk 50.0 %", "2 medium risk 37.7 %", "3 high risk 0.0 %"]
+    words = "without a finding of risk", "with a finding of low risk", "with a finding of medium risk", "with a finding of high risk"
+    assert rows == [f"{k} {words[k]} {share} %" for k, share in enumerate(("12.3", "50.0", "37.7", "0.0"))]
     drawn = re.findall(r"width: (-?[\d.]+)%; background: (#\w+)", html)
     assert drawn[:2] == [("12.3", LEVEL_COLOURS[0]), ("50.0", LEVEL_COLOURS[1])]
 
 
 def test_the_prediction_set_is_shown_if_the_score_has_one():
-    for levels, words in (((1, 2), "1 (low risk) to 2 (medium risk). For 90 %"), ((0, 0), "0 (no risk). For 90 %")):
-        assert f"Prediction set: {words}" in text(scored(prediction_set=levels)[1])
+    for levels, words in (((1, 2), "1 to 2"), ((0, 0), "0")):
+        assert f"Prediction set: {words}. It is meant to hold the label of 90 %" in text(scored(prediction_set=levels)[1])
     assert "Prediction set" not in text(scored(prediction_set=None)[1])
 
 
 def test_windows_are_listed_only_for_long_records():
     windows = tuple(Window(start, 10.0, k, tuple(np.eye(4)[k])) for k, start in enumerate((0.0, 7.5)))
-    window, _ = scored()
-    html = result(window._replace(score=replace(window.score, windows=windows, window=1)))
-    assert "2 windows" in text(html) and "7.5 to 17.5 1 low risk 100.0 % ◀ reported" in text(html)
-    assert text(html).count("reported") == 2 and "windows" not in text(scored()[1])  # once in the sentence above them
+    row, short = scored()
+    row.shown.score = replace(row.score, windows=windows, window=1)
+    seen = text(result(row))
+    assert "2 windows" in seen and "7.5 to 17.5 1 with a finding of low risk 100.0 % ◀ reported" in seen
+    assert "◀ reported" not in short and "the most severe of 2 windows" in sheet.paper(row.shown)
 
 
-def test_the_download_is_the_score():
-    window, html = scored(record=HOSTILE)
-    address = re.search(r'href="data:application/json;charset=utf-8,([^"]*)" download="score.json"', html)[1]
-    assert json.loads(unquote(address)) == json.loads(json.dumps(window.score.as_dict()))
+def test_the_downloads_are_the_scores():
+    row, html = scored(record=HOSTILE)
+    links = re.findall(r'href="(data:[^"]*)" download="(score\.\w+)"', html)
+    files = {name: unquote(address.partition(",")[2]) for address, name in links}
+    assert json.loads(files["score.json"]) == json.loads(json.dumps({"file": "ecg.hea", **row.score.as_dict()}))
+    assert files["score.csv"] == FORMS["csv"][0] + FORMS["csv"][1]("ecg.hea", row.score)
+    assert {"weights", "software", "scored"} <= {*files["score.csv"].partition("\n")[0].split(",")} & {*json.loads(files["score.json"])}
+    several = downloads({"a": row.score, "b": row.score})
+    assert [one["file"] for one in json.loads(unquote(several["json"].partition(",")[2]))] == ["a", "b"]
+
+
+def test_the_samples_are_one_ecg_in_two_formats():
+    files = {name: base64.b64decode(address.partition(",")[2]) for name, address in samples()}
+    (table,) = [name for name in files if name.endswith(".csv")]
+    ecgs = read_ecg({table: files.pop(table)}), read_ecg(files), read_example("normal ECG")
+    assert all(np.array_equal(ecg.signal, ecgs[2].signal) and ecg.fs == 500 for ecg in ecgs) and len(files) == 2
+    assert all(f'download="{name}"' in Page().form for name, _ in samples())
 
 
 def test_heat_is_described_in_words():
-    window, _ = scored(heat=np.eye(7, 1000, 250, np.float32))
-    assert sheet.alt_text(window).endswith("0.0 to 10.0 s.")
-    assert all(sheet.alt_text(window, stage).endswith("strongest at 2.5 s.") for stage in (1, 2))
-    assert sheet.picture(window) != sheet.picture(window, 1)
-    window = window._replace(score=replace(window.score, heat=np.zeros((7, 1000), np.float32)))
-    assert sheet.alt_text(window, 7).endswith("stage 7 finds no evidence anywhere.")
+    row, _ = scored()
+    row.shown.heat = np.eye(7, 1000, 250, np.float32)
+    assert sheet.alt_text(row.shown).endswith("0.0 to 10.0 s.")
+    assert all(sheet.alt_text(row.shown, level).endswith(f"the {level} heat map, which is strongest at 2.5 s.") for level in ("fine", "medium"))
+    assert sheet.picture(row.shown) != sheet.picture(row.shown, "fine")
+    row.shown.heat = np.zeros((7, 1000), np.float32)
+    assert sheet.alt_text(row.shown, "coarse").endswith("the coarse heat map finds no evidence anywhere.")
+
+
+def test_heat_is_that_of_the_whole_record():
+    ecg = read_example("normal ECG")
+    np.testing.assert_array_equal(sheet.reported_window(ecg, score(ecg)).heat, score(ecg, heat=True).heat)
 
 
 def contrast(one, other):
@@ -112,36 +174,57 @@ def test_text_has_the_contrast_of_wcag_aa():
     assert contrast(colours["focus"], "white") >= 4.5
 
 
-def test_the_examples_are_offered_by_critical_value():
+def test_the_examples_are_offered_by_what_is_stated():
     groups = re.findall(r'<optgroup label="([^"]*)">(.*?)</optgroup>', Page().form, re.S)
-    assert [label for label, _ in groups] == [f"critical value {k} ({level})" for k, level in enumerate(LEVELS)]
+    assert [label for label, _ in groups] == [f"stated: {k} ({level})" for k, level in enumerate(LEVELS)]
     offered = [re.findall("<option>(.*?)</option>", options) for _, options in groups]
     assert offered == [[name for name, example in examples().items() if example.critical_value == k] for k in range(4)]
     assert [len(names) for names in offered] == [3, 3, 3, 3]
 
 
-def test_an_example_is_shown_with_its_label_and_source():
+def test_an_example_is_shown_with_what_is_stated_and_its_source():
     example = examples()["ventricular premature complex"]  # CLBBB:100;PVC:100, critical value 2
-    window, plain = scored(critical_value=2)
-    agreed, wrong = result(window, example), result(window._replace(score=replace(window.score, critical_value=0)), example)
-    words = "The cardiologists' statements: complete left bundle branch block (100 %), ventricular premature complex (100 %)."
-    assert f"The cardiologists' label is 2 (medium risk). The network agrees. {words}" in text(agreed)
-    assert f"The cardiologists' label is 2 (medium risk). The network is wrong: it says 0 (no risk). {words}" in text(wrong)
-    assert "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 14744" in text(agreed) and "cardiologists" not in plain
-    assert announcement(window.score, example).endswith("no warnings. The cardiologists' label is 2.")
+    (row, agreed), (_, wrong), (_, plain) = (scored(example, critical_value=2), scored(example, critical_value=0), scored())
+    stated = "Stated: 2 (complete left bundle branch block (100 %), ventricular premature complex (100 %)); scored:"
+    assert f"{stated} 2." in text(agreed) and "The network is wrong." not in text(agreed)
+    assert f"{stated} 0. The network is wrong." in text(wrong)
+    assert "PTB-XL (Wagner et al. 2020, CC BY 4.0), record 14744" in text(agreed) and "Stated" not in plain
+    assert announcement(row.score, example).endswith("no warnings. Stated: 2.")
+    assert "record 14744; stated by cardiologists: 2" in text(sheet.paper(row.shown, example))
 
 
 def test_a_statement_of_unknown_likelihood_is_shown_without_one():
     assert sheet.statements_in_words("LVH:35;SR:0") == "left ventricular hypertrophy (35 %), sinus rhythm"
 
 
-@pytest.mark.parametrize(("contents", "sentence"), [
-    ([], "0 files are not one ECG"), ([b""] * 5, "5 files are not one ECG: give 1 to 4 files"),
-    ([bytes(9 * 2**20), bytes(8 * 2**20)], "the upload has 17.0 MiB: give at most 16 MiB"),
-])  # fmt: skip
-def test_python_checks_uploads_too(contents, sentence):
-    with pytest.raises(SignalError, match=sentence):
-        check_upload(["a"] * len(contents), contents)
+@pytest.fixture
+def ask(monkeypatch):
+    """A page, and what it answers."""
+    page, answers = Page(), []
+    monkeypatch.setattr(page, "send", answers.append)
+
+    def ask(question, files=None):
+        files = files or {}
+        page._answer(page, {**question, "names": [*files]}, [memoryview(data) for data in files.values()])
+        return answers.pop()
+
+    return ask
+
+
+def test_several_files_become_a_table_the_most_urgent_first(ask, tmp_path):
+    for name, ecg in (("a", "normal ECG"), ("b", "inferolateral myocardial infarction"), ("c", "atrial fibrillation")):
+        write_record(tmp_path, name, np.round(1000 * read_example(ecg).signal).astype(int))
+    answer = ask({"ask": "files"}, {"bad.csv": b"I,II\n", **in_memory(tmp_path)})
+    rows = [text(row) for row in re.findall(r"<tr>(.*?)</tr>", answer["table"], re.S)][1:]
+    assert [row.split()[0] for row in rows] == ["3", "2", "0", "not"] and [row.split()[-2] for row in rows[:3]] == ["b.hea", "c.hea", "a.hea"]
+    assert "bad.csv" in rows[3] and 'download="scores.csv"' in answer["table"] and answer["announcement"].startswith("3 of 4 ECGs are scored.")
+    assert "3 of 3" in text(answer["html"]) and answer["sheets"].count('class="sheet"') == 1
+    assert "0 of 3" in text(ask({"ask": "show", "number": int(re.search(r'data-show="(\d)">a.hea', answer["table"])[1])})["html"])
+    printed = ask({"ask": "print"})
+    assert re.findall(r"<h2>(\w)</h2>", printed["sheets"]) == ["b", "c", "a"] and printed["print"]
+    answer = ask({"ask": "files"}, {"bad.csv": b"", "worse.csv": b""})
+    assert answer["html"] == answer["sheets"] == "" and "download" not in answer["table"] and "error" not in answer
+    assert "error" in ask({"ask": "heat", "level": "fine"})
 
 
 def test_every_question_is_answered(capsys, monkeypatch):
@@ -149,18 +232,18 @@ def test_every_question_is_answered(capsys, monkeypatch):
     monkeypatch.setattr(page, "send", answers.append)
     monkeypatch.setattr(sys, "__stderr__", sys.stderr)
     questions = [
-        {"ask": "heat", "stage": 1}, {"ask": "example", "name": "normal ECG"}, {"ask": "heat", "stage": 8},
-        {"ask": "files", "names": ["a.csv"]}, {"ask": "heat", "stage": 1}, {"ask": "example", "name": "flutter"},
-        {"ask": "what"},
+        {"ask": "heat", "level": "fine"}, {"ask": "example", "name": "normal ECG"}, {"ask": "heat", "level": "finest"},
+        {"ask": "heat", "level": "fine"}, {"ask": "files", "names": ["a.csv"]}, {"ask": "heat", "level": "fine"},
+        {"ask": "example", "name": "flutter"}, {"ask": "what"},
     ]  # fmt: skip
     for request, question in enumerate(questions):
         assert not capsys.readouterr().err
         page._answer(page, {**question, "request": request}, [memoryview(b"nothing")])
     assert "KeyError: 'what'" in capsys.readouterr().err
-    assert [answer.pop("request") for answer in answers] == list(range(7))
-    error, result, picture = {"error"}, {"html", "announcement"}, {"picture", "alt"}
-    assert [set(answer) for answer in answers] == [error, result, error, error, picture, error, error]
-    assert "there is no example 'flutter'" in answers[5]["error"] and answers[6]["error"] == UNEXPECTED
+    assert [answer.pop("request") for answer in answers] == list(range(8))
+    error, result, picture = {"error"}, {"html", "sheets", "table", "announcement"}, {"picture", "alt"}
+    assert [set(answer) for answer in answers] == [error, result, error, picture, error, error, error, error]
+    assert "there is no example 'flutter'" in answers[6]["error"] and answers[7]["error"] == UNEXPECTED
 
 
 def test_the_server_serves_as_little_as_possible():

@@ -56,8 +56,9 @@ def test_the_probabilities_are_those_of_the_shipped_network(seed):
     ecg, model = simulated(seed=seed), CardioV.from_pretrained()
     scored = score(ecg)
     np.testing.assert_allclose(scored.probabilities, asked_by_hand(ecg, model), atol=1e-5)
-    assert scored.critical_value == scored.probabilities.argmax() and scored.meaning.startswith(
-        ("no risk", "low risk", "medium risk", "high risk")[scored.critical_value] + ": ")
+    assert scored.critical_value == scored.probabilities.argmax()
+    finding = ("without a finding of", "with a finding of low", "with a finding of medium", "with a finding of high")[scored.critical_value]
+    assert scored.meaning.startswith(f"it resembles ECGs {finding} risk (critical value {scored.critical_value}), such as ")
     assert scored.probabilities.min() >= 0 and scored.probabilities.sum() == pytest.approx(1)
     low, high = prediction_sets([scored.probabilities], model.metadata["levels"]["0.9"])
     assert scored.prediction_set == (low[0], high[0])

@@ -9,6 +9,7 @@ function render({ model, el }) {
   const show = (name, text) => { part(name).textContent = text; };
   let request = 0; // number of the latest question; answers to older ones are ignored
   let chosen = []; // files, read again when rate or unit change
+  let sheet = ""; // the shown ECG on paper
   let timer;
 
   function busy(status) {
@@ -23,11 +24,15 @@ function render({ model, el }) {
     show("status", status);
   }
 
-  function fail(error) { // also removes the result of an earlier ECG, which would be misleading
+  function fill(name, html) {
+    part(name).innerHTML = html;
+    part(name).hidden = html === "";
+  }
+
+  function fail(error) { // also removes the results of earlier ECGs, which would be misleading
     done("");
     show("error", error);
-    part("result").hidden = true;
-    part("result").innerHTML = "";
+    for (const name of ["table", "result", "sheets"]) fill(name, "");
   }
 
   function ask(question, status, buffers = []) {
@@ -83,8 +88,31 @@ function render({ model, el }) {
   });
   el.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
   el.addEventListener("change", ({ target }) => {
-    if (target.name === "cardiov-heat") ask({ ask: "heat", stage: Number(target.value) }, "Drawing …");
+    if (target.name === "cardiov-heat") ask({ ask: "heat", level: target.value }, "Drawing …");
   });
+  el.addEventListener("click", ({ target }) => {
+    const { show: number, sort, print } = target.dataset;
+    if (number) ask({ ask: "show", number: Number(number) }, `Showing ${target.textContent} …`);
+    if (sort) sortBy(target.closest("th"));
+    if (print === "one") printOnPaper(sheet);
+    if (print === "all") ask({ ask: "print" }, "Preparing all ECGs for paper …");
+  });
+
+  function sortBy(head) { // descending first, because the most urgent is looked for
+    const rising = head.getAttribute("aria-sort") === "descending";
+    const key = (row) => row.cells[head.cellIndex].dataset.key;
+    const compare = (a, b) => key(a).localeCompare(key(b), "en", { numeric: true }) * (rising ? 1 : -1);
+    const body = head.closest("table").tBodies[0];
+    for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+    body.append(...[...body.rows].sort(compare));
+  }
+
+  async function printOnPaper(sheets) {
+    fill("sheets", sheets);
+    await Promise.all([...part("sheets").querySelectorAll("img")].map((image) => image.decode()));
+    window.print();
+  }
 
   // the whole window takes files; dropped beside the label they would replace the page
   const listening = new AbortController();
@@ -100,14 +128,16 @@ function render({ model, el }) {
   const answer = (message) => {
     if (message.request !== request) return;
     if (message.error) return fail(message.error);
+    if (message.print) return printOnPaper(message.sheets).then(() => done(""));
     if (message.picture) {
       part("picture").src = message.picture;
       part("picture").alt = message.alt;
       show("caption", message.alt);
       return done("");
     }
-    part("result").innerHTML = message.html;
-    part("result").hidden = false;
+    if ("table" in message) fill("table", message.table);
+    fill("result", message.html);
+    fill("sheets", sheet = message.sheets);
     done(message.announcement);
   };
   model.on("msg:custom", answer);
