@@ -1,4 +1,4 @@
-"""The web server of the page "Score my ECG": Voilà, which runs notebooks/app.ipynb for every visitor."""
+"""The web server of the page "Score my ECG": Voilà, which runs web/app.ipynb for every visitor."""
 
 import os
 import socket
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from cardiov.app.uploads import MAX_MIB
 from cardiov.errors import ParameterError
-from cardiov.store.files import ROOT
 
 if missing := [name for name in ("anywidget", "neurokit2", "voila") if find_spec(name) is None]:
     raise ParameterError(f'the page needs {" and ".join(missing)}: run pip install "cardiov[app]".')
@@ -53,7 +52,7 @@ def serve(port=8866, browser=True) -> None:
     check_port(port)
     # Voilà looks there for the template
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(WEB), os.environ.get("JUPYTER_PATH")]))
-    notebook = str(ROOT / "notebooks/app.ipynb")
+    notebook = str(WEB / "app.ipynb")
     app = Voila(config=Config(OPTIONS), config_file_paths=[], notebook_path=notebook, port=port, open_browser=browser)
     app.initialize([])
     print(f"Score my ECG: http://{ADDRESS}:{port}/ (Ctrl+C ends it)", flush=True)

@@ -21,7 +21,7 @@ from cardiov.ecg.quality import quality_warnings
 from cardiov.errors import CheckpointError
 from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.decoding import DECODERS
-from cardiov.scoring.network import as_network, load_model
+from cardiov.scoring.network import as_network
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not guide the care of a patient."
 WINDOW = 10.0  # s, as the records of PTB-XL

@@ -56,7 +56,7 @@ import resource
 from pathlib import Path
 from cardiov.scoring.archive import find_files
 from cardiov.scoring.outputs import write_scores
-from cardiov.scoring.record import load_model
+from cardiov.scoring.network import load_model
 load_model()
 before, start = peak(), time.perf_counter()
 bad = write_scores(find_files([sys.argv[1]]), "csv", sys.argv[2], processes=2)

@@ -13,8 +13,8 @@ import yaml
 
 from cardiov.store.files import ROOT
 
-APP = ROOT / "notebooks/app.ipynb"  # the page, which Voilà serves: nothing to read, and nothing that nbval could compare
-NOTEBOOKS = sorted(set((ROOT / "notebooks").glob("*.ipynb")) - {APP})
+APP = ROOT / "cardiov/app/web/app.ipynb"  # the page, which Voilà serves
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = ROOT / "notebooks/solutions.ipynb"
 LESSONS = [path for path in NOTEBOOKS if path != SOLUTIONS]
 SAMPLE = {"dataset": "ptbxl-sample", "data": "data/ptbxl-sample", "run": ""}  # the real ECGs, and the network that is shipped
