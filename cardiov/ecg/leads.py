@@ -77,10 +77,18 @@ def ecg_from_leads(leads, fs, unit="mV", record="", names=None) -> ECG:
     where = record or "the ECG"
     leads = [(name, samples) for name, samples in _named(leads, names, where) if name_of(name)]
     try:
-        samples, fs = [np.asarray(lead, float) for _, lead in leads], float(fs)
+        samples, fs = [_numbers(lead) for _, lead in leads], float(fs)
     except (TypeError, ValueError) as error:
         raise SignalError(f"{where} has leads or a rate that are not numbers ({error}): give numbers.") from error
-    return as_ecg(Recording([str(name) for name, _ in leads], samples, [unit] * len(samples), fs, where, meta_of(record)))
+    units = [str(unit or "")] * len(samples)
+    return as_ecg(Recording([str(name) for name, _ in leads], samples, units, fs, where, meta_of(record)))
+
+
+def _numbers(lead):
+    """A lead as floats, NaN where it is masked."""
+    if np.iscomplexobj(lead):
+        raise TypeError("complex numbers")
+    return np.ma.asanyarray(lead).astype(float).filled(np.nan)
 
 
 def _named(leads, names, where):
@@ -182,7 +190,7 @@ def _derive(signal, places, where):
 def check_ecg(ecg) -> ECG:
     """An ECG that the caller made, with the checks, errors and warnings of `read_ecg`."""
     shape = np.shape(ecg.signal)
-    numbers = np.asarray(ecg.signal).dtype.kind in "fiu" and np.isfinite(ecg.signal).all()
+    numbers = np.asarray(ecg.signal).dtype.kind in "fiu" and np.isfinite(ecg.signal).all() and not np.ma.is_masked(ecg.signal)
     if len(shape) != 2 or shape[0] != len(LEADS) or not numbers:
         raise SignalError(
             f"the ECG's signal has the shape {shape} or samples that are no numbers: give finite mV in the shape (12, n), "

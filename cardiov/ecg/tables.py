@@ -21,7 +21,7 @@ LONGEST = 2**16  # characters of a row of names
 ENOUGH = 8  # leads in a row of names: I, II and V1 to V6
 SAMPLE, PART = 200, 20_000  # rows
 _RATE = re.compile(r"\b(?:fs|sampl\w{0,8}[ _-]?(?:rate|freq\w{0,7}))\b(?:[\s\"'=:;,|()\[\]]|in\b|k?hz\b){0,12}"
-                   r"(\d{1,9}(?:[.,]\d{1,9})?)(?![\d.,]*\d)\s*(?:k?hz\b)?", re.IGNORECASE)  # fmt: skip
+                   r"(\d{1,9}(?:[.,]\d{1,9})?)(?![\d.,]*\d|e[+-]?\d|\s*[mnuµμ]?s\b)\s*(?:k?hz\b)?", re.IGNORECASE)  # fmt: skip
 _UNIT = re.compile(r"\bunits?\s*[:=;,]\s*([^,;\n]*)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(.*?)(?:\s*[(\[]([^()\[\]]*)[)\]]|[_\s]+([mnuµμ]v))\s*", re.IGNORECASE)
 _UNREADABLE_UNIT = re.compile(
@@ -78,11 +78,12 @@ def _first_lines(text):
 
 def _layout(text, where):
     lines = _first_lines(text)
-    at = next((i for i, line in enumerate(lines) if _names_in(line)), None)
+    rows = {i: row for i, line in enumerate(lines) if (row := _names_in(line))}
+    at = max(rows, key=lambda i: (rows[i][0], not lines[i].startswith(("#", "%"))), default=None)
     if at is None:  # says later which leads are missing
         at = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith(("#", "%"))), len(lines))
-    line = lines[at] if at < len(lines) else ""
-    separator, quote = _names_in(line) or (max("\t;,", key=line.count), '"')
+    line = lines[at].lstrip("#% ") if at < len(lines) else ""
+    _, separator, quote = rows.get(at) or (0, max("\t;,", key=line.count), '"')
     names = _cells(line, separator, quote) if line else []
     if not 1 < len(names) <= MAX_SIGNALS:
         raise SignalError(f"{where} has {len(names)} columns: give a row of lead names and one column per lead.")
@@ -105,13 +106,15 @@ def _width(row, names, where):
 
 
 def _names_in(line):
-    """Separator and quotation mark of a row of lead names, else None."""
+    """Number of leads, separator and quotation mark of a row of lead names, also in a comment as NumPy writes it; else None."""
+    line = line.lstrip("#% ")
     if len(line) > LONGEST or not re.search(r"[vc]\W?_?0?[6₆]", line, re.IGNORECASE):
         return None
     quote = "'" if line.count("'") > line.count('"') else '"'
     for separator in ("\t", ";", ",", "|", r"\s+"):
-        if len({lead_of(_split_unit(name)[0]) for name in _cells(line, separator, quote)} - {None}) >= ENOUGH:
-            return separator, quote
+        leads = {lead_of(_split_unit(name)[0]) for name in _cells(line, separator, quote)} - {None}
+        if len(leads) >= ENOUGH:
+            return len(leads), separator, quote
     return None
 
 

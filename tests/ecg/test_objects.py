@@ -36,6 +36,7 @@ def test_an_ecg_object_is_warned_of_as_a_file(signal, warning):
 @pytest.mark.parametrize("ecg", [
     ECG(SIGNAL.T, 500), ECG(SIGNAL[:8], 500), ECG(SIGNAL * np.nan, 500), ECG(SIGNAL.astype(str), 500), ECG(SIGNAL, 50),
     ECG(SIGNAL * 1000, 500), ECG(SIGNAL[:, :2000], 500), ECG(SIGNAL * 0, 500), ECG(SIGNAL, np.nan),
+    ECG(np.ma.masked_greater(SIGNAL, 1), 500),
 ])  # fmt: skip
 def test_an_unsuitable_ecg_object_is_one_sentence(ecg):
     with pytest.raises(SignalError):
@@ -127,3 +128,14 @@ def test_the_standard_input_is_read(tmp_path, monkeypatch):
         ecg = read_ecg("-")
         np.testing.assert_array_equal(ecg.signal, read_ecg(in_memory(tmp_path)).signal)
     formats._standard_input.cache_clear()
+
+
+def test_masked_samples_are_invalid_and_complex_ones_no_ecg():
+    leads = dict(zip(LEADS, SIGNAL, strict=True))
+    masked = np.ma.masked_array(leads["V1"], np.arange(5000) == 9)
+    with pytest.raises(SignalError, match=r"invalid samples \(NaN\) in lead V1 \(1\)"):
+        ecg_from_leads(leads | {"V1": masked}, 500)
+    with pytest.raises(SignalError, match="not numbers \\(complex numbers\\)"):
+        ecg_from_leads(leads | {"V1": leads["V1"] + 1j}, 500)
+    with pytest.raises(SignalError, match="gives no unit for signal 'I'"):
+        ecg_from_leads(leads, 500, unit=None)

@@ -211,6 +211,8 @@ def test_the_micro_sign_in_any_encoding(tmp_path, encoding):
     lambda text: "sep=,\n" + text, lambda text: text.replace("# fs: 500", "Sampling rate: 500 Hz"),
     lambda text: text.replace("# fs: 500", "sampling_rate,0.5 kHz"), lambda text: text.replace("# fs: 500", "Sample Rate (Hz): 500,0"),
     lambda text: text.replace("# fs: 500", "# Sampling frequency in Hz = 500"),
+    lambda text: text.replace(",".join(LEADS), "# " + ",".join(LEADS)),  # as numpy.savetxt
+    lambda text: "# leads: " + ", ".join(LEADS) + "\n" + text,
     lambda text: text.replace(",".join(LEADS), ",".join(f"{lead}_mV" for lead in LEADS)),
     lambda text: text.replace(",".join(LEADS), ",".join(f"Lead {lead} (Einthoven)" for lead in LEADS)),
 ])  # fmt: skip
@@ -239,7 +241,8 @@ def test_a_unit_that_cannot_be_read_is_settled_by_the_callers(tmp_path, unit):
     np.testing.assert_allclose(ecg.signal, SIGNAL, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", ["# fs: fast\n# unit: mV\n", "# fs unknown, age 51\n# unit: mV\n", "# fs:\n# unit: mV\n"])
+@pytest.mark.parametrize("head", ["# fs: fast\n# unit: mV\n", "# fs unknown, age 51\n# unit: mV\n", "# fs:\n# unit: mV\n", "# fs: 5e2\n# unit: mV\n",
+                                  "# sampling rate: 2 ms\n# unit: mV\n"])
 def test_a_rate_that_cannot_be_read_is_settled_by_the_callers(tmp_path, head):
     write_text(tmp_path / "ecg.csv", SIGNAL, head=head)
     with pytest.raises(SignalError, match="gives no sampling rate"):
