@@ -13,6 +13,7 @@ include_patterns = [
     "README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions.ipynb",
     "cardiov/examples/README.md", "cardiov/pretrained/*.md", "data/*/README.md", "results/scale/cost.md",
 ]  # fmt: skip
+exclude_patterns = [".git", ".venv", "build", "data/*/records*"]  # large folders that need not be walked through
 nb_execution_mode = "off"  # the stored outputs are shown, which nbval compares
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2
