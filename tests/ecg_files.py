@@ -274,7 +274,9 @@ SIERRA = """<?xml version="1.0" encoding="UTF-16"?>
 <restingecgdata xmlns="http://www3.medical.philips.com"><documentinfo><documenttype>SierraECG</documenttype>
 <documentversion>1.04</documentversion></documentinfo><patient><generalpatientdata><patientid>{0}</patientid><age>
 <years>{1}</years></age><sex>Female</sex></generalpatientdata></patient>
-<dataacquisition date="{2:%Y-%m-%d}" time="{2:%H:%M:%S}"/><waveforms>
+<dataacquisition date="{2:%Y-%m-%d}" time="{2:%H:%M:%S}"><signalcharacteristics><samplingrate>{4}</samplingrate>
+<numberchannelsallocated>{7}</numberchannelsallocated><numberchannelsvalid>{7}</numberchannelsvalid></signalcharacteristics>
+</dataacquisition><waveforms>
 <parsedwaveforms dataencoding="Base64" {3} samplespersecond="{4}" durationperchannel="{5:.0f}" resolution="{6}"
 numberofleads="{7}" leadlabels="{8}">
 {9}
