@@ -12,7 +12,7 @@ from cardiov.app.intervals import measure
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.ecg.missed import NOT_CHECKED, missed
 from cardiov.errors import CardioVError, ParameterError
-from cardiov.mapping import FINDINGS, LEVELS, description
+from cardiov.mapping import FINDINGS, description
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.network import load_model
@@ -33,7 +33,7 @@ def statements_in_words(statements) -> str:
 
 TEMPLATES = templates(WEB)
 TEMPLATES.filters["statements_in_words"] = statements_in_words
-TEMPLATES.globals.update(levels=LEVELS, findings=FINDINGS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
+TEMPLATES.globals.update(findings=FINDINGS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
 TEMPLATES.globals.update(heat_levels=[*HEAT_LEVELS], missed=missed(), not_checked=NOT_CHECKED)
 
 

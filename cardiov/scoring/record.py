@@ -46,7 +46,7 @@ class Score:
     Attributes
     ----------
     critical_value : int
-        The most probable one, 0 (no risk) to 3 (high risk); `meaning` says it in words.
+        The most probable one, 0 to 3; `meaning` says it in words.
     probabilities : ndarray, shape (4,)
         After temperature scaling.
     prediction_set : tuple of two int, or None

@@ -24,7 +24,7 @@ from cardiov.ecg.examples import examples, read_example
 from cardiov.ecg.leads import read_ecg
 from cardiov.ecg.missed import NOT_CHECKED, missed
 from cardiov.errors import ParameterError
-from cardiov.mapping import LEVELS
+from cardiov.mapping import FINDINGS
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.network import load_model
 from cardiov.scoring.outputs import FORMS
@@ -176,7 +176,7 @@ def test_text_has_the_contrast_of_wcag_aa():
 
 def test_the_examples_are_offered_by_what_is_stated():
     groups = re.findall(r'<optgroup label="([^"]*)">(.*?)</optgroup>', Page().form, re.S)
-    assert [label for label, _ in groups] == [f"stated: {k} ({level})" for k, level in enumerate(LEVELS)]
+    assert [label for label, _ in groups] == [f"stated: {k}, {finding}" for k, finding in enumerate(FINDINGS)]
     offered = [re.findall("<option>(.*?)</option>", options) for _, options in groups]
     assert offered == [[name for name, example in examples().items() if example.critical_value == k] for k in range(4)]
     assert [len(names) for names in offered] == [3, 3, 3, 3]
