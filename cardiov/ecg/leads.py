@@ -33,7 +33,7 @@ class ECG:
 
 
 def read_ecg(source, fs=None, unit=None, ignore_checksum=False, bridge_gaps=None) -> ECG:
-    """Read an ECG file as twelve leads in mV: WFDB, CSV, .npz, SCP-ECG, HL7 aECG, EDF or DICOM.
+    """Read an ECG file as twelve leads in mV: WFDB, CSV, EDF, DICOM, SCP-ECG, HL7 aECG and others (docs/formats.md lists them).
 
     Leads are identified by name in any order and case ("AVR", "Lead I (Einthoven)", "MDC_ECG_LEAD_V1", "ecg_ii", "DII", "C1");
     other signals are ignored. III, aVR, aVL and aVF are derived from I and II where they are missing or invalid, with a warning.

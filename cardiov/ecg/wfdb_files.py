@@ -59,7 +59,11 @@ class Header:
 
 def read_header(data, where) -> Header:
     """Parse a header; a SignalError says what is wrong with it."""
-    lines = [line.strip() for line in decode(data).splitlines() if line.strip()]
+    text = decode(data)
+    if "\0" in text:
+        cause = f"{where}.hea is binary, so no WFDB header, but perhaps that of an Edan Holter, which gives no scale"
+        raise SignalError(f"{cause}: export the ECG as another format.")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
     record, *signals = [line.split() for line in lines if not line.startswith("#")] or [[]]
     if not record or "/" in record[0]:

@@ -230,7 +230,7 @@ def test_kardia_has_the_limb_leads_only(tmp_path):
 @pytest.mark.parametrize(("name", "content", "match"), [
     ("ecg.json", b'{"data12L": {}}', "cannot be read as AliveCor Kardia JSON .*Kardia 12L recordings are not supported"),
     ("ecg.json", b"[]", "expected a Kardia recording object"), ("ecg.xle", bytes(9), "is an XLE file, which gives neither rate nor scale"),
-    ("ecg.arc", bytes(9), "is an Edan Holter file, which gives no scale"), ("ecg.xml", b"<svg/>", "is XML, but neither HL7 aECG nor"),
+    ("patient.hea", b"EDAN\0\0" * 612, "is binary, so no WFDB header, but perhaps that of an Edan Holter"), ("ecg.arc", bytes(9), "is an Edan Holter file, which gives no scale"), ("ecg.xml", b"<svg/>", "is XML, but neither HL7 aECG nor"),
     ("ecg.xml", b"<?xml?><!-- <ECG> --><x><AnnotatedECG/></x>", "is XML, but neither"), ("ecg.xml", b"", "is XML, but neither"),
     ("ecg.xml", b"<RestingECG/>", "cannot be read as GE MUSE XML"), ("a.xml", b"<ECG><CHANNEL/></ECG>", "cannot be read as Mortara ELI XML"),
     ("ecg.xml", b"<restingecgdata/>", "cannot be read as Philips Sierra XML"), ("ecg.ecg", b"ISHNE1.0", "cannot be read as ISHNE"),
