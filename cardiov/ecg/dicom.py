@@ -49,19 +49,24 @@ def _original(groups):
     if holders and not recorded:
         raise ValueError("it holds median beats, but no rhythm")
     original = [i for i in recorded if groups[i].get("WaveformOriginality") != "DERIVED"]
-    together = {}  # groups of the same time, without those that repeat a lead
-    for i in original or recorded:
-        key = _shape(groups[i])
-        if not any(leads[i] & leads[j] for j in together.setdefault(key, [])):
-            together[key].append(i)
-    complete = {key: set.union(*(leads[i] for i in members)) .issuperset(NEEDED) for key, members in together.items()}
-    best = max(together, key=lambda key: (complete[key], key[0] / key[1]), default=None)
-    kept = together.get(best, [])
+    kept = _together(groups, original or recorded, leads)
     unread = [f"group {i + 1} ({_title(groups[i])})" for i in holders if i not in kept]
     notes = {"not read": unread, "derived signal": [] if original else [_title(groups[i]) for i in kept]}
-    if len(kept) > 1 and best[2] is None:
+    if len(kept) > 1 and _shape(groups[kept[0]])[2] is None:
         notes["joined groups"] = [str(i + 1) for i in kept]
     return [groups[i] for i in kept], tuple(f"{kind}: {', '.join(which)}" for kind, which in notes.items() if which)
+
+
+def _together(groups, candidates, leads):
+    """Of candidates of the same time those that have the needed leads, each lead once; the longest, if there are several times."""
+    times = {}
+    for i in candidates:
+        members = times.setdefault(_shape(groups[i]), [])
+        if not any(leads[i] & leads[other] for other in members):
+            members.append(i)
+    complete = {time: set().union(*(leads[i] for i in members)).issuperset(NEEDED) for time, members in times.items()}
+    best = max(times, key=lambda time: (complete[time], time[0] / time[1]), default=None)
+    return times.get(best, [])
 
 
 def _shape(group):
