@@ -20,6 +20,7 @@ CLIPPED = 0.03  # share of samples within 1 µV of the lead's highest or lowest;
 CONTRADICTION = 0.7  # violation of Einthoven's or Goldberger's relations, relative to the leads; at most 0.07 in PTB-XL
 SPIKE = 2.45  # mV, of all leads together, above the mean of what lies 4 ms before and after; 1 in 60, most of them paced
 SPIKE_REACH = 0.004  # s
+DISTURBED = 3  # leads with noise or drift; with more of them, faults of recording would often be named falsely
 LOOKED_AT = 60  # s from the start, in which faults of recording show
 SPIKE_RATE = 250.0  # Hz; recorded below it, spikes are as broad as QRS complexes
 MEANINGS = {
@@ -55,12 +56,16 @@ MEANINGS = {
 def quality_warnings(ecg: ECG) -> tuple[str, ...]:
     """An ECG's warnings, those of reading first: "flat lead: V1 (its electrode was off, or the lead was not recorded)"."""
     slow = hundredths(ecg.signal, ecg.fs)
-    warnings = [*ecg.warnings, *_of_leads(ecg.signal, ecg.fs, slow), *_between_leads(slow)]
+    flags = _of_leads(ecg.signal, ecg.fs, slow)
+    of_leads = [f"{name}: {', '.join(np.array(LEADS)[bad])}" for name, bad in flags.items() if bad.any()]
+    clean = np.count_nonzero(flags["noise"] | flags["drift"]) <= DISTURBED
+    warnings = [*ecg.warnings, *of_leads, *_contradictions(slow), *(_faults(slow) if clean else [])]
     meanings = [(text, MEANINGS.get(text.partition(":")[0])) for text in warnings]
     return tuple(f"{text} ({meaning})" if meaning else text for text, meaning in meanings)
 
 
 def _of_leads(signal, fs, slow):
+    """Flags (12,) of the leads that have each warning."""
     blocks = _blocks(signal, round(BLOCK * fs))  # (12, blocks, samples)
     still = np.ptp(blocks, axis=-1) < FLAT_STRETCH
     lost = (still[:, 1:] & still[:, :-1]).any(axis=-1)
@@ -75,8 +80,7 @@ def _of_leads(signal, fs, slow):
         "pacing spikes": spikes(signal, fs),
     }
     recorded = np.ptp(signal, axis=-1) > FLAT  # the others already have the warning "flat lead"
-    leads = {name: np.array(LEADS)[flags & recorded] for name, flags in checks.items()}
-    return [f"{name}: {', '.join(bad)}" for name, bad in leads.items() if bad.size]
+    return {name: flags & recorded for name, flags in checks.items()}
 
 
 def _blocks(signal, length):
@@ -115,14 +119,18 @@ def spikes(signal, fs) -> np.ndarray:
     return sizes > sizes.max() / 2
 
 
-def _between_leads(slow):
-    """Einthoven's and Goldberger's relations; exchanged electrodes, inverted leads or a wrong rate."""
+def _contradictions(slow):
+    """Einthoven's and Goldberger's relations."""
     i, ii, iii, avr, avl, avf = slopes = np.diff(slow[:6], axis=-1)  # free of drift
     goldberger = avr + (i + ii) / 2, avl - (i - ii / 2), avf - (ii - i / 2)
     violation = max(_ratio(i + iii - ii, slopes[:3]), *(_ratio(error, slopes[3:]) for error in goldberger))
-    contradiction = ["limb leads contradict each other"] if violation > CONTRADICTION else []
+    return ["limb leads contradict each other"] if violation > CONTRADICTION else []
+
+
+def _faults(slow):
+    """Exchanged electrodes, inverted leads or a wrong rate."""
     fault = likely_fault(slow[:, : LOOKED_AT * RATE])
-    return [*contradiction, *([fault] if fault else [])]
+    return [fault] if fault else []
 
 
 def _ratio(x, reference):

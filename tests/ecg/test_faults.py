@@ -11,6 +11,7 @@ from cardiov.ecg.filters import resample
 from cardiov.ecg.leads import ECG
 from cardiov.ecg.quality import MEANINGS, quality_warnings
 from cardiov.experiments.faults import EXCHANGES, fault_names, with_fault
+from cardiov.experiments.stress import disturb
 
 NORMAL = "normal ECG"
 SEVERE = [name for name in fault_names() if name.partition(": ")[2] not in ("LA and LL", "V2 and V3", "V4 and V5", "V5 and V6")]
@@ -62,6 +63,12 @@ def test_no_example_has_a_fault_and_the_paced_one_keeps_its_spikes():
     assert not any(" may be " in text for found in texts.values() for text in found)
     paced = [name for name, found in texts.items() if any(text.startswith("pacing spikes") for text in found)]
     assert paced == ["normally functioning artificial pacemaker"]
+
+
+@pytest.mark.parametrize(("disturbance", "strength"), [("baseline drift", 2.0), ("muscle noise", 0.2)])
+def test_no_fault_is_named_in_a_disturbed_ecg(signal, disturbance, strength):
+    texts = [quality_warnings(ECG(disturb(signal, 500, disturbance, strength, seed), 500.0)) for seed in range(10)]
+    assert all(texts) and not any(" may be " in text for found in texts for text in found)
 
 
 def test_a_rate_that_the_beats_contradict(signal):
