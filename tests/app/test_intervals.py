@@ -1,5 +1,6 @@
 """Automatic intervals against the marks of LUDB's cardiologists; tests/benchmarks/test_intervals.py takes many more records."""
 
+import json
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from cardiov.app.intervals import measure
 from cardiov.ecg.examples import read_example
 from cardiov.ecg.filters import resample
 from cardiov.ecg.leads import LEADS, read_ecg
+from cardiov.store.files import ROOT
 
 NAMES = ["heart rate", "PR", "QRS", "QT", "QTc"]
 
@@ -65,3 +67,9 @@ def test_without_beats_nothing_is_measured(signal):
 def test_without_neurokit_the_reason_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "neurokit2", None)
     assert {one.why for one in measure(np.zeros((12, 5000)), 500)} == {'neurokit2 is not installed: pip install "cardiov[app]"'}
+
+
+def test_the_page_of_the_docs_gives_the_measured_differences():
+    measured = json.loads((ROOT / "results/benchmarks/intervals.json").read_text())
+    pr, qrs, qt = (measured[name]["median_absolute_ms"] for name in ("PR", "QRS", "QT"))
+    assert f"PR {pr:.0f} ms, QRS {qrs:.0f} ms and QT {qt:.0f} ms" in (ROOT / "docs/scoring.md").read_text()
