@@ -35,6 +35,12 @@ def description(statement: str) -> str:
     return _ROWS[statement]["description"]
 
 
+def in_words(statements: str) -> str:
+    """Statements such as "PVC:100;SR:0" in words, with their likelihoods in percent; PTB-XL writes 0 for an unknown one."""
+    pairs = (statement.split(":") for statement in statements.split(";"))
+    return ", ".join(description(name) + (f" ({likelihood} %)" if likelihood != "0" else "") for name, likelihood in pairs)
+
+
 def critical_value(scp_codes: dict[str, float], rule: str = "most-likely") -> int:
     """The critical value of one record: 0 no risk, 1 low risk, 2 medium risk, 3 high risk.
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cardiov.errors import ParameterError, StatementError
-from cardiov.mapping import critical_value, statements, tie_decides
+from cardiov.mapping import critical_value, in_words, statements, tie_decides
 
 SHARED = Path(os.environ.get("CARDIOV_SHARED", Path(__file__).parents[2] / "shared"))
 SAMPLE = SHARED / "ptbxl-sample"
@@ -74,6 +74,10 @@ def test_labels_of_the_real_sample():
     # the order in the dictionary matters only with a tie
     backwards = scp_codes.map(lambda codes: critical_value(dict(reversed(codes.items()))))
     assert (backwards == likely)[~tie].all() and not (backwards == likely)[tie].all()
+
+
+def test_a_statement_of_unknown_likelihood_is_named_without_one():
+    assert in_words("LVH:35;SR:0") == "left ventricular hypertrophy (35 %), sinus rhythm"
 
 
 @pytest.mark.parametrize("rule", ["most-likely", "highest-risk"])

@@ -1,18 +1,23 @@
 """Cases: the graver errors, what was annotated of their signals, and what disturbances and statements do to errors."""
 
+import re
+
 import numpy as np
 import pandas as pd
+from scipy.ndimage import uniform_filter1d
 from scipy.stats import fisher_exact
 from scipy.stats.contingency import odds_ratio
 
 from cardiov import mapping
 from cardiov.analysis.metrics import SCORES, exact_share, holm, weighted_metrics
 from cardiov.analysis.resampling import drawn_counts, intervals
+from cardiov.ecg.leads import LEADS
 from cardiov.errors import ParameterError
 
 NOISE = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]
 HIGH_FREQUENCY = ["static_noise", "burst_noise"]
 FIGURE_4 = {"fig4_left": "IMI", "fig4_right": "PAC"}  # old inferior infarction, atrial premature complexes
+STRETCH = 3  # s, of a record, that is boxed because the disturbance is greatest there
 FEWEST = 5  # annotated records, below which an annotation has no row of its own
 STRESS_METRICS = ["mae", "auc_mean"]
 
@@ -31,17 +36,65 @@ def case_table(predictions: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame
     return table[columns].reset_index(drop=True)
 
 
-def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
+def annotated_leads(annotation: str) -> list[str]:
+    """The leads that an annotation of PTB-XL names, such as "II,AVF", "I-AVR" or "v4-6"; all, if it names none ("alles")."""
+    names = [lead.upper() for lead in LEADS]
+    found = set()
+    for first, last in re.findall(r"(AV[RLF]|V[1-6]|I{1,3})(?:\s*-\s*(AV[RLF]|V?[1-6]|I{1,3}))?", annotation.upper()):
+        last = f"V{last}" if last.isdigit() else last or first
+        found |= set(LEADS[names.index(first) : names.index(last) + 1])
+    return [lead for lead in LEADS if lead in found] or list(LEADS)
+
+
+def worst_stretch(signal: np.ndarray, fs: float, kind: str, leads: list[str]) -> tuple[str, float, float]:
+    """Where drift or noise is greatest among some leads of a signal (12, n): the lead, the size in mV and the start in s.
+
+    The size is of `STRETCH` seconds: of "drift" the range of the mean over 1 s, of "noise" the effective value of what exceeds the
+    mean over 40 ms between the beats (the lower quartile of blocks of 0.1 s).
+    """
+    rows, block = [LEADS.index(lead) for lead in leads], round(0.1 * fs)
+    if kind == "drift":
+        blocks = uniform_filter1d(signal[rows], round(fs), axis=-1)[:, ::block]  # (leads, blocks)
+        measure = np.ptp
+    else:
+        fast = np.square(signal[rows] - uniform_filter1d(signal[rows], max(3, round(0.04 * fs)), axis=-1))
+        blocks = fast[:, : fast.shape[1] // block * block].reshape(len(rows), -1, block).mean(axis=-1)
+        measure = _quiet_noise
+    windows = np.lib.stride_tricks.sliding_window_view(blocks, min(round(STRETCH / 0.1), blocks.shape[1]), axis=-1)
+    sizes = measure(windows, axis=-1)  # (leads, starts)
+    row, start = np.unravel_index(sizes.argmax(), sizes.shape)
+    return leads[row], float(sizes[row, start]), float(0.1 * start)
+
+
+def _quiet_noise(power, axis):
+    return np.sqrt(np.quantile(power, 0.25, axis=axis))
+
+
+def annotated_errors(cases: pd.DataFrame) -> pd.DataFrame:
+    """Wrongly predicted records (of a `case_table`) with noise: its ``kind`` and ``annotation``, by ``ecg_id``.
+
+    The kind is "drift", or "noise" for static or burst noise without annotated drift.
+    """
+    wrong = cases[cases["error"] > 0].set_index("ecg_id")
+    noise = wrong[HIGH_FREQUENCY].bfill(axis=1).iloc[:, 0]
+    table = pd.DataFrame({"kind": wrong["baseline_drift"].notna().map({True: "drift", False: "noise"}),
+                          "annotation": wrong["baseline_drift"].fillna(noise)})  # fmt: skip
+    return table[table["annotation"].notna()]
+
+
+def choose_cases(cases: pd.DataFrame, sizes: dict | None = None) -> pd.DataFrame:
     """The wrongly predicted records (of a `case_table`) that stand for those of Figs. 3 and 4, by rule.
 
-    Always the gravest error of its kind: annotated baseline drift (``fig3_drift``); annotated static or burst noise,
-    but no drift (``fig3_noise``); no annotation, an error of 2 or more and, among the statements, IMI (``fig4_left``)
-    or PAC (``fig4_right``). If no error has the statement, the gravest other one without an annotation takes its place.
+    ``fig3_drift`` has annotated baseline drift; ``fig3_noise`` has annotated static or burst noise, but no drift. Of those the one
+    with the greatest disturbance is taken, whose size is given by ``ecg_id``; without sizes, the gravest error. Fig. 4 has the
+    gravest errors of 2 or more without an annotation that have, among the statements, IMI (``fig4_left``) and PAC
+    (``fig4_right``). If no error has the statement, the gravest other one without an annotation takes its place.
     The rows are indexed by ``figure``, with ``why`` each was chosen; a figure without any such error is left out.
     """
     wrong = cases[cases["error"] > 0]
-    drift, noise = wrong["baseline_drift"].notna(), wrong[HIGH_FREQUENCY].notna().any(axis=1)
-    chosen = {"fig3_drift": wrong[drift][:1], "fig3_noise": wrong[noise & ~drift][:1]}
+    kind, size = (wrong["ecg_id"].map(values) for values in (annotated_errors(cases)["kind"], sizes or {}))
+    by_size = size.fillna(0).sort_values(ascending=False, kind="stable").index
+    chosen = {f"fig3_{name}": wrong.loc[by_size][kind[by_size] == name][:1] for name in ("drift", "noise")}
     why = {"fig3_drift": "drift", "fig3_noise": "high-frequency noise, no drift"} | FIGURE_4
     unmarked = wrong[wrong[NOISE].isna().all(axis=1)]
     for figure, statement in FIGURE_4.items():
@@ -50,17 +103,18 @@ def choose_cases(cases: pd.DataFrame) -> pd.DataFrame:
         unmarked = unmarked.drop(chosen[figure].index)
     for figure, statement in FIGURE_4.items():
         if chosen[figure].empty:
-            chosen[figure], why[figure] = unmarked[:1], f"no such error with {statement}: the gravest left"
+            chosen[figure], why[figure] = unmarked[:1], f"no such error has {mapping.description(statement)}: the gravest other one"
             unmarked = unmarked[1:]
     table = pd.concat(chosen, names=["figure", None]).droplevel(1)
     return table.assign(why=table.index.map(why))
 
 
 def case_title(case: pd.Series) -> str:
-    """A row of `choose_cases` in two lines: record, label and prediction; statements and annotations of noise."""
-    noise = [f"{column.replace('_', ' ')} {case[column]}" for column in NOISE if pd.notna(case[column])]
-    first = f"record {case['ecg_id']}, labelled {case['critical_value']}, predicted {case['predicted']}"
-    return f"{first}\n{case['statements']} · {', '.join(noise) or 'no noise annotated'}"
+    """A record with its label, its prediction and its statements, in words."""
+    return (
+        f"Record {case['ecg_id']}, labelled {case['critical_value']}, predicted {case['predicted']}: "
+        f"{mapping.in_words(case['statements'])}"
+    )
 
 
 def error_odds(cases: pd.DataFrame) -> pd.DataFrame:

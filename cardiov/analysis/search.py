@@ -1,4 +1,4 @@
-"""Error distributions of design spaces, and how two groups of networks compare (Radosavovic et al. 2020).
+"""Errors of design spaces, and how two groups of networks compare (Radosavovic et al. 2020).
 
 ``models`` are the networks of a search (`cardiov.store.results.read_models`). The intervals of shares are exact
 (Clopper & Pearson 1934), 95 %, over the choice of networks.
@@ -9,32 +9,6 @@ import pandas as pd
 from scipy.stats import bootstrap, ks_2samp, mannwhitneyu
 
 from cardiov.analysis.metrics import exact_share
-
-
-def error_distribution(errors, at) -> pd.DataFrame:
-    """Error distribution function of a sample of networks, (n,), at errors, (m,) (Radosavovic et al. 2020, Eq. 1).
-
-    The columns are ``error``, the ``share`` of networks with an error below it, and its interval ``low`` to ``high``.
-    """
-    errors = np.asarray(errors)
-    return pd.DataFrame([[e, *exact_share((errors < e).sum(), len(errors))] for e in at], columns=["error", "share", "low", "high"])
-
-
-def error_distributions(models: pd.DataFrame) -> pd.DataFrame:
-    """`error_distribution` of the sampled networks by design space, and with and without squeeze-excitation.
-
-    By ``panel`` and ``group``; from just below the least to just above the greatest error of all networks.
-    """
-    margin = 0.03 * np.ptp(models["error"])
-    at = np.unique([*models["error"], models["error"].min() - margin, models["error"].max() + margin])
-    sampled = models[models["role"] == "sampled"]
-    gated = sampled["squeeze_excitation"].map({True: "with", False: "without"})
-    tables = {
-        (panel, f"{group} (n = {len(errors)})"): error_distribution(errors, at)
-        for panel, groups in (("design space", sampled["space"]), ("squeeze-excitation", gated))
-        for group, errors in sampled["error"].groupby(groups)
-    }
-    return pd.concat(tables, names=["panel", "group"]).droplevel(-1).reset_index()
 
 
 def summary(models: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from cardiov.app.intervals import measure
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.ecg.missed import NOT_CHECKED, missed
 from cardiov.errors import CardioVError, ParameterError
-from cardiov.mapping import FINDINGS, description
+from cardiov.mapping import FINDINGS, in_words
 from cardiov.plots.paper import ecg_paper
 from cardiov.plots.style import LEVEL_COLOURS
 from cardiov.scoring.network import load_model
@@ -24,15 +24,8 @@ WEB = Path(__file__).with_name("web")
 MAX_ECGS = 50  # of a report; each takes half a MB
 HEAT_LEVELS = {"fine": 3, "medium": 5, "coarse": 7}  # stages whose cells are about a QRS complex, a beat and three beats long
 
-
-def statements_in_words(statements) -> str:
-    """Statements such as "PVC:100;SR:0" in words, with their likelihoods in percent; PTB-XL writes 0 for an unknown one."""
-    pairs = (statement.split(":") for statement in statements.split(";"))
-    return ", ".join(description(name) + (f" ({likelihood} %)" if likelihood != "0" else "") for name, likelihood in pairs)
-
-
 TEMPLATES = templates(WEB)
-TEMPLATES.filters["statements_in_words"] = statements_in_words
+TEMPLATES.filters["in_words"] = in_words
 TEMPLATES.globals.update(findings=FINDINGS, colours=LEVEL_COLOURS, coverage=COVERAGE, notice=NOT_A_DEVICE)
 TEMPLATES.globals.update(heat_levels=[*HEAT_LEVELS], missed=missed(), not_checked=NOT_CHECKED)
 

@@ -104,13 +104,21 @@ def beat_marks(record, signal, fs) -> pd.DataFrame:
     if Path(f"{record}.atr").exists():
         windows, source = wave_windows(read_waves(record, "atr")), "annotated"
     else:
-        from wfdb.processing import xqrs_detect
-
         filtered = resample(bandpass(signal, fs), fs, DETECTION_RATE)
-        peaks = xqrs_detect(filtered[1].astype(float), DETECTION_RATE, verbose=False) / DETECTION_RATE
+        peaks = _detected_peaks(filtered[1])
         windows, source = _detected_windows(peaks, filtered, DETECTION_RATE), "detected"
     marks = [(kind, *window, source) for kind in ("QRS", "ectopic beat") for window in windows.get(kind, ())]
     return pd.DataFrame(marks, columns=["mark", "onset", "end", "source"])
+
+
+def _detected_peaks(lead):
+    """Times in s of R peaks; the mirrored ends make up for the start that XQRS takes to learn the signal."""
+    from wfdb.processing import xqrs_detect
+
+    last, edge = len(lead) - 1, round(0.1 * DETECTION_RATE)
+    peaks = xqrs_detect(np.pad(lead.astype(float), last, "reflect"), DETECTION_RATE, verbose=False) - last
+    peaks = np.abs(peaks[(peaks > -edge) & (peaks < last + edge)])  # of a beat at the edge and its mirror image, XQRS finds one
+    return (last - np.abs(last - peaks)) / DETECTION_RATE
 
 
 def _detected_windows(peaks, signal, fs):

@@ -41,8 +41,8 @@ def agreement_selection(table, published=None, title=None):
         Published agreement on the wrongly predicted records in percent, "label" and "model", drawn as dotted lines.
     """
     groups = table.groupby(["errors", "scenario"], sort=False)
-    figure, grid = panels(180, 125, table["errors"].nunique(), table["scenario"].nunique(), title, sharex=True, sharey=True)
-    for axes, ((errors, scenario), lines) in zip(grid.flat, groups, strict=True):
+    figure, (row,) = panels(180, 95, columns=groups.ngroups, title=title, sharey=True)
+    for axes, ((errors, scenario), lines) in zip(row, groups, strict=True):
         percents = 100 * lines.drop(columns=["errors", "scenario"])
         _selection_lines(axes, percents, published or {})
         label, model = (f"{percents[f'{side}_accuracy'].iloc[0]:.0f} %" for side in ("label", "model"))

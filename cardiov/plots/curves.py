@@ -11,28 +11,23 @@ _ERROR = "error: 1 − mean AUC, validation split"
 
 
 @styled
-def error_distributions(table, reference, title=None):
-    """Draw the error distribution functions of groups of networks, with their bands and the paper's network.
+def error_strips(models, title=None):
+    """Draw the error of each network of a search as a dot, by design space and by squeeze-excitation, beside the paper's network.
 
-    Parameters
-    ----------
-    table : DataFrame of `cardiov.analysis.search.error_distributions`
-    reference : sequence of float
-        Errors of the paper's network, one for each seed.
+    ``models`` are from `cardiov.store.results.read_models`. Bars are medians.
     """
-    figure, (row,) = panels(180, 85, columns=table["panel"].nunique(), title=title, sharey=True)
-    for axes, (name, curves) in zip(row, table.groupby("panel", sort=False), strict=True):
-        for group, curve in curves.groupby("group"):
-            colour, style, _ = _GROUPS[group.split()[0]]
-            look = {"facecolor": (colour, 0.12), "edgecolor": (colour, 0.6), "lw": 0.5}
-            axes.fill_between("error", "low", "high", data=curve, step="pre", **look)
-            axes.step("error", "share", style, data=curve, where="pre", color=colour, label=group)
-        axes.axvspan(min(reference), max(reference), color="black", alpha=0.12, lw=0)
-        axes.axvline(np.mean(reference), color="black", ls=":", label=f"the paper's network ({len(reference)} seeds)")
-        axes.set(title=name, xlabel=_ERROR, ylim=(-0.02, 1.02))
-        axes.locator_params(axis="x", nbins=6)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
-    row[0].set_ylabel("share of networks with a lower error")
+    sampled, reference = (models[models["role"] == role] for role in ("sampled", "reference"))
+    gates = sampled["squeeze_excitation"].map({True: "with squeeze-excitation", False: "without squeeze-excitation"})
+    groups = {f"{name} stages": rows for name, rows in sampled.groupby("space")} | dict(iter(sampled.groupby(gates)))
+    groups["the paper's network"] = reference
+    figure, ((axes,),) = panels(150, 20 + 9 * len(groups), title=title)
+    for y, (name, rows) in enumerate(groups.items()):
+        colour = "black" if rows is reference else LEVEL_COLOURS[0]
+        axes.scatter(rows["error"], np.full(len(rows), y), 24, facecolors="none", edgecolors=colour)
+        axes.vlines(rows["error"].median(), y - 0.3, y + 0.3, color=colour, lw=2)
+    axes.set_yticks(range(len(groups)), [f"{name} ({len(rows)})" for name, rows in groups.items()])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{_ERROR} (lower is better); bar: median")
     return figure
 
 

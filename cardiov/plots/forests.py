@@ -5,8 +5,7 @@ from textwrap import fill
 import numpy as np
 import seaborn
 
-from cardiov.mapping import LEVELS
-from cardiov.plots.style import INTERVAL, LEVEL_COLOURS, REFERENCE, interval_values, panels, styled
+from cardiov.plots.style import INTERVAL, LEVEL_COLOURS, REFERENCE, interval_values, legend_below, panels, styled
 
 
 @styled
@@ -63,15 +62,16 @@ _LOOKS = {"all": ("black", "D"), "male": (LEVEL_COLOURS[0], "o"), "female": (LEV
           "likelihood 100": (LEVEL_COLOURS[1], "s"), "likelihood below 100": (LEVEL_COLOURS[2], "^")}  # fmt: skip
 
 
-def _forest(axes, rows, names, reference=None, **labels):
-    """Estimates with intervals from the top down, "undefined" for missing ones, and a line to compare with."""
+def _forest(axes, rows, names, reference=None, kept=(), missing="not available", **labels):
+    """Estimates with intervals from the top down, `missing` where there is none, and a line to compare with."""
     rows, groups = rows.rename_axis("group"), list(rows.index)
-    palette, markers = zip(*(_LOOKS.get(group, ("black", "o")) for group in groups), strict=True)
+    looks = _LOOKS | dict.fromkeys(kept, (LEVEL_COLOURS[3], "o"))
+    palette, markers = zip(*(looks.get(group, ("black", "o")) for group in groups), strict=True)
     look = {"palette": list(palette), "markers": list(markers), "linestyle": "none", "lw": 1.5, "ms": 5.5, "mew": 0}
     values = interval_values(rows)
     seaborn.pointplot(values, x="value", y="group", order=groups, hue="group", hue_order=groups, **INTERVAL, **look, ax=axes)
     for y in np.flatnonzero(rows["estimate"].isna()):
-        axes.text(0.5, y, "undefined", transform=axes.get_yaxis_transform(), ha="center", va="center")
+        axes.text(0.5, y, missing, transform=axes.get_yaxis_transform(), ha="center", va="center")
     if reference is not None:
         axes.axvline(reference, **REFERENCE)
     axes.set_yticks(range(len(rows)), names)
@@ -80,15 +80,15 @@ def _forest(axes, rows, names, reference=None, **labels):
 
 
 _MEASURES = {
-    "mae": "mean absolute error\n(steps)", "error_2_or_more": "share of errors\nof 2 steps or more", "accuracy": "accuracy",
-    "f1_macro": "F1, mean of\nthe four classes", "auc_mean": "AUC, mean of\nthe four classes",
-    **{f"auc_{k}": f"AUC of class {k}\n({name})" for k, name in enumerate(LEVELS)},
-}  # fmt: skip
+    "mae": "mean absolute error\n(steps; lower is better)", "accuracy": "accuracy\n(higher is better)",
+    "auc_mean": "AUC, mean of the four\n(higher is better)", "auc_3": "AUC of high risk\n(higher is better)",
+}
+_RANGES = {"mae": (0, None), "accuracy": (0, 1), "auc_mean": (0.5, 1), "auc_3": (0.5, 1)}  # common to all such figures
 
 
 @styled
 def subgroup_forest(table, counts, title=None):
-    """Draw metrics by subgroup with their 95 % intervals, a panel for each metric; dotted: all records.
+    """Draw error, accuracy and AUCs by subgroup with their 95 % intervals, a panel for each; dotted: all records.
 
     Parameters
     ----------
@@ -99,11 +99,10 @@ def subgroup_forest(table, counts, title=None):
     """
     groups = [name for name in _LOOKS if name in table.index.unique(0)]
     measures = [name for name in _MEASURES if name in table.index.unique("statistic")]
-    rows = -(-len(measures) // 4)
-    figure, grid = panels(180, 10 + 48 * rows, rows, 4, title, sharey=True)
-    for axes, name in zip(grid.flat, measures, strict=True):
+    figure, (row,) = panels(180, 26 + 6.5 * len(groups), columns=len(measures), title=title, sharey=True)
+    for axes, name in zip(row, measures, strict=True):
         chosen = table.xs(name, level="statistic").loc[groups]
-        _forest(axes, chosen, _counted(counts[groups]), chosen.loc["all", "estimate"], xlabel=_MEASURES[name])
+        _forest(axes, chosen, _counted(counts[groups]), chosen.loc["all", "estimate"], xlabel=_MEASURES[name], xlim=_RANGES[name])
     return figure
 
 
@@ -130,7 +129,7 @@ def coverage_forest(table, stated, title=None):
 
 
 @styled
-def comparison_forest(table, names, title=None):
+def comparison_forest(table, names, title=None, published=None, kept=(), missing="not available"):
     """Draw estimates or differences of several recipes with their 95 % intervals, a panel for each statistic.
 
     Parameters
@@ -138,11 +137,22 @@ def comparison_forest(table, names, title=None):
     table : DataFrame
         Indexed by recipe and ``statistic``, with ``estimate``, ``low`` and ``high``.
     names : dict of str to str
-        What to call each statistic that is drawn; a name that has "difference" in it gets a line at 0.
+        What to call each statistic that is drawn, and which direction is better; one with "difference" gets a line at 0.
+    published : dict of str to float, optional
+        The published value of a statistic, drawn as a line.
+    kept : sequence of str, optional
+        Recipes that are drawn in colour.
+    missing : str
+        What to say where there is no estimate.
     """
-    recipes = table.index.unique(0)
-    figure, (row,) = panels(180, 20 + 6 * len(recipes), columns=len(names), title=title, sharey=True)
+    recipes, published = table.index.unique(0), published or {}
+    figure, (row,) = panels(180, 24 + 6 * len(recipes), columns=len(names), title=title, sharey=True)
     for axes, (statistic, name) in zip(row, names.items(), strict=True):
-        rows = table.xs(statistic, level="statistic").loc[recipes]
-        _forest(axes, rows, recipes, 0 if "difference" in name else None, xlabel=fill(name, int(95 / len(names))))
+        rows = table.xs(statistic, level="statistic").reindex(recipes)
+        _forest(axes, rows, recipes, 0 if "difference" in name else None, kept, missing, xlabel=fill(name, int(90 / len(names))))
+        if statistic in published:
+            axes.axvline(published[statistic], color=LEVEL_COLOURS[3], lw=1, ls="--", zorder=0, label="published")
+            marked = axes
+    if published:
+        legend_below(figure, marked, 1)
     return figure

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from cardiov.ecg.leads import LEADS
 from cardiov.plots.style import HEAT, INK, styled
@@ -28,7 +29,8 @@ def _paper(width, height):
 def _trace(axes, lead, signal, fs, x, y):
     """Draw one lead with its name, its first sample at (`x`, `y`) mm."""
     axes.plot(x + MM_PER_S * np.arange(len(signal)) / fs, y + MM_PER_MV * signal, color=INK, lw=0.7)
-    axes.text(x + 1, y + 11.5, lead, size="large", weight="bold", va="center")
+    halo = [withStroke(linewidth=2, foreground="white")]  # a trace may run through the name
+    axes.text(x + 1, y + 11.5, lead, size="large", weight="bold", va="center", path_effects=halo)
 
 
 @styled

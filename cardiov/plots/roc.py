@@ -1,5 +1,6 @@
-"""ROC curves, confusion matrices and distributions of labels."""
+"""ROC curves, confusion matrices, and who is in a data set."""
 
+import numpy as np
 import seaborn
 
 from cardiov.mapping import LEVELS
@@ -86,3 +87,27 @@ def _share_bars(axes, table):
     for bars, ink in zip(axes.containers, ("white", "black", "black", "black"), strict=True):
         axes.bar_label(bars, [f"{share:.0f}" if share >= 4 else "" for share in bars.datavalues], label_type="center", color=ink)
     axes.set(ylabel="", xlim=(0, 100))
+
+
+@styled
+def population(tables, title=None):
+    """Draw age, sex and critical values of two tables of records beside each other, by their names, as shares of the records."""
+    figure, (row,) = panels(180, 70, columns=3, title=title, width_ratios=(1.3, 0.7, 1))
+    looks = zip(tables.items(), ("#999999", LEVEL_COLOURS[0]), (-0.2, 0.2), strict=True)
+    for (name, records), colour, shift in looks:
+        _decades(row[0], records["age"], color=colour, label=f"{name}, n = {len(records):,}")
+        counts = [records["sex"].value_counts(normalize=True).reindex(["male", "female"], fill_value=0),
+                  records["critical_value"].value_counts(normalize=True).reindex(range(4), fill_value=0)]  # fmt: skip
+        for axes, shares in zip(row[1:], counts, strict=True):
+            axes.bar(np.arange(len(shares)) + shift, 100 * shares, 0.4, color=colour)
+            axes.set_xticks(range(len(shares)), shares.index)
+    row[0].set(xlabel="age (years)", ylabel="share of the records (%)")
+    row[1].set_xlabel("sex")
+    row[2].set_xlabel("critical value")
+    legend_below(figure, row[0], 2)
+    return figure
+
+
+def _decades(axes, ages, **look):
+    shares, edges = np.histogram(ages.dropna(), np.arange(0, 101, 10))
+    axes.stairs(100 * shares / shares.sum(), edges, lw=1.5, **look)

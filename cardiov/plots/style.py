@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cardiov.store.results import simulated
 
-_LABEL, _NOTE = 8, 7  # points
+_LABEL, _NOTE, _FOOTER = 8, 7, 6  # points
 STYLE = {
     **dict.fromkeys(("figure.titlesize", "figure.labelsize", "axes.titlesize", "axes.labelsize"), _LABEL),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), _LABEL),
@@ -46,9 +46,23 @@ def panels(width, height, rows=1, columns=1, title=None, **layout):
     return figure, grid
 
 
-def legend_below(figure, axes, columns, title=None):
-    """One legend below all panels, of what the labels of `axes` say."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns, title=title)
+def with_source(figure, source):
+    """A figure, now laid out, with the source of its data as a small grey footer below the page."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for legend in figure.legends:  # else they would move to the bottom of the larger page
+        legend.set_bbox_to_anchor((0, 0, 1, 1), transform=figure.transSubfigure)
+    width = figure.get_size_inches()[0] * 25.4
+    figure.text(0, -0.01, fill(source, int(1.2 * width)), color="#666666", size=_FOOTER, va="top")
+    return figure
+
+
+def legend_below(figure, handles, columns, title=None):
+    """One legend below all panels, of handles with labels, or of what axes name; of equal labels the first."""
+    if hasattr(handles, "get_legend_handles_labels"):
+        handles = handles.get_legend_handles_labels()[0]
+    once = {handle.get_label(): handle for handle in reversed(handles)}
+    figure.legend(handles=[*once.values()][::-1], loc="outside lower center", ncols=columns, title=title)
 
 
 def data_title(dataset, detail=""):

@@ -6,8 +6,11 @@ import pytest
 from predictions import SIX, simulated
 from scipy import stats
 
-from cardiov.analysis.cases import case_table, choose_cases, error_odds, errors_by_statement, stress_metrics
+from cardiov.analysis.cases import (
+    annotated_errors, annotated_leads, case_table, choose_cases, error_odds, errors_by_statement, stress_metrics, worst_stretch,
+)
 from cardiov.analysis.resampling import bootstrap, bootstrap_difference
+from cardiov.ecg.leads import LEADS
 from cardiov.errors import ParameterError
 
 
@@ -56,11 +59,42 @@ def test_figures_3_and_4_are_chosen_by_rule():
     ])  # fmt: skip
     chosen = choose_cases(cases)["ecg_id"]
     assert chosen.to_dict() == {"fig3_drift": 1, "fig3_noise": 4, "fig4_left": 3, "fig4_right": 2}
-    assert choose_cases(cases)["why"].tolist()[2:] == ["IMI", "no such error with PAC: the gravest left"]
+    assert choose_cases(cases)["why"].tolist()[2:] == ["IMI", "no such error has atrial premature complex: the gravest other one"]
     cases.loc[5, "error"] = 2
     assert choose_cases(cases)["ecg_id"]["fig4_right"] == 6
     cases.loc[2, "statements"] = "PAC:0"  # no IMI left: the gravest takes its place, and not the one with PAC
     assert choose_cases(cases)["ecg_id"][["fig4_left", "fig4_right"]].tolist() == [2, 3]
+
+
+def test_of_the_errors_with_noise_the_most_disturbed_is_drawn():
+    cases = pd.DataFrame([
+        a_case(1, 3, baseline_drift="V1"), a_case(2, 1, baseline_drift="V2", burst_noise="V3"), a_case(3, 1, static_noise="alles"),
+        a_case(4, 2, burst_noise="V4"), a_case(5, 0, baseline_drift="V5"), a_case(6, 3),
+    ])  # fmt: skip
+    annotated = annotated_errors(cases)
+    assert annotated["kind"].to_dict() == {1: "drift", 2: "drift", 3: "noise", 4: "noise"}
+    assert annotated["annotation"].to_dict() == {1: "V1", 2: "V2", 3: "alles", 4: "V4"}
+    chosen = choose_cases(cases, {1: 0.5, 2: 2.0, 3: 0.3, 4: 0.1})["ecg_id"]
+    assert chosen[["fig3_drift", "fig3_noise"]].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(("annotation", "leads"), [
+    ("V6", ["V6"]), ("v4-6", ["V4", "V5", "V6"]), ("I-AVR", ["I", "II", "III", "aVR"]), ("II,III,AVF", ["II", "III", "aVF"]),
+    (" , II-AVL,AVF, ", ["II", "III", "aVR", "aVL", "aVF"]), ("I - V1", [*LEADS[:7]]), ("alles", [*LEADS]), ("stark", [*LEADS]),
+    ("V5 stark!", ["V5"]), ("v1", ["V1"]),
+])  # fmt: skip
+def test_leads_of_an_annotation_are_read_as_ptbxl_writes_them(annotation, leads):
+    assert annotated_leads(annotation) == leads
+
+
+def test_the_worst_stretch_is_where_the_disturbance_was_put():
+    time, signal = np.arange(1000) / 100, np.zeros((12, 1000))
+    signal[7] += np.where((time > 5) & (time < 6), 2 * np.sin(np.pi * (time - 5)), 0)
+    lead, size, start = worst_stretch(signal, 100, "drift", ["V1", "V2"])
+    assert lead == "V2" and 1 < size < 2 and start <= 5 <= start + 3
+    signal[8, 700:] += 0.1 * np.tile([1, -1], 150)
+    lead, size, start = worst_stretch(signal, 100, "noise", list(LEADS))
+    assert lead == "V3" and size == pytest.approx(0.1, rel=0.2) and start == pytest.approx(7, abs=0.2)
 
 
 def test_a_figure_without_any_such_error_is_left_out():

@@ -193,10 +193,6 @@ def test_an_example_is_shown_with_what_is_stated_and_its_source():
     assert "record 14744; stated by cardiologists: 2" in text(sheet.paper(row.shown, example))
 
 
-def test_a_statement_of_unknown_likelihood_is_shown_without_one():
-    assert sheet.statements_in_words("LVH:35;SR:0") == "left ventricular hypertrophy (35 %), sinus rhythm"
-
-
 @pytest.fixture
 def ask(monkeypatch):
     """A page, and what it answers."""

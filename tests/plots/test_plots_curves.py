@@ -7,7 +7,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from cardiov.plots.curves import (
-    error_distributions,
+    error_strips,
     learning_curve,
     net_benefit_curves,
     reliability_diagram,
@@ -80,19 +80,16 @@ def networks():
     })  # fmt: skip
 
 
-def test_error_distributions_are_steps_with_bands_beside_the_reference():
-    curve = pd.DataFrame({"error": [0.0, 0.1, 0.5], "share": [0, 0.5, 1], "low": [0, 0.1, 0.4], "high": [0.6, 0.9, 1]})
-    curves = {("design space", f"{name} (n = 2)"): curve for name in ("any", "growing")}
-    table = pd.concat(curves, names=["panel", "group"]).droplevel(-1).reset_index()
-    figure = error_distributions(table, [0.2, 0.4], "simulated")
+def test_error_strips_show_every_network_and_the_medians(networks):
+    figure = error_strips(networks, "simulated")
     (axes,) = figure.axes
-    first, second, reference = axes.lines
-    assert first.get_xdata().tolist() == [0, 0.1, 0.5] and first.get_ydata().tolist() == [0, 0.5, 1]
-    assert first.get_drawstyle() == "steps-pre" and first.get_linestyle() != second.get_linestyle()
-    assert reference.get_xdata() == pytest.approx([0.3, 0.3])  # the mean over the seeds
-    assert axes.patches[0].get_x() == 0.2 and axes.patches[0].get_width() == pytest.approx(0.2)
-    assert [text.get_text() for text in axes.get_legend().get_texts()][2] == "the paper's network (2 seeds)"
-    assert axes.get_title() == "design space" and figure.get_suptitle() == "simulated"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["any stages (2)", "growing stages (2)", "with squeeze-excitation (2)", "without squeeze-excitation (2)",
+                     "the paper's network (2)"]  # fmt: skip
+    dots = [points.get_offsets()[:, 0].tolist() for points in axes.collections[::2]]
+    assert dots == [[0.5, 0.6], [0.1, 0.3], [0.5, 0.1], [0.6, 0.3], [0.2, 0.4]]
+    medians = [bars.get_segments()[0][0, 0] for bars in axes.collections[1::2]]
+    assert medians == pytest.approx([0.55, 0.2, 0.3, 0.45, 0.3]) and axes.yaxis_inverted()
 
 
 def test_searched_networks_are_drawn_against_both_costs(networks):

@@ -66,14 +66,14 @@ def subgroup_rows(groups, missing=None):
 
 def test_forest_draws_estimates_with_intervals_and_says_undefined():
     figure = subgroup_forest(*subgroup_rows(["all", "male", "female"], ("female", "auc_3")), "simulated")
-    assert len(figure.axes) == 8 and figure.get_suptitle() == "simulated"
+    assert len(figure.axes) == 4 and figure.get_suptitle() == "simulated"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all (1,200)", "male (1,200)", "female (1,200)"]
     assert estimates(figure.axes[0]) == [0.5] * 3 and intervals(figure.axes[0]) == [[0.4, 0.7]] * 3
     assert dotted(figure.axes[0]) == [[0.5, 0.5]]  # of all records
-    assert estimates(figure.axes[7]) == [0.5] * 2
+    assert estimates(figure.axes[3]) == [0.5] * 2
     assert figure.axes[0].yaxis_inverted() and all(axes.get_xlabel() for axes in figure.axes)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert texts == [[]] * 7 + [["undefined"]]
+    assert texts == [[]] * 3 + [["not available"]] and figure.axes[1].get_xlim() == (0, 1)
     markers = {line.get_marker() for line in figure.axes[0].lines} - {"None"}
     assert len(markers) == 3  # groups differ by more than colour
 
@@ -84,14 +84,14 @@ def test_forest_draws_the_subsets_of_labels_and_leaves_their_differences_to_the_
                                        names=["subset", "statistic"])  # fmt: skip
     table = pd.DataFrame({"estimate": 0.5, "low": 0.4, "high": 0.7}, index=index)
     table.loc[("a tie decides", "auc_mean")] = np.nan
-    table.loc[("no tie", "error_2_or_more")] = [0.2, 0.1, 0.3]
+    table.loc[("no tie", "accuracy")] = [0.2, 0.1, 0.3]
     figure = subgroup_forest(table, pd.Series([1200, 28, 174], subsets[:3]), "simulated")
-    assert len(figure.axes) == 4 and figure.get_suptitle() == "simulated"
+    assert len(figure.axes) == 3 and figure.get_suptitle() == "simulated"
     ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert ticks == ["all (1,200)", "no tie (174)", "a tie decides (28)"]
     assert estimates(figure.axes[1]) == [0.5, 0.2, 0.5] and intervals(figure.axes[1]) == [[0.4, 0.7], [0.1, 0.3], [0.4, 0.7]]
-    assert figure.axes[1].get_xlabel() == "share of errors\nof 2 steps or more"
-    assert [text.get_text() for text in figure.axes[3].texts] == ["undefined"]
+    assert figure.axes[1].get_xlabel() == "accuracy\n(higher is better)"
+    assert [text.get_text() for text in figure.axes[2].texts] == ["not available"]
     assert len({line.get_marker() for line in figure.axes[0].lines} - {"None"}) == 3
 
 
@@ -113,10 +113,15 @@ def test_comparisons_are_drawn_in_order_with_a_line_at_no_difference():
     index = pd.MultiIndex.from_product([["wider", "longer"], ["mae", "auc_mean"]], names=["idea", "statistic"])
     bounds = {"estimate": [0.1, 0.2, np.nan, 0.4], "low": [0.0, 0.1, np.nan, 0.3], "high": [0.2, 0.3, np.nan, 0.5]}
     names = {"auc_mean": "difference in mean AUC", "mae": "mean absolute error"}
-    figure = comparison_forest(pd.DataFrame(bounds, index), names, "simulated")
+    look = {"published": {"mae": 0.5}, "kept": ["longer"], "missing": "no probabilities"}
+    figure = comparison_forest(pd.DataFrame(bounds, index), names, "simulated", **look)
     auc, mae = figure.axes
     assert [label.get_text() for label in auc.get_yticklabels()] == ["wider", "longer"]
     assert [axes.get_xlabel().replace("\n", " ") for axes in figure.axes] == list(names.values())
     assert estimates(auc) == [0.2, 0.4] and intervals(auc) == [[0.1, 0.3], [0.3, 0.5]] and estimates(mae) == [0.1]
     assert dotted(auc) == [[0, 0]] and dotted(mae) == []  # no difference
-    assert [text.get_text() for text in mae.texts] == ["undefined"]
+    assert [text.get_text() for text in mae.texts] == ["no probabilities"]
+    published = [list(line.get_xdata()) for line in mae.lines if line.get_label() == "published"]
+    assert published == [[0.5, 0.5]] and figure.legends[0].get_texts()[0].get_text() == "published"
+    colours = {line.get_color() for line in auc.lines if line.get_marker() == "o" and len(line.get_xdata())}
+    assert len(colours) == 2  # the kept one is coloured

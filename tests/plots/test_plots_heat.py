@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cardiov.ecg.leads import LEADS
-from cardiov.plots.heat import heat_ecg, heat_enrichment, heat_sanity, heat_strips
+from cardiov.plots.heat import heat_by_stage, heat_ecg, heat_strips
 
 
 @pytest.fixture
@@ -25,10 +25,11 @@ def test_heat_ecg_draws_twelve_leads_over_one_map(marks):
     signal = np.random.default_rng(0).normal(0, 0.1, (12, 1500))
     figure = heat_ecg(signal, 500, TIME, 0.5 + TIME / 10, marks, "simulated")
     axes = figure.axes[0]
-    for row, line in enumerate(axes.lines[:12]):
-        np.testing.assert_allclose(line.get_ydata(), signal[row] - 2 * row)  # 2 mV between leads
+    drawn = np.array([line.get_ydata() for line in axes.lines[:12]])
+    np.testing.assert_allclose(np.diff(drawn - signal, axis=1), 0, atol=1e-12)  # moved, not scaled
+    assert (drawn[:-1].min(axis=1) > drawn[1:].max(axis=1)).all()  # no trace touches the next
     assert [text.get_text() for text in axes.texts] == list(LEADS)
-    np.testing.assert_allclose(images(figure)[0][0], np.linspace(0, 1, 150))
+    np.testing.assert_allclose(images(figure)[0][0], 0.5 + TIME / 10)  # on the one scale of all heat
     assert axes.images[0].get_extent()[:2] == pytest.approx([0, 3])
     assert axes.lines[12].get_xdata().tolist() == pytest.approx([0.5, 1.3, 2.6])
     assert axes.get_aspect() == 0.4  # a square is 0.2 s x 0.5 mV, as on ECG paper
@@ -36,14 +37,14 @@ def test_heat_ecg_draws_twelve_leads_over_one_map(marks):
     assert legend == ["QRS complex (detected)", "ectopic beat (detected)"]
 
 
-def test_heat_strips_tell_cells_lowest_heat_and_intervals(marks):
+def test_heat_strips_tell_cells_and_intervals(marks):
     heat = pd.DataFrame({"s1": np.linspace(0.25, 1, 150), "s2": np.full(150, 0.5)})
     figure = heat_strips(TIME, heat, marks, pd.Series({"s1": 0.04, "s2": 2.56}), "simulated")
     first, second = images(figure)
-    np.testing.assert_allclose(first[0], np.linspace(0, 1, 150))
-    assert not second.any()  # flat
+    np.testing.assert_allclose(first[0], np.linspace(0.25, 1, 150))
+    np.testing.assert_allclose(second[0], 0.5)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert texts == ["800", "1300", "RR (ms)", "stage 1\n40 ms", "lowest\n0.25", "stage 2\n2,560 ms", "lowest\n0.50"]
+    assert texts == ["800", "1300", "RR (ms)", "stage 1\n40 ms", "stage 2\n2,560 ms"]
     (frame,) = figure.axes[1].patches
     assert (frame.get_x(), frame.get_width()) == pytest.approx((1.2, 0.5))
 
@@ -65,25 +66,13 @@ def heat_table(maps, name):
     return pd.DataFrame({"estimate": values, "low": values - 0.5, "high": values + 1, "records": 7}, index)
 
 
-def test_heat_enrichment_draws_a_panel_a_window_and_a_line_a_map():
-    figure = heat_enrichment(heat_table(["best", "random", "trained"], "map"), "simulated")
-    panels = [axes for axes in figure.axes if axes.get_title()]
-    assert [axes.get_title() for axes in panels] == ["QRS (7 records)", "T (7 records)"]
-    bound, trained, random = curves(panels[0])
-    np.testing.assert_allclose([trained.get_ydata(), random.get_ydata(), bound.get_ydata()], [[9, 10], [5, 6], [1, 2]])
-    assert bars(panels[0], trained) == pytest.approx([8.5, 10, 9.5, 11]) and bars(panels[0], bound) == []
-    texts = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
-    assert texts == ["most that the cells allow", "trained weights", "random weights"]
-
-
-def test_heat_sanity_draws_correlations_and_the_cascade():
-    correlations = heat_table(["energy", "random"], "compared").xs("QRS", level="window") / 10
-    cascade = pd.DataFrame({"randomised": ["head", "s2"], "s1": [0.9, 0.1], "s2": [0.5, -0.2], "records": 32})
-    figure = heat_sanity(correlations, cascade, 0.5, "simulated")
-    left, right = figure.axes
-    assert right.collections[0].get_array().tolist() == [[0.9, 0.5], [0.1, -0.2]]
-    assert [label.get_text() for label in right.get_yticklabels()] == ["head", "… to stage 2"]
-    random, _ = curves(left)
-    assert random.get_ydata() == pytest.approx([0.5, 0.6]) and bars(left, random) == pytest.approx([0.45, 0.6, 0.55, 0.7])
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["random weights", "the signal's own energy"]
-    assert "tolerance of 0.5" in figure.axes[0].get_title()
+def test_maps_are_compared_stage_by_stage_with_their_intervals():
+    table = heat_table(["best", "energy", "random", "trained"], "map").xs("QRS", level="window")
+    figure = heat_by_stage(table, "heat inside ÷ time covered", (1, 1), "simulated")
+    (axes,) = figure.axes
+    trained, random, energy = curves(axes)
+    np.testing.assert_allclose([trained.get_ydata(), random.get_ydata(), energy.get_ydata()], [[13, 14], [9, 10], [5, 6]])
+    assert bars(axes, trained) == pytest.approx([12.5, 14, 13.5, 15])
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["trained weights", "random weights", "the signal's own energy"]
+    assert figure.get_suptitle() == "simulated" and axes.get_ylabel() == "heat inside ÷ time covered"

@@ -1,20 +1,39 @@
 """What the figures draw: the plotted arrays and texts, not the pixels."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
-from cardiov.plots.network import learning_curves
+from cardiov.plots.network import ordinal_framework, training_curves
 
 
-def test_learning_curves_have_a_panel_for_each_step_and_a_line_for_each_seed():
+def test_training_has_a_panel_for_each_objective_and_marks_the_kept_epoch_of_each_seed():
     rows = [
-        (seed, phase, epoch, 0.5 + seed / 10 - epoch / 100, 0.6 + seed / 10)
-        for seed in (0, 3) for phase in ("statements", "ordinal") for epoch in (1, 2)
+        (objective, seed, phase, epoch, 0.5 + seed / 10 - epoch / 100, 0.6 + seed / 10 + (epoch - 2) ** 2 / 100)
+        for objective in ("ordinal", "regression") for seed in (0, 3) for phase in ("statements", objective) for epoch in (1, 2, 3)
     ]  # fmt: skip
-    figure = learning_curves(pd.DataFrame(rows, columns=["seed", "phase", "epoch", "train_loss", "validation_loss"]), "two seeds")
-    assert figure.get_suptitle() == "two seeds"
-    assert [axes.get_title() for axes in figure.axes] == ["statements loss", "ordinal loss"]
+    columns = ["objective", "seed", "phase", "epoch", "train_loss", "validation_loss"]
+    figure = training_curves(pd.DataFrame(rows, columns=columns), "two objectives")
+    assert figure.get_suptitle() == "two objectives"
+    assert [axes.get_title() for axes in figure.axes] == ["ordinal loss", "regression loss"]
     for axes in figure.axes:
-        lines = sorted(line.get_ydata().round(2).tolist() for line in axes.lines if len(line.get_xdata()))
-        assert lines == [[0.49, 0.48], [0.6, 0.6], [0.79, 0.78], [0.9, 0.9]]
-        assert all(line.get_xdata().tolist() == [1, 2] for line in axes.lines if len(line.get_xdata()))
-    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["train", "validation"]
+        lines = [line.get_ydata().round(2).tolist() for line in axes.lines if len(line.get_xdata()) == 3]
+        assert sorted(lines) == [[0.49, 0.48, 0.47], [0.61, 0.6, 0.61], [0.79, 0.78, 0.77], [0.91, 0.9, 0.91]]
+        kept = [line.get_xydata().round(2).tolist() for line in axes.lines if line.get_marker() == "o"]
+        assert kept == [[[2, 0.6]], [[2, 0.9]]]
+    assert len(figure.legends[0].get_texts()) == 3
+
+
+def test_framework_leads_from_an_ecg_to_four_probabilities_that_share_one_axis():
+    stages = pd.DataFrame({"length": [1250, 625], "channels": [64, 160]}, index=["s1", "s2"])
+    figure = ordinal_framework(np.sin(np.arange(50)), 100, stages, [0.9, 0.6, 0.2])
+    ecg, network, sigmoid, classes = figure.axes
+    assert ecg.lines[0].get_xdata()[-1] == 0.49 and ecg.get_title() == "12 leads × 50 samples"
+    assert [bar.get_height() for bar in network.patches] == pytest.approx(np.log2([1250, 625]))
+    assert [text.get_text() for text in network.get_xticklabels()] == ["1\n64", "2\n160"]
+    logits = [line.get_xydata()[0].tolist() for line in sigmoid.lines if line.get_marker() == "o"]
+    assert [1 / (1 + np.exp(-z)) for z, _ in logits] == pytest.approx([0.9, 0.6, 0.2]) == [p for _, p in logits]
+    pieces = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in classes.patches]
+    assert np.ravel(pieces) == pytest.approx([0.9, 1, 0.6, 0.9, 0.2, 0.6, 0, 0.2])
+    assert [text.get_text() for text in classes.texts] == ["0 no: 0.10", "1 low: 0.30", "2 medium: 0.40", "3 high: 0.20"]
+    assert sigmoid.get_ylim() == classes.get_ylim() == (0, 1)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from cardiov.plots.roc import CURVES, confusion_matrix, label_distribution, roc_curves
+from cardiov.plots.roc import CURVES, confusion_matrix, label_distribution, population, roc_curves
 from cardiov.plots.style import LEVEL_COLOURS
 
 
@@ -99,3 +99,12 @@ def contrast(*colours):
     linear = [[c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour] for colour in colours]
     dark, light = sorted(0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in linear)
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_population_shows_shares_of_the_records_beside_each_other():
+    whole = pd.DataFrame({"age": [5, 15, 15, None], "sex": ["male"] * 3 + ["female"], "critical_value": [0, 0, 3, 3]})
+    ages, sexes, values = population({"all": whole, "sample": whole[:2]}, "two").axes
+    assert [share for step in ages.patches for share in step.get_data().values[:2]] == pytest.approx([100 / 3, 200 / 3, 50, 50])
+    assert [bar.get_height() for bar in sexes.patches] == [75, 25, 100, 0]
+    assert [bar.get_height() for bar in values.patches][:4] == [50, 0, 0, 50]
+    assert [text.get_text() for text in ages.figure.legends[0].get_texts()] == ["all, n = 4", "sample, n = 2"]

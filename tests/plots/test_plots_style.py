@@ -8,7 +8,9 @@ import pandas as pd
 from matplotlib import rcParams
 
 from cardiov.plots import style
-from cardiov.plots.style import INTERVAL, STYLE, data_title, interval_values, panels, recipe_title, run_title, styled
+from cardiov.plots.style import (
+    INTERVAL, STYLE, data_title, interval_values, legend_below, panels, recipe_title, run_title, styled, with_source,
+)
 
 
 def test_titles_say_where_the_data_come_from():
@@ -41,3 +43,23 @@ def test_interval_values_come_in_the_order_that_seaborn_is_to_draw():
     values = interval_values(table)  # an estimate may lie outside its interval
     assert values["group"].tolist() == ["a"] * 3 and values["value"].tolist() == [0.9, 0.1, 0.5]
     assert INTERVAL["estimator"](values["value"]) == 0.9 and list(INTERVAL["errorbar"](values["value"])) == [0.1, 0.5]
+
+
+def test_the_source_of_the_data_is_a_footer_below_all_else():
+    figure, ((axes,),) = styled(panels)(100, 50, title="a finding")
+    axes.plot([0, 1], label="a line")
+    legend_below(figure, axes, 1)
+    assert with_source(figure, "PTB-XL, CC BY 4.0") is figure
+    figure.draw_without_rendering()
+    footer, legend = figure.texts[-1].get_window_extent(), figure.legends[0].get_window_extent()
+    assert figure.texts[-1].get_text() == "PTB-XL, CC BY 4.0" and footer.y1 <= 0 <= legend.y0 and legend.y1 < axes.get_window_extent().y0
+
+
+def test_legends_name_each_thing_once():
+    figure, ((axes,),) = styled(panels)(100, 50)
+    for colour in ("red", "blue"):
+        axes.plot([0, 1], color=colour, label="one")
+    axes.plot([1, 0], label="two")
+    legend_below(figure, axes, 2)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one", "two"]
+    assert figure.legends[0].get_lines()[0].get_color() == "red"
