@@ -52,7 +52,7 @@ def _read_section(path):
     calls = sorted((node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)), key=lambda call: call.lineno)
     named = ((call, getattr(call.func, "attr", getattr(call.func, "id", None))) for call in calls)
     saved = [_saved(call, *_KINDS[name], path) for call, name in named if name in _KINDS]
-    return Section(path.stem, re.sub(r"^# (\d+ · )?", "", heading), "read_" in code, saved)
+    return Section(path.stem, re.sub(r"^# (\d+ · )?", "", heading), bool(re.search(r"\bread_(?!example)", code)), saved)
 
 
 def _saved(call, kind, position, path):

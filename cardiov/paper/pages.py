@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cardiov.paper.captions import read_sections, shown
-from cardiov.paper.published import JUDGED, NOT_AVAILABLE, NOT_COMPARABLE
+from cardiov.paper.published import JUDGED, summary
 from cardiov.paper.report import NOTEBOOKS, as_printed, estimate, headline_rows
 from cardiov.store.files import ROOT, read_note, write_text
 from cardiov.store.results import figures_dir, results_dir
@@ -19,22 +19,8 @@ HEADLINES = (
 
 def verdicts() -> str:
     """Five lines on what of the paper was reproduced."""
-    table = _published().replace({"where": {"Text": "the text"}})
-    counts = table["verdict"].value_counts()
-    named = {verdict: "; ".join(rows["quantity"] + " (" + rows["where"] + ")") for verdict, rows in table.groupby("verdict")}
-    places = table.loc[table["verdict"] == "agrees", "where"].value_counts(sort=False)
-    judged = counts.reindex(JUDGED, fill_value=0).sum()
-    error = table.set_index("quantity").loc["mean absolute error"]
-    return "\n".join([
-        f"Of {judged} published figures and claims that the ECGs here can judge, by 95 % intervals:\n",
-        f"- **{counts['agrees']} agree**: {', '.join(f'{n} of {place}' for place, n in places.items())}.",
-        f"- **{counts['contradicts']} contradict**: {named['contradicts']}.",
-        f"- **{counts['cannot tell']} cannot be told**: {named['cannot tell']}.",
-        f"- {counts[NOT_COMPARABLE]} more need all of PTB-XL or cardiologists, such as the {error.name} of "
-        f"{error['where']}: published {error['published']}, here {error['reproduced']}.",
-        f"- {counts[NOT_AVAILABLE]} cells of Table 6 are not available, and {counts['recomputed']} figures follow from other published "
-        "ones.",
-    ])  # fmt: skip
+    judged, *lines = summary(_published())
+    return "\n".join([f"{', '.join(judged)}:\n", *(f"- **{strong}**{text}" for strong, text in lines)])
 
 
 def headlines() -> str:

@@ -50,6 +50,25 @@ def compare_with_published(dataset: str) -> pd.DataFrame:
     return pd.DataFrame(sorted(rows, key=lambda row: VERDICTS.index(row["verdict"])))
 
 
+def summary(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """What a table of `compare_with_published` comes to, as text: how many are judged, then five lines, each with its strong start."""
+    table = table.replace({"where": {"Text": "the text"}})
+    counts = table["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
+    rows = {verdict: table[table["verdict"] == verdict] for verdict in VERDICTS}
+    named = {verdict: "; ".join(of["quantity"] + " (" + of["where"] + ")") or "none" for verdict, of in rows.items()}
+    places = rows["agrees"]["where"].value_counts(sort=False)
+    errors = rows[NOT_COMPARABLE].query("quantity == 'mean absolute error'")
+    such = [f", such as the {row.quantity} of {row.where}: published {row.published}, here {row.reproduced}" for row in errors.itertuples()]
+    return [
+        (f"Of {counts[[*JUDGED]].sum()} published figures and claims that the ECGs here can judge", "by 95 % intervals"),
+        (f"{counts['agrees']} agree", f": {', '.join(f'{n} of {place}' for place, n in places.items())}."),
+        (f"{counts['contradicts']} contradict", f": {named['contradicts']}."),
+        (f"{counts['cannot tell']} cannot be told", f": {named['cannot tell']}."),
+        (f"{counts[NOT_COMPARABLE]} more", f" need all of PTB-XL or cardiologists{''.join(such)}."),
+        (f"{counts[NOT_AVAILABLE]} cells", f" of Table 6 are not available, and {counts['recomputed']} figures follow from other published ones."),
+    ]  # fmt: skip
+
+
 def published_points(dataset: str) -> pd.DataFrame:
     """What a plot of published against reproduced shows, sorted as `compare_with_published`, whose errors it raises.
 

@@ -1,20 +1,22 @@
 """The report of one data set, a single self-contained page of its tables and figures."""
 
 import base64
+import io
 import json
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
-from cardiov.paper.published import NOT_AVAILABLE, NOT_COMPARABLE
+from cardiov.paper.published import NOT_AVAILABLE, NOT_COMPARABLE, summary
 from cardiov.paper.reproduction import LEVEL, read_outcomes
-from cardiov.plots.style import recipe_title
+from cardiov.plots.style import recipe_title, run_title
 from cardiov.store.files import write_text
 from cardiov.store.provenance import provenance
-from cardiov.store.results import build_dir, made_dir, results_dir, simulated
+from cardiov.store.results import build_dir, made_dir, read_scalars, results_dir, simulated
 from cardiov.store.templates import templates
 
 STATISTICS = {  # as a reader names them
@@ -35,6 +37,10 @@ RETRAINED = (
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 NOT_JUDGED = (NOT_COMPARABLE, NOT_AVAILABLE)
 ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with one of them says where its numbers come from
+DOTS = "published_dots"  # the figure of the first screen
+OPEN = (DOTS, "fig1_framework", "fig2_roc", "table5_adjusted", "table6_forest", "fig4_left", "stress", "fig5d_pvc_stages",
+        "heat_shares_ludb", "baselines_forest", "external_forest", "dangers_confusion")  # fmt: skip  # seen without a click
+WIDTH, COLOURS = 1200, 64  # px and palette of an image in the page, which is to stay small
 HEADLINES = "mean absolute error.*|mean AUC.*|AUC of class ."
 
 
@@ -45,34 +51,44 @@ def write_report(dataset: str, steps=()):
     """
     if not any(made_dir(dataset).glob("*.csv")):
         raise DataSetError(f"build/{dataset}/results has no tables: run `make paper` for this data set first.")
+    sections = _here(dataset, steps) + _sections(dataset)
+    first = [item for section in sections for item in section["items"] if item["name"] == DOTS]
     page = templates(Path(__file__).parent).get_template("report.html").render(
-        dataset=dataset, simulated=simulated(dataset), versions=VERSIONS, made=provenance(), runs=_runs(dataset),
-        sections=_here(dataset, steps) + _sections(dataset),
+        dataset=dataset, simulated=simulated(dataset), versions=VERSIONS, made=provenance(), summary=_summary(dataset), first=first,
+        open=OPEN, runs=_runs(dataset), sections=sections,
     )  # fmt: skip
     return write_text(build_dir(dataset) / "report.html", page)
 
 
+def _summary(dataset):
+    path = made_dir(dataset) / "published.csv"
+    return summary(pd.read_csv(path, dtype=str, keep_default_na=False)) if path.exists() else []
+
+
 def _runs(dataset):
-    """The provenance of the runs, but for those of single folds: a column for each run, a row for each entry."""
+    """What the runs have in common, and a table of what differs: a row for each run, but for those of single folds."""
     files = sorted(path for path in (results_dir(dataset) / "runs").glob("*/provenance.json") if "-fold" not in path.parent.name)
-    contents = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
-    runs = {name: pd.json_normalize(content, sep=" ").to_dict("records")[0] for name, content in contents.items()}
-    names = dict.fromkeys(name for run in runs.values() for name in run if not name.startswith("packages "))
-    rows = [[name.replace("_", " "), *(run.get(name, "") for run in runs.values())] for name in names]
-    return {"columns": ["", *runs], "rows": rows, "numeric": [False] * (len(runs) + 1)}
+    contents = {run_title(path.parent.name): pd.json_normalize(json.loads(path.read_text(encoding="utf-8")), sep=" ").iloc[0] for path in files}
+    table = pd.DataFrame(contents).T.rename(columns=lambda name: name.replace("_", " "))
+    table = table.loc[:, ~table.columns.str.startswith("packages ")].map(str)
+    same = table.nunique() == 1
+    differing = table.loc[:, ~same].rename_axis("run").reset_index()
+    common = table.loc[:, same].iloc[0].to_dict() if len(table) else {}
+    return {"common": common, "count": len(table), "caption": "What differs between the runs.", **_cells(differing)}
 
 
 def _sections(dataset):
-    """(heading, items) of each notebook that has left something."""
-    sections = [("At a glance", [_headline(dataset)])]
+    """Heading, answer and items of each notebook that has left something."""
+    sections = [{"heading": "At a glance", "items": [_headline(dataset)]}]
     folders = {"table": made_dir(dataset), "figure": made_dir(dataset, "figures")}
+    scalars = read_scalars(dataset)
     for section in read_sections(NOTEBOOKS):
         files = [file for saved in section.saved for file in shown(saved, folders[saved.kind])]
         origin = " Simulated data." if section.reads_data and simulated(dataset) else ""
         texts = (caption if any(name in caption for name in ORIGINS) else caption + origin for _, caption in files)
         items = [_item(path, text) for (path, _), text in zip(files, texts, strict=True)]
-        sections.append((section.heading, items))
-    return [(heading, items) for heading, items in sections if any(items)]
+        sections.append({"heading": section.heading, "answer": scalars.get(f"{section.name}.answer", ""), "items": items})
+    return [section for section in sections if any(section["items"])]
 
 
 def _here(dataset, steps):
@@ -84,7 +100,7 @@ def _here(dataset, steps):
     items = [{"name": "outcomes", "caption": "How rebuilding what is published ended on this machine.", **_cells(outcomes)}]
     if "retrained" in steps:
         items.append({"name": "retrained", "caption": RETRAINED, **_cells(pd.read_csv(build_dir(dataset) / "retrained.csv"))})
-    return [("On this machine", items)]
+    return [{"heading": "On this machine", "items": items}]
 
 
 def _headline(dataset):
@@ -108,7 +124,7 @@ def _item(path, caption):
     """A figure with its image, or a table with its columns, rows and which columns hold numbers."""
     item = {"name": path.stem, "caption": caption}
     if path.suffix == ".png":
-        return item | {"image": base64.b64encode(path.read_bytes()).decode()}
+        return item | _image(path)
     frame = pd.read_csv(path)
     if {"estimate", "low", "high"} <= set(frame):
         frame = as_printed(frame)
@@ -122,7 +138,19 @@ def _item(path, caption):
     return item | _cells(frame)
 
 
+def _image(path):
+    """A figure's title, and its picture in few colours."""
+    with Image.open(path) as picture:
+        title = picture.info.get("Title", "")
+        picture = picture.convert("RGB")
+    picture.thumbnail((WIDTH, 2 * WIDTH))
+    small = io.BytesIO()
+    picture.quantize(COLOURS).save(small, "png", optimize=True)
+    return {"title": title, "image": base64.b64encode(small.getvalue()).decode()}
+
+
 def _cells(frame):
+    frame = frame.astype({name: str for name in ("ecg_id", "patient_id") if name in frame})  # names, and no quantities
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
     return {"columns": list(frame), "rows": frame.astype(object).map(_text).to_numpy().tolist(), "numeric": numeric}
 

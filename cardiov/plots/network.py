@@ -9,7 +9,7 @@ _SPLITS = {"train_loss": (LEVEL_COLOURS[0], "training records"), "validation_los
 
 
 @styled
-def training_curves(histories, title=None):
+def loss_curves(histories, title=None):
     """Draw the last phase of `cardiov.training.run.fit`'s histories: a panel for each objective, a line for each seed.
 
     ``histories`` are told apart by ``objective`` and ``seed``. A dot marks the epoch whose weights are kept.

@@ -79,11 +79,12 @@ def save_table(frame: pd.DataFrame, dataset: str, name: str, *, caption: str | N
 def save_figure(figure, data: pd.DataFrame, dataset: str, name: str, *, caption: str | None = None) -> Path:
     """Write a figure to ``build/<dataset>/figures/<name>.png`` and what it plots to the CSV of the same name.
 
-    The caption is the PNG's description, and the report shows it as it does `save_table`'s. The PNG carries no date and
-    no software version, so the same figure is the same file.
+    The figure's title and the caption are the PNG's, and the report shows the caption as it does `save_table`'s. The PNG carries no
+    date and no software version, so the same figure is the same file.
     """
     path = made_dir(dataset, "figures") / f"{name}.png"
-    metadata = {"Software": None} | ({"Description": caption} if caption else {})
+    described = {"Title": " ".join(figure.get_suptitle().split()), "Description": caption}
+    metadata = {"Software": None, **{name: text for name, text in described.items() if text}}
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=FIGURE_DPI, bbox_inches="tight", metadata=metadata)
     write_table(data, path.with_suffix(".csv"), FLOAT_FORMAT)

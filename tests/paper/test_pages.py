@@ -50,9 +50,8 @@ def test_verdicts_are_counted_and_what_disagrees_is_named(stored):
         "- **4 agree**: 1 of Table 1, 2 of the text, 1 of Table 6.",
         "- **1 contradict**: lowest age (Table 1).",
         "- **1 cannot be told**: mean AUC, ordinal - classification (Table 6).",
-        "- 2 more need all of PTB-XL or cardiologists, such as the mean absolute error of Fig. 2: published 0.4984, "
-        "here 0.50 (0.42 to 0.59).",
-        "- 1 cells of Table 6 are not available, and 1 figures follow from other published ones.",
+        "- **2 more** need all of PTB-XL or cardiologists, such as the mean absolute error of Fig. 2: published 0.4984, here 0.50 (0.42 to 0.59).",
+        "- **1 cells** of Table 6 are not available, and 1 figures follow from other published ones.",
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.plots.network import ordinal_framework, training_curves
+from cardiov.plots.network import ordinal_framework, loss_curves
 
 
 def test_training_has_a_panel_for_each_objective_and_marks_the_kept_epoch_of_each_seed():
@@ -13,7 +13,7 @@ def test_training_has_a_panel_for_each_objective_and_marks_the_kept_epoch_of_eac
         for objective in ("ordinal", "regression") for seed in (0, 3) for phase in ("statements", objective) for epoch in (1, 2, 3)
     ]  # fmt: skip
     columns = ["objective", "seed", "phase", "epoch", "train_loss", "validation_loss"]
-    figure = training_curves(pd.DataFrame(rows, columns=columns), "two objectives")
+    figure = loss_curves(pd.DataFrame(rows, columns=columns), "two objectives")
     assert figure.get_suptitle() == "two objectives"
     assert [axes.get_title() for axes in figure.axes] == ["ordinal loss", "regression loss"]
     for axes in figure.axes:
