@@ -40,7 +40,7 @@ ORIGINS = ("Published counts:", "Simulated:", "PTB-XL 1.0.1")  # a caption with 
 DOTS = "published_dots"  # the figure of the first screen
 OPEN = (DOTS, "fig1_framework", "fig2_roc", "table5_adjusted", "table6_forest", "fig4_left", "stress", "fig5d_pvc_stages",
         "heat_shares_ludb", "baselines_forest", "external_forest", "dangers_confusion")  # fmt: skip  # seen without a click
-WIDTH, COLOURS = 1200, 64  # px and palette of an image in the page, which is to stay small
+WIDTH, COLOURS = 1100, 32  # px and palette of an image in the page, which is to stay small
 HEADLINES = "mean absolute error.*|mean AUC.*|AUC of class ."
 
 

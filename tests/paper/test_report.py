@@ -111,6 +111,42 @@ def test_figures_that_are_not_judged_are_folded_below_the_others(page):
     assert "<td>count</td>" in folded and "<td>cell</td>" in folded and "<td>MAE</td>" not in folded
 
 
+def test_a_section_begins_with_its_answer_and_folds_what_is_not_seen_at_once(page):
+    results.save_scalars("demo", "04_roc", {"answer": "The mean AUC is <high>.", "n": 3})
+    results.save_table(pd.DataFrame({"ecg_id": [12345], "n": [12345]}), "demo", "cases")
+    figure = Figure()
+    figure.suptitle("A finding")
+    results.save_figure(figure, pd.DataFrame({"y": [1]}), "demo", "confusion_matrix", caption="Labels.")
+    text = page("demo")
+    roc = text.split("Critical values estimated (Fig. 2)</h2>")[1]
+    assert roc.lstrip().startswith('<p class="answer">The mean AUC is &lt;high&gt;.</p>')
+    assert roc.index('<figure id="fig2_roc">') < roc.index("<details><summary>A finding</summary>") < roc.index('<figure id="confusion_matrix">')
+    assert 'alt="A finding: Labels (rows)' in text  # the caption is the notebook's
+    assert ">12345</td>" in text and ">12,345</td>" in text  # a record's number is a name
+
+
+def test_the_first_screen_says_what_was_reproduced(page):
+    rows = [("mean absolute error", "not comparable on this data"), ("order", "agrees"), ("age", "contradicts")]
+    table = pd.DataFrame(rows, columns=["quantity", "verdict"]).assign(where="Fig. 2", published="1", reproduced="2")
+    results.save_table(table, "demo", "published")
+    figure = Figure()
+    results.save_figure(figure, pd.DataFrame({"y": [1]}), "demo", "published_dots")
+    header, _, rest = page("demo").partition("</header>")
+    shown = " ".join(Page(header).text.split())
+    assert "Of 2 published figures and claims that the ECGs here can judge, by 95 % intervals:" in shown
+    assert "1 agree: 1 of Fig. 2." in shown and "1 contradict: age (Fig. 2)." in shown
+    assert 'id="published_dots"' in header and 'id="published_dots"' not in rest
+
+
+def test_runs_are_rows_with_what_differs_between_them(page):
+    for run, rate in (("ordinal-1", 2), ("ordinal-fold3-0", 3)):
+        folder = results.run_dir("demo", run)
+        folder.mkdir(parents=True)
+        (folder / "provenance.json").write_text(f'{{"commit": "abc123", "run": {{"rate": {rate}, "config": {{"seed": 7}}}}}}')
+    made = " ".join(Page(page("demo").partition("How the 2 training runs were made")[2]).text.split())  # those of folds are left out
+    assert "commit abc123" in made.replace("commitabc", "commit abc") and "run run rate ordinal network, seed 0 nan ordinal network, seed 1 2" in made
+
+
 def test_without_tables_it_says_what_to_run(root):
     with pytest.raises(DataSetError, match="make paper"):
         report.write_report("nothing")
