@@ -78,6 +78,14 @@ def test_first_cell_names_the_place_in_the_paper(lesson):
     assert lesson.stem in IN_WORDS or re.search(r"\b(Eqs?\.|Tables?|Figs?\.) \d", text)
 
 
+def test_a_question_opens_and_an_answer_from_its_numbers_ends_a_notebook(lesson):
+    first, *cells = nbformat.read(lesson, as_version=4).cells
+    assert re.match(r"# .*\n\n\*\*[^*]+\?\*\*\n", first.source)
+    (place,) = [i for i, cell in enumerate(cells) if cell.source == "## Answer"]
+    (output,) = cells[place + 1].outputs
+    assert "print(" in cells[place + 1].source and len(output.text) > 80
+
+
 def exercises(path):
     """Numbers of the exercises that the last cell of a notebook sets."""
     last = nbformat.read(path, as_version=4).cells[-1]
