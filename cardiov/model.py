@@ -220,8 +220,8 @@ class CardioV(Network):
             ) from error
         if bad := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
             raise CheckpointError(
-                f"{name_or_path}: the weights {bad[0]} are no finite numbers, as after a training that diverged: train again or take "
-                "other weights."
+                f"{name_or_path}: the weights {bad[0]} are no finite numbers, as after a training that diverged: train again or "
+                "take other weights."
             )
         model.metadata, model.sha256 = metadata, hashlib.sha256(path.read_bytes()).hexdigest()
         return model.eval()

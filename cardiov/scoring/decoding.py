@@ -1,4 +1,4 @@
-"""From a network's outputs to class probabilities in NumPy, never negative; `cardiov.objectives` has Eq. 6 itself, for training."""
+"""From a network's outputs to class probabilities in NumPy, never negative; `cardiov.objectives` has Eq. 6 itself."""
 
 from functools import partial
 

@@ -143,6 +143,6 @@ def _session(path):
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's errors have no common base
         raise CheckpointError(
-            f"{path}: no readable ONNX network there ({str(error).splitlines()[0].rstrip('.')}): give a file that `cardiov export` has "
-            "written."
+            f"{path}: no readable ONNX network there ({str(error).splitlines()[0].rstrip('.')}): give a file that "
+            "`cardiov export` has written."
         ) from error

@@ -30,7 +30,7 @@ class Graph:
 
     def __init__(self, model):
         if model.config.kernel % 2:
-            raise ParameterError(f"a kernel of {model.config.kernel} taps cannot be exported: give a network with an even kernel.")
+            raise ParameterError(f"a kernel of {model.config.kernel} taps cannot be exported: give one with an even kernel.")
         self.model, self.state = model, model.state_dict()
         self.nodes, self.constants, self.inputs = [], {}, {"ecg": ["batch", model.config.leads, "samples"]}
         self.of = {}  # values by the name of the layer that makes them, of a block's input by the block's
@@ -139,7 +139,8 @@ class Graph:
             for shapes in (self.inputs, {name: shape for name, (_, shape) in outputs.items()})
         )
         graph = helper.make_graph(self.nodes, "cardiov", inputs, results, [*self.constants.values()])
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="cardiov")
+        opset = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="cardiov")
         described = {**self.model.metadata, SOURCE: self.model.sha256}
         helper.set_model_props(made, {key: json.dumps(described[key]) for key in sorted(described)})
         checker.check_model(made, full_check=True)

@@ -1,4 +1,4 @@
-"""Grad-CAM of each stage as an ONNX graph: the forward pass, and the gradients of `OrdinalTarget` written out by the chain rule."""
+"""Grad-CAM of each stage as an ONNX graph: the forward pass, and the gradients of `OrdinalTarget` written out."""
 
 from onnx import TensorProto
 

@@ -183,7 +183,8 @@ def _predict(model, alike):
     outputs = model.outputs(np.stack(windows))  # (B, 12, n) -> (B, m)
     if not np.isfinite(outputs).all():
         raise CheckpointError(
-            f"the network {model_name(model)} gives outputs that are no numbers, as after a training that diverged: take other weights."
+            f"the network {model_name(model)} gives outputs that are no numbers, as after a training that diverged: take other "
+            "weights."
         )
     return dict(zip(rows, _decoded(model, outputs.astype(float)), strict=True))
 

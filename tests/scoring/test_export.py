@@ -33,8 +33,9 @@ def drawn(path, **settings):
     model = CardioV(CardioVConfig(**{"stem_width": 16, "widths": (16, 32), "depths": (1, 2)} | settings))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for tensor, (low, high) in {module.running_mean: (-1, 1), module.running_var: (0.5, 2), module.weight: (0.5, 2)}.items():
-                nn.init.uniform_(tensor, low, high)
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
     model.save_pretrained(path, run=RUN, name="drawn")
     return CardioV.from_pretrained(path)
 
@@ -64,7 +65,8 @@ def test_every_kind_of_network_and_length_is_as_in_torch(tmp_path, settings):
 
 
 @pytest.mark.parametrize("settings", [
-    {}, {"depths": (2, 3)}, {"normalise": True}, {"squeeze_excitation": False}, {"shared_slope": True}, {"kernel": 2}, {"widths": (32, 32)},
+    {}, {"depths": (2, 3)}, {"normalise": True}, {"squeeze_excitation": False}, {"shared_slope": True}, {"kernel": 2},
+    {"widths": (32, 32)},
 ])  # fmt: skip
 def test_heat_of_every_kind_of_network_and_length_is_that_of_autograd(tmp_path, settings):
     model = drawn(tmp_path / "drawn.safetensors", **settings)
