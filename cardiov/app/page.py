@@ -70,8 +70,8 @@ class Page(anywidget.AnyWidget):
 
     def _answer(self, _, message, buffers):
         try:
-            answers = {"example": self._example, "files": self._files, "show": self._show, "heat": self._heat, "print": self._print}
-            answer = answers[message["ask"]](message, buffers)
+            answers = {"example": self._example, "files": self._files, "show": self._show, "heat": self._heat}
+            answer = (answers | {"print": self._print})[message["ask"]](message, buffers)
         except CardioVError as error:
             answer = {"error": str(error)}
         except Exception:  # the visitor would get no answer
@@ -155,7 +155,8 @@ def samples() -> list[tuple[str, str]]:
     rows = [f"# fs: {ecg.fs:g}", "# unit: mV", ",".join(LEADS), *(",".join(f"{x:g}" for x in moment) for moment in ecg.signal.T)]
     files = {f"{base.name}{suffix}": base.with_suffix(suffix).read_bytes() for suffix in (".hea", ".dat")}
     files[f"{base.name}.csv"] = "\n".join([*rows, ""]).encode()
-    return [(name, f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}") for name, content in files.items()]
+    encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    return [(name, f"data:application/octet-stream;base64,{text}") for name, text in encoded.items()]
 
 
 def downloads(scores) -> dict[str, str]:

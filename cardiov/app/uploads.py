@@ -19,7 +19,7 @@ def check_upload(names, contents) -> None:
 
 
 def sort_into_ecgs(files: dict[str, bytes]) -> list[dict[str, bytes]]:
-    """The files of each ECG: a WFDB header, first, with all that it names, directly or by its segments; or any other file alone."""
+    """The files of each ECG: a WFDB header and then all that it names, directly or by its segments; or any other file alone."""
     headers = [name for name in files if name.lower().endswith(".hea")]
     named = {header: _named(header, files) for header in headers}
     segments = {name for header in headers for name in named[header] if name in named and name != header}

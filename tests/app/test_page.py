@@ -62,7 +62,8 @@ def test_the_value_is_shown_in_words_number_and_place():
     assert f"by cardiov {row.score.software} and the network cardiov-1, which was trained on ptbxl-sample, of PTB-XL" in seen
     assert f"scored {row.score.scored}" in seen and row.score.weights in seen
     said = "Scored: 3 of 3, resembles ECGs with a finding of high risk; no warnings."
-    assert announcement(row.score) == said and announcement(replace(row.score, warnings=("one",))).endswith("high risk; 1 warning.")
+    assert announcement(row.score) == said
+    assert announcement(replace(row.score, warnings=("one",))).endswith("high risk; 1 warning.")
 
 
 def test_a_value_is_shown_beside_the_errors_of_its_kind():
@@ -128,7 +129,8 @@ def test_the_downloads_are_the_scores():
     files = {name: unquote(address.partition(",")[2]) for address, name in links}
     assert json.loads(files["score.json"]) == json.loads(json.dumps({"file": "ecg.hea", **row.score.as_dict()}))
     assert files["score.csv"] == FORMS["csv"][0] + FORMS["csv"][1]("ecg.hea", row.score)
-    assert {"weights", "software", "scored"} <= {*files["score.csv"].partition("\n")[0].split(",")} & {*json.loads(files["score.json"])}
+    columns = files["score.csv"].partition("\n")[0].split(",")
+    assert {"weights", "software", "scored"} <= {*columns} & {*json.loads(files["score.json"])}
     several = downloads({"a": row.score, "b": row.score})
     assert [one["file"] for one in json.loads(unquote(several["json"].partition(",")[2]))] == ["a", "b"]
 
@@ -145,7 +147,8 @@ def test_heat_is_described_in_words():
     row, _ = scored()
     row.shown.heat = np.eye(7, 1000, 250, np.float32)
     assert sheet.alt_text(row.shown).endswith("0.0 to 10.0 s.")
-    assert all(sheet.alt_text(row.shown, level).endswith(f"the {level} heat map, which is strongest at 2.5 s.") for level in ("fine", "medium"))
+    for level in ("fine", "medium"):
+        assert sheet.alt_text(row.shown, level).endswith(f"the {level} heat map, which is strongest at 2.5 s.")
     assert sheet.picture(row.shown) != sheet.picture(row.shown, "fine")
     row.shown.heat = np.zeros((7, 1000), np.float32)
     assert sheet.alt_text(row.shown, "coarse").endswith("the coarse heat map finds no evidence anywhere.")
@@ -212,8 +215,10 @@ def test_several_files_become_a_table_the_most_urgent_first(ask, tmp_path):
         write_record(tmp_path, name, np.round(1000 * read_example(ecg).signal).astype(int))
     answer = ask({"ask": "files"}, {"bad.csv": b"I,II\n", **in_memory(tmp_path)})
     rows = [text(row) for row in re.findall(r"<tr>(.*?)</tr>", answer["table"], re.S)][1:]
-    assert [row.split()[0] for row in rows] == ["3", "2", "0", "not"] and [row.split()[-2] for row in rows[:3]] == ["b.hea", "c.hea", "a.hea"]
-    assert "bad.csv" in rows[3] and 'download="scores.csv"' in answer["table"] and answer["announcement"].startswith("3 of 4 ECGs are scored.")
+    assert [row.split()[0] for row in rows] == ["3", "2", "0", "not"]
+    assert [row.split()[-2] for row in rows[:3]] == ["b.hea", "c.hea", "a.hea"]
+    assert "bad.csv" in rows[3] and 'download="scores.csv"' in answer["table"]
+    assert answer["announcement"].startswith("3 of 4 ECGs are scored.")
     assert "3 of 3" in text(answer["html"]) and answer["sheets"].count('class="sheet"') == 1
     assert "0 of 3" in text(ask({"ask": "show", "number": int(re.search(r'data-show="(\d)">a.hea', answer["table"])[1])})["html"])
     printed = ask({"ask": "print"})

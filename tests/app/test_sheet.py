@@ -45,7 +45,8 @@ def test_a_report_shows_every_score_and_needs_no_other_file(files, tmp_path):
 
 def test_a_report_draws_each_ecg_in_its_true_size(files, tmp_path):
     write_report(files[:1], tmp_path / "report.html")
-    ((content, alt),) = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]+)"', (tmp_path / "report.html").read_text())
+    html = (tmp_path / "report.html").read_text()
+    ((content, alt),) = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]+)"', html)
     width, height = re.search(rb'<svg [^>]*width="([\d.]+)pt" height="([\d.]+)pt"|$', base64.b64decode(content)[:2000]).groups()
     assert float(width) * 25.4 / 72 == pytest.approx(270, abs=0.01) and float(height) * 25.4 / 72 == pytest.approx(142, abs=0.01)
     assert alt == "Twelve-lead ECG on paper, 25 mm/s and 10 mm/mV, 0.0 to 10.0 s."
