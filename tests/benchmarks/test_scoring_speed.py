@@ -104,7 +104,7 @@ def test_an_archive_is_faster_than_a_loop(files, record_ratio):
     loop, theirs = (np.median(times) / np.median(archive) for times in (singles, authors))
     record_ratio("scoring_archive", ratio=round(loop, 2), ratio_to_the_authors=round(theirs, 1), files=TIMES * len(files),
                  source=source, processes=2)  # fmt: skip
-    assert loop >= 1 and theirs >= 12  # on an idle machine, twice as much
+    assert loop >= 1 and theirs >= 12  # the aim is 25; 16 were measured beside seven busy programs
 
 
 def authors_way(file, network):
