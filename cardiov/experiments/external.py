@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from cardiov.data.ludb import read_diagnoses
+from cardiov.data.ludb import read_diagnoses, read_record
 from cardiov.ecg.filters import prepare_signal, to_microvolts
-from cardiov.ecg.leads import read_ecg
 from cardiov.experiments.runs import weights_path
 from cardiov.objectives import objective_of
 from cardiov.store.results import chosen_run, run_dir, shipped_path
@@ -45,7 +44,7 @@ def predict(model, folder) -> pd.DataFrame:
     records = read_diagnoses(folder)
 
     def stored(rows):  # as from a cache: (B, 12, n) in µV
-        ecgs = [read_ecg(Path(folder, str(ecg_id))) for ecg_id in records.index[rows]]
+        ecgs = [read_record(folder, ecg_id) for ecg_id in records.index[rows]]
         return to_microvolts(np.stack([prepare_signal(ecg.signal, ecg.fs, rate) for ecg in ecgs]))[0]
 
     cache, fabric = SimpleNamespace(rate=rate, stored=stored), make_fabric()

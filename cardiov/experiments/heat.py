@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from cardiov import mapping
 from cardiov.analysis.cases import NOISE
 from cardiov.data.ptbxl import read_metadata
+from cardiov.data.ludb import read_record
 from cardiov.data.records import Files, open_records
 from cardiov.ecg.filters import prepare_signal
 from cardiov.errors import DataSetError
@@ -143,7 +144,14 @@ def _ludb_records(folder):
     records = {int(path.stem): path.with_suffix("") for path in Path(folder).glob("*.hea")}
     if not records:
         raise DataSetError(f"{folder} has no WFDB records: give the folder of LUDB's records 1 to 200.")
-    return Files(dict(sorted(records.items())))
+    return _Ludb(dict(sorted(records.items())))
+
+
+class _Ludb(Files):
+    """LUDB's records in mV, which their headers do not give."""
+
+    def read(self, ecg_id):
+        return read_record(self.paths[ecg_id].parent, ecg_id)
 
 
 def _signals(records, ecg_ids, rate):
