@@ -3,7 +3,7 @@
 Its delineator by peak prominence (Emrich et al. 2024, EUSIPCO, 1402) marks the waves of every lead alone. PR and QT are medians
 over leads, QRS is the upper quartile, because leads across the heart's axis show the complex too short. It marks no complex wider
 than 100 ms, and with wider limits it measures narrow ones wrong, so a wide one is "not measurable". These choices and the limits
-were made on the odd records of LUDB; ``tests/benchmarks/test_intervals.py`` measures the differences from the marks of its
+were made on the odd records of LUDB; ``tests/benchmarks/test_interval_marks.py`` measures the differences from the marks of its
 cardiologists on the even ones, for ``results/benchmarks/intervals.json``.
 """
 

@@ -1,4 +1,4 @@
-"""Automatic intervals against the marks of LUDB's cardiologists; tests/benchmarks/test_intervals.py takes many more records."""
+"""Automatic intervals against the marks of LUDB's cardiologists; tests/benchmarks/test_interval_marks.py takes many more records."""
 
 import json
 import sys
