@@ -87,3 +87,19 @@ def _draw_classes(axes, thresholds):
         axes.text(0.45, (low + high) / 2, f"{k} {LEVELS[k].removesuffix(' risk')}: {high - low:.2f}", va="center")
     axes.set(title="four probabilities", xlim=(-0.4, 1.6), ylim=(0, 1), xticks=[], yticks=[])
     axes.spines["bottom"].set_visible(False)
+
+
+@styled
+def threshold_cuts(p1, p2, p3):
+    """Draw the four probabilities that Eq. 6 gives for three thresholds in any order; one below 0 is marked."""
+    probabilities = np.round([1 - p1, p1 - p2, p2 - p3, p3], 6)
+    broken = [f"Pr({k}) = {value:.2f}" for k, value in enumerate(probabilities) if value < 0]
+    title = f"The thresholds are out of order: {', '.join(broken)}" if broken else "The thresholds fall: four probabilities"
+    figure, ((axes,),) = panels(110, 60, title=title)
+    bars = axes.bar([f"{k} {name.removesuffix(' risk')}" for k, name in enumerate(LEVELS)], probabilities, color=LEVEL_COLOURS)
+    for bar in [bar for bar, value in zip(bars, probabilities, strict=True) if value < 0]:
+        bar.set_hatch("//")
+    axes.bar_label(bars, fmt="{:.2f}", padding=2)
+    axes.axhline(0, color=INK, lw=0.8)
+    axes.set(ylim=(-1, 1.1), ylabel="probability by Eq. 6")
+    return figure

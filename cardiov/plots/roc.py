@@ -1,6 +1,7 @@
 """ROC curves, confusion matrices, and who is in a data set."""
 
 import numpy as np
+import pandas as pd
 import seaborn
 
 from cardiov.mapping import LEVELS
@@ -49,6 +50,28 @@ def confusion_matrix(counts, title=None):
     look = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "square": True}
     seaborn.heatmap(shares, annot=texts, fmt="", xticklabels=names, yticklabels=names, **look, ax=axes)
     axes.set(xlabel="predicted risk", ylabel="labelled risk")
+    axes.tick_params(length=0, labelrotation=0)
+    return figure
+
+
+@styled
+def alarm_matrix(label, probability, threshold):
+    """Draw how many ECGs of each label alarm, that is, have a probability of high risk from `threshold` on.
+
+    Parameters
+    ----------
+    label, probability : Series, shape (N,)
+        Critical values, and probabilities of high risk.
+    """
+    alarm = np.where(probability >= threshold, "alarm", "no alarm")
+    counts = pd.crosstab(label, alarm).reindex(index=range(4), columns=["no alarm", "alarm"], fill_value=0)
+    found, alarms = counts.loc[3, "alarm"], counts["alarm"].sum()
+    title = f"From a probability of {threshold:.2f} on: {alarms:,} alarms find {found:,} of {counts.loc[3].sum():,} of high risk"
+    figure, ((axes,),) = panels(100, 85, title=title)
+    shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    texts = counts.map("{:,}\n".format) + (100 * shares).map("{:.0f} %".format)
+    seaborn.heatmap(shares, annot=texts, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, yticklabels=_LEVELS, ax=axes)
+    axes.set(xlabel="", ylabel="labelled risk")
     axes.tick_params(length=0, labelrotation=0)
     return figure
 

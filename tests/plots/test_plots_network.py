@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cardiov.plots.network import ordinal_framework, loss_curves
+from cardiov.plots.network import loss_curves, ordinal_framework, threshold_cuts
 
 
 def test_training_has_a_panel_for_each_objective_and_marks_the_kept_epoch_of_each_seed():
@@ -37,3 +37,11 @@ def test_framework_leads_from_an_ecg_to_four_probabilities_that_share_one_axis()
     assert np.ravel(pieces) == pytest.approx([0.9, 1, 0.6, 0.9, 0.2, 0.6, 0, 0.2])
     assert [text.get_text() for text in classes.texts] == ["0 no: 0.10", "1 low: 0.30", "2 medium: 0.40", "3 high: 0.20"]
     assert sigmoid.get_ylim() == classes.get_ylim() == (0, 1)
+
+
+def test_thresholds_out_of_order_are_shown_to_give_a_negative_probability():
+    figure = threshold_cuts(0.55, 0.82, 0.27)
+    assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx([0.45, -0.27, 0.55, 0.27])
+    assert figure.get_suptitle().replace("\n", " ") == "The thresholds are out of order: Pr(1) = -0.27"
+    assert [bar.get_hatch() for bar in figure.axes[0].patches] == [None, "//", None, None]
+    assert threshold_cuts(0.9, 0.6, 0.2).get_suptitle() == "The thresholds fall: four probabilities"

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from cardiov.plots.roc import CURVES, confusion_matrix, label_distribution, population, roc_curves
+from cardiov.plots.roc import CURVES, alarm_matrix, confusion_matrix, label_distribution, population, roc_curves
 from cardiov.plots.style import LEVEL_COLOURS
 
 
@@ -62,6 +62,13 @@ def test_confusion_matrix_shades_by_row_and_writes_counts():
     texts = [text.get_text() for text in axes.texts]
     assert texts[0] == "8\n80 %" and texts[1] == "2\n20 %" and texts[15] == "1,500\n100 %"
     assert axes.get_ylabel() == "labelled risk" and axes.yaxis_inverted()  # label 0 is the top row
+
+
+def test_alarms_are_counted_by_label_from_the_threshold_on():
+    figure = alarm_matrix(pd.Series([0, 0, 2, 3, 3, 3]), pd.Series([0.1, 0.3, 0.2, 0.3, 0.9, 0.1]), 0.3)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["1\n50 %", "1\n50 %", "0\n0 %", "0\n0 %", "1\n100 %", "0\n0 %", "1\n33 %", "2\n67 %"]
+    assert figure.get_suptitle().replace("\n", " ") == "From a probability of 0.30 on: 3 alarms find 2 of 3 of high risk"
 
 
 def test_label_distribution_sets_data_sets_beside_each_other_and_stacks_to_100_per_cent():
