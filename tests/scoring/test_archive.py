@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -382,8 +383,9 @@ def waiting(tmp_path):
             (tmp_path / f"ecgs/{k:03}.csv").symlink_to(tmp_path / "ecg.csv")
         os.mkfifo(tmp_path / "ecgs/030.x.csv")
         command = ["score", "--csv", "--output", tmp_path / "out", "--processes", processes, tmp_path / "ecgs"]
+        heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells let what runs in their background ignore it
         jobs.append(subprocess.Popen([sys.executable, "-m", "cardiov", *map(str, command)], stdout=subprocess.PIPE,
-                                     stderr=subprocess.PIPE, text=True, start_new_session=True))  # fmt: skip
+                                     stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeded))  # fmt: skip
         jobs.append(open(tmp_path / "ecgs/030.x.csv", "wb", buffering=0))  # waits until it is read
         return jobs[0]
 
