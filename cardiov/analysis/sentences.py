@@ -9,5 +9,6 @@ def decided(row: pd.Series, above: str, below: str, unclear: str) -> str:
 
 
 def written(row: pd.Series) -> str:
-    """An ``estimate`` with its interval: "0.870 (0.845 to 0.899)"."""
-    return f"{row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    """An ``estimate`` with its interval, "0.870 (0.845 to 0.899)", or without one if it has none; "undefined" if it is NaN."""
+    interval = "" if pd.isna(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return "undefined" if pd.isna(row["estimate"]) else f"{row['estimate']:.3f}{interval}"

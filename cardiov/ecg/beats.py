@@ -44,3 +44,8 @@ def cut_beats(signal, peaks) -> np.ndarray:
     near = [peak + np.argmax(size[max(peak - 5, 0) : peak + 6]) - min(peak, 5) for peak in peaks]
     whole = [place for place in near if BEFORE <= place <= signal.shape[-1] - AFTER]
     return np.array([signal[:, place - BEFORE : place + AFTER] for place in whole])
+
+
+def effective(x):
+    """Root of the mean square."""
+    return np.sqrt(np.square(x).mean())

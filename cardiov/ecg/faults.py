@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cardiov.ecg.beats import BEFORE, LEVEL, RATE, beat_positions, cut_beats
+from cardiov.ecg.beats import BEFORE, LEVEL, RATE, beat_positions, cut_beats, effective
 from cardiov.ecg.leads import FLAT, LEADS
 
 MEASURED = (0, 1, *range(6, 12))  # I, II and V1 to V6: the others follow from them
@@ -63,7 +63,7 @@ def _shape(beat, wave):
     """Means of a wave's parts, and extremes of the QRS complex, relative to the group's effective value: (leads, values)."""
     values = beat[:, WAVES[wave]].copy()
     for group in GROUPS:
-        values[group] /= _effective(values[group]) + SMALL
+        values[group] /= effective(values[group]) + SMALL
     means = np.add.reduceat(values, EDGES[wave][:-1], axis=-1) / np.diff(EDGES[wave])
     extremes = [values.max(axis=-1), values.min(axis=-1)] if wave == "QRS" else []
     return np.stack([*means.T, *extremes], axis=-1)
@@ -80,23 +80,19 @@ def _likeness(beat, wave):
 def _limbs(beat):
     """Logarithms of the QRS complexes of I, II and III, relative to the largest: an arm's electrode on a leg flattens one."""
     i, ii = beat[:2, WAVES["QRS"]]
-    sizes = np.array([_effective(lead) for lead in (i, ii, ii - i)])
+    sizes = np.array([effective(lead) for lead in (i, ii, ii - i)])
     return np.log((sizes + 1e-3) / (sizes.max() + 1e-3))
 
 
 def _speed(leads, peaks, beat):
     """Logarithms of the RR interval, of steepness and sharpness, of widths and of the T wave's place."""
     slopes, rise = np.diff(leads, axis=-1), np.diff(beat, axis=-1)
-    steep, sharp = _effective(slopes) / _effective(leads), _effective(np.diff(slopes, axis=-1)) / _effective(slopes)
+    steep, sharp = effective(slopes) / effective(leads), effective(np.diff(slopes, axis=-1)) / effective(slopes)
     qrs = slice(10, 40)
     widths = [power.sum() ** 2 / np.square(power).sum() for power in (np.square(x[:, qrs]).sum(axis=0) for x in (beat, rise))]
     t = np.square(beat[:, 33:] - beat.mean(axis=-1, keepdims=True)).sum(axis=0)
     place = (t * (np.arange(t.size) + 33 - BEFORE)).sum() / t.sum()
     return np.log([np.median(np.diff(peaks)) / RATE, steep, sharp, *widths, place])
-
-
-def _effective(x):
-    return np.sqrt(np.square(x).mean())
 
 
 def feature_names() -> list[str]:

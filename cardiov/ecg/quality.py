@@ -7,7 +7,7 @@ the sample's records beyond each limit.
 
 import numpy as np
 
-from cardiov.ecg.beats import RATE, hundredths
+from cardiov.ecg.beats import RATE, effective, hundredths
 from cardiov.ecg.faults import likely_fault
 from cardiov.ecg.leads import ECG, FLAT, LEADS
 
@@ -134,8 +134,4 @@ def _faults(slow):
 
 
 def _ratio(x, reference):
-    return _effective(x) / max(_effective(reference), np.finfo(np.float32).tiny)
-
-
-def _effective(x):
-    return np.sqrt(np.square(x).mean())
+    return effective(x) / max(effective(reference), np.finfo(np.float32).tiny)

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from cardiov.analysis.sentences import written
 from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import JUDGED, summary
-from cardiov.paper.report import NOTEBOOKS, as_printed, estimate, headline_rows
+from cardiov.paper.report import NOTEBOOKS, as_printed, headline_rows
 from cardiov.store.files import ROOT, read_note, write_text
 from cardiov.store.results import figures_dir, results_dir
 
@@ -128,7 +129,7 @@ def _note(name):
 
 def _scalar(name, key):
     note = _note(name)
-    return estimate(*(note[key + end] for end in ("", "_low", "_high")))
+    return written({name: note[key + end] for name, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))})
 
 
 def _markdown(columns, rows):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from cardiov.analysis.sentences import written
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.errors import DataSetError
 from cardiov.paper.captions import read_sections, shown
@@ -158,17 +159,13 @@ def _cells(frame):
 def as_printed(frame):
     """Each estimate with its interval in one cell; if two columns say what it is of, the first goes across the page."""
     keys = list(frame.columns[: frame.columns.get_loc("estimate")])
-    texts = [estimate(*row) for row in frame[["estimate", "low", "high"]].to_numpy(float)]
+    texts = [written(row) for row in frame[["estimate", "low", "high"]].astype(float).to_dict("records")]
     if "note" in frame:  # why there is no estimate
         texts = frame["note"].where(frame["note"].notna(), texts)
     frame = frame.drop(columns=["low", "high", "note"], errors="ignore").assign(estimate=texts)
     if len(keys) != 2 or list(frame) != [*keys, "estimate"]:
         return frame.rename(columns={"estimate": "estimate (95 % interval)"})
     return frame.set_index(keys)["estimate"].unstack(keys[0], sort=False).reset_index()
-
-
-def estimate(value, low, high):
-    return "undefined" if pd.isna(value) else f"{value:.3f}" + ("" if pd.isna(low) else f" ({low:.3f} to {high:.3f})")
 
 
 def _text(value):

@@ -8,8 +8,7 @@ import numpy as np
 from cardiov.ecg.holter import PART, read_parts
 from cardiov.ecg.quality import MEANINGS
 from cardiov.errors import SignalError
-from cardiov.mapping import CLASSES
-from cardiov.scoring.record import Score, score_all
+from cardiov.scoring.record import Score, gravest_of, score_all
 
 
 def score_long(path, model=None, **reading) -> Score:
@@ -37,7 +36,7 @@ def score_long(path, model=None, **reading) -> Score:
 
 def _joined(scores, failures, seconds):
     windows = [(replace(window, start=window.start + start), score) for start, score in scores.items() for window in score.windows]
-    gravest = max(range(len(windows)), key=lambda i: (windows[i][0].critical_value, np.dot(windows[i][0].probabilities, CLASSES)))
+    gravest = gravest_of([window for window, _ in windows])
     window, score = windows[gravest]
     return replace(
         score, critical_value=window.critical_value, probabilities=np.array(window.probabilities), prediction_set=None,

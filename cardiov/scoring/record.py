@@ -207,7 +207,7 @@ def _window(ecg, span, probabilities):
 
 
 def _score(ecg, windows, model):
-    gravest = max(range(len(windows)), key=lambda i: (windows[i].critical_value, np.dot(windows[i].probabilities, mapping.CLASSES)))
+    gravest = gravest_of(windows)
     reported = windows[gravest]
     return Score(
         record=str(ecg.meta.get("record", "")), critical_value=reported.critical_value,
@@ -216,6 +216,11 @@ def _score(ecg, windows, model):
         seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model), rate=_rate(model),
         weights=model.sha256, software=_software(), scored=_now(),
     )  # fmt: skip
+
+
+def gravest_of(windows) -> int:
+    """Index of the window with the highest critical value, and among equals the highest expected value."""
+    return max(range(len(windows)), key=lambda i: (windows[i].critical_value, np.dot(windows[i].probabilities, mapping.CLASSES)))
 
 
 @cache

@@ -13,3 +13,6 @@ def test_the_interval_decides_the_words():
 
 def test_estimates_are_written_with_their_interval():
     assert written(pd.Series({"estimate": 0.87, "low": 0.8446, "high": 0.9})) == "0.870 (0.845 to 0.900)"
+    nothing = float("nan")
+    assert written({"estimate": 0.5, "low": nothing, "high": nothing}) == "0.500"
+    assert written({"estimate": nothing, "low": nothing, "high": nothing}) == "undefined"
