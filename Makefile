@@ -29,6 +29,7 @@ unexport CARDIOV_MADE  # which `make lab` has set for its terminals too
 export OMP_WAIT_POLICY := PASSIVE  # threads that spin while they wait take the cores of others
 PY := $(VENV)/bin/python
 READY := $(VENV)/.cardiov-ready
+TESTS := $(PY) -m pytest --numprocesses auto --dist loadfile  # files share what their tests set up
 
 ##@ Main targets
 
@@ -37,12 +38,10 @@ paper:  ## ptbxl-sample: rebuild what is published, and compare; other data sets
 publish:  ## take what is made here into results/, figures/ and the README, after training what is not stored
 
 .PHONY: test
-test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold
-	@mkdir -p build; $(PY) -m pytest --nbval --nbval-current-env notebooks > build/nbval.txt 2>&1 & \
-	trap "kill $$!" INT TERM; \
-	$(PY) -m pytest && tests=passed || tests=failed; \
-	wait $$! && notebooks=passed || notebooks=failed; \
-	cat build/nbval.txt; echo "pytest: $$tests"; echo "nbval: $$notebooks"; test $$tests$$notebooks = passedpassed
+test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs that the notebooks hold, on all cores
+	@$(TESTS) && tests=passed || tests=failed; \
+	$(TESTS) --nbval --nbval-current-env notebooks && notebooks=passed || notebooks=failed; \
+	echo "pytest: $$tests"; echo "nbval: $$notebooks"; test $$tests$$notebooks = passedpassed
 
 ##@ Others
 

@@ -663,11 +663,14 @@ def test_what_killed_runs_have_left_half_written_is_removed(tree):
     assert not any(path.exists() for path in left) and other.exists()
 
 
+ON_ALL_CORES = "-m pytest --numprocesses auto --dist loadfile"
+
+
 @pytest.mark.parametrize(("fails", "said"), [
-    ("nowhere", ["pytest: passed", "nbval: passed"]), ("-m pytest", ["pytest: failed", "nbval: passed"]),
-    ("-m pytest --nbval*", ["pytest: passed", "nbval: failed"]), ("-m pytest*", ["pytest: failed", "nbval: failed"]),
+    ("nowhere", ["pytest: passed", "nbval: passed"]), (ON_ALL_CORES, ["pytest: failed", "nbval: passed"]),
+    ("-m pytest*--nbval*", ["pytest: passed", "nbval: failed"]), ("-m pytest*", ["pytest: failed", "nbval: failed"]),
 ])  # fmt: skip
 def test_pytest_and_nbval_both_run_and_are_reported_whichever_fails(tree, fails, said):
     done = make(tree, "test", FAIL_AT=fails)[1]
-    assert sorted(log(tree).splitlines()[-2:]) == ["-m pytest", "-m pytest --nbval --nbval-current-env notebooks"]
+    assert log(tree).splitlines()[-2:] == [ON_ALL_CORES, f"{ON_ALL_CORES} --nbval --nbval-current-env notebooks"]
     assert done.stdout.splitlines()[-2:] == said and (done.returncode != 0) == (fails != "nowhere")
