@@ -48,7 +48,7 @@ test: $(READY) data/demo/ptbxl_database.csv  ## pytest, and nbval on the outputs
 .PHONY: setup lab app wheel bench docs notebooks clean help
 setup: $(READY)  ## only the environment
 lab: $(READY)  ## JupyterLab on copies of the notebooks in build/lab, which are yours to change
-	mkdir -p build/lab && cp -n notebooks/[0-9]*.ipynb notebooks/solutions.ipynb build/lab
+	mkdir -p build/lab/solutions && cp -n notebooks/[0-9]*.ipynb build/lab && cp -n notebooks/solutions/*.ipynb build/lab/solutions
 	CARDIOV_MADE=build/lab $(PY) -m jupyterlab build/lab
 app: $(READY)  ## the page "Score my ECG" in the browser
 	$(PY) -m cardiov app --port $(PORT)
@@ -61,7 +61,7 @@ bench: $(READY)  ## speed and memory, as ratios
 docs: $(READY)  ## the site of README, docs/ and notebooks, in build/docs
 	$(PY) -m sphinx -q -W -c docs -d build/doctrees . build/docs
 notebooks: $(READY) data/demo/ptbxl_database.csv  ## execute the notebooks in place, for the outputs that nbval checks
-	for notebook in notebooks/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
+	for notebook in notebooks/*.ipynb notebooks/solutions/*.ipynb; do $(PY) -m cardiov notebook $$notebook $$notebook || exit 1; done
 clean:  ## delete demo data, caches and what notebooks have made; results, figures, weights of real data and .venv stay
 	rm -rf data/demo build/demo $(addprefix build/*/,done notebooks rebuilt retrained outcomes results figures cache-*)
 help:  ## this list

@@ -10,7 +10,7 @@ release = metadata.version("cardiov")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "README"
 include_patterns = [
-    "README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions.ipynb",
+    "README.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/[0-9]*.ipynb", "notebooks/solutions/*.ipynb",
     "cardiov/examples/README.md", "cardiov/pretrained/*.md", "data/*/README.md", "results/scale/cost.md",
 ]  # fmt: skip
 exclude_patterns = [".git", ".venv", "build", "data/*/records*"]  # large folders that need not be walked through
@@ -35,6 +35,7 @@ PARTS = {
     "Use": ["docs/scoring", "docs/[aftw]*"],  # archives, formats, teaching, warnings
     "Reproduce": ["docs/reproduce", "docs/data", "docs/gpus", "docs/results", "docs/gallery", "docs/rereading"],
     "Notebooks": ["notebooks/*"],
+    "Solutions": ["notebooks/solutions/*"],
     "Develop": ["docs/development", "CONTRIBUTING", "docs/reference"],
     "Data and network": ["data/*/README", "cardiov/*/*", "results/scale/cost"],
 }

@@ -26,7 +26,7 @@ def pytest_collect_file(file_path):
     if file_path.suffix == ".ipynb":
         cells = nbformat.read(file_path, as_version=4).cells
         if not any(cell.get("outputs") for cell in cells):
-            raise pytest.UsageError(f"{file_path.name} holds no outputs to compare: execute it by make notebooks.")
+            raise pytest.UsageError(f"{file_path.relative_to(file_path.parents[1])} holds no outputs to compare: execute it by make notebooks.")
 
 
 def pytest_sessionfinish(session):

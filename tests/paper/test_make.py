@@ -82,7 +82,7 @@ def tree(tmp_path):
 
 
 def plant(folder):
-    patterns = ("cardiov/**/*.*", "notebooks/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-*/*", "*.lock", "*.toml")
+    patterns = ("cardiov/**/*.*", "notebooks/**/*.ipynb", "notebooks/params/*/*.yaml", "results/*.csv", "data/ptbxl-*/*", "*.lock", "*.toml")
     names = [path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)]
     names += [f"results/{SAMPLE}/{name}" for name in (*STORED, "table1.csv", "scalars/04_roc.json")]
     for name in (*names, "ludb/1.hea", f"figures/{SAMPLE}/fig2_roc.csv", f"figures/{SAMPLE}/fig2_roc.png"):
@@ -569,7 +569,8 @@ def test_the_lab_keeps_what_its_notebooks_make_and_its_terminals_do_not(tree):
     (tree / "build/lab/04_roc.ipynb").write_text("a reader's own")
     assert make(tree, "lab")[1].returncode == 0 and log(tree).endswith("-m jupyterlab build/lab\n")
     assert "made: build/lab;" in (tree / "environment").read_text()
-    assert (tree / "build/lab/04_roc.ipynb").read_text() == "a reader's own" and (tree / "build/lab/solutions.ipynb").exists()
+    assert (tree / "build/lab/04_roc.ipynb").read_text() == "a reader's own"
+    assert (tree / "build/lab/solutions/04_roc.ipynb").exists() and not (tree / "build/lab/solutions.ipynb").exists()
     assert make(tree, "paper", CARDIOV_MADE="build/lab")[1].returncode == 0
     assert "made: ;" in (tree / "environment").read_text()
 

@@ -14,9 +14,9 @@ import yaml
 from cardiov.store.files import ROOT
 
 APP = ROOT / "cardiov/app/web/app.ipynb"  # the page, which Voilà serves
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SOLUTIONS = ROOT / "notebooks/solutions.ipynb"
-LESSONS = [path for path in NOTEBOOKS if path != SOLUTIONS]
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks/solutions").glob("*.ipynb"))
+NOTEBOOKS = LESSONS + SOLUTIONS
 SAMPLE = {"dataset": "ptbxl-sample", "data": "data/ptbxl-sample", "run": ""}  # the real ECGs, and the network that is shipped
 IN_WORDS = {"07_agreement", "10_search"}  # what the paper has neither an equation nor a table nor a figure of
 
@@ -31,15 +31,32 @@ def parameters(path):
     return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def named(path):
+    """A notebook's name in the folder, without its ending."""
+    return str(path.relative_to(ROOT / "notebooks").with_suffix(""))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=named)
 def path(request):
     return request.param
 
 
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
 def lesson(request):
-    """A notebook that shows something and sets exercises, which is every one but their solutions."""
+    """A notebook that shows something and sets exercises."""
     return request.param
+
+
+@pytest.fixture
+def solution(lesson):
+    """The cells that answer a notebook's exercises, by the exercise's number."""
+    answered, number = {}, None
+    for cell in nbformat.read(ROOT / "notebooks/solutions" / lesson.name, as_version=4).cells:
+        if title := re.match(r"## Exercise (\d)\n", cell.source):
+            number = int(title[1])
+        if number:
+            answered.setdefault(number, []).append(cell)
+    return answered
 
 
 def test_cells_are_short_and_define_nothing(path):
@@ -87,33 +104,29 @@ def test_a_question_opens_and_an_answer_from_its_numbers_ends_a_notebook(lesson)
 
 
 def exercises(path):
-    """Numbers of the exercises that the last cell of a notebook sets."""
+    """The questions that the last cell of a notebook asks, by number, on one line each."""
     last = nbformat.read(path, as_version=4).cells[-1]
     assert last.cell_type == "markdown" and last.source.startswith("## Exercises\n")
-    return [int(number) for number in re.findall(r"^(\d+)\. \S", last.source, flags=re.MULTILINE)]
-
-
-def answers(number):
-    """Kinds of the cells that answer each exercise of a notebook in the solutions, by the exercise's number."""
-    found, section = {}, None
-    for cell in nbformat.read(SOLUTIONS, as_version=4).cells:
-        if heading := re.match(r"## Notebook (\d\d)", cell.source):
-            section, exercise = heading[1], None
-        elif title := re.match(r"\*\*Exercise (\d+)\.\*\*", cell.source):
-            exercise = int(title[1])
-        if section == number and exercise:
-            found.setdefault(exercise, []).append(cell.cell_type)
-    return found
+    assert last.source.endswith(f"\n\nHints and solutions are in [solutions/{path.name}](solutions/{path.name}).")
+    asked = re.findall(r"^(\d)\. (\S(?:.|\n(?!\d\. |\n))*)", last.source, flags=re.MULTILINE)
+    return {int(number): " ".join(question.split()) for number, question in asked}
 
 
 def test_two_or_three_exercises_end_a_notebook(lesson):
-    assert exercises(lesson) in ([1, 2], [1, 2, 3])
+    assert list(exercises(lesson)) in ([1, 2], [1, 2, 3])
 
 
-def test_every_exercise_is_answered_in_words_and_code(lesson):
-    answered = answers(lesson.stem[:2])
-    assert list(answered) == exercises(lesson)
-    assert all({"markdown", "code"} <= set(kinds) for kinds in answered.values())
+def test_every_notebook_has_its_solutions():
+    assert [path.name for path in SOLUTIONS] == [path.name for path in LESSONS]
+
+
+def test_a_solution_repeats_the_question_and_hides_a_hint_before_the_answer(lesson, solution):
+    questions = {number: re.sub(r"^> |^## .*", "", cells[0].source, flags=re.MULTILINE) for number, cells in solution.items()}
+    assert {number: " ".join(question.split()) for number, question in questions.items()} == exercises(lesson)
+    for _, hint, answer, *code in solution.values():
+        (text,) = re.findall(r"^<details><summary>Hint</summary>\n\n(.+)\n\n</details>$", hint.source, flags=re.DOTALL)
+        assert len(text.split()) < 50 and answer.source.startswith("**Answer.** ")
+        assert any(cell.cell_type == "code" and cell.outputs for cell in code)
 
 
 def test_no_notebook_trains(lesson):
@@ -124,7 +137,7 @@ def test_every_cell_was_executed_in_order_and_left_something_to_check(path):
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
-    assert len([cell for cell in cells if cell.outputs]) >= 3
+    assert len([cell for cell in cells if cell.outputs]) >= (2 if path in SOLUTIONS else 3)
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
@@ -175,7 +188,7 @@ print(made.write_text(published.read_text().replace("1,1", "1,0.999", 1)) > 0)""
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["10_search", *(pytest.param(path.stem, marks=pytest.mark.slow) for path in NOTEBOOKS)])
+@pytest.mark.parametrize("name", ["10_search", *(pytest.param(named(path), marks=pytest.mark.slow) for path in NOTEBOOKS)])
 def test_nbval_notices_a_changed_number(tmp_path, name):
     notebook = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
     output, key = next((output, key) for output, key in texts(notebook)[::-1] if re.search(r"\d\.\d", output[key]))
