@@ -151,7 +151,8 @@ def model_card(model) -> str:
 
 def _beside(dataset, run):
     """Metrics on fold 10 of all seeds of the network's recipe, together, and of simpler methods, as far as they are stored."""
-    stored = {"mean of this recipe's seeds": run.rpartition("-")[0], **{title: f"baseline-{name}" for title, name in SIMPLER.items()}}
+    stored = {"mean of this recipe's seeds": run.rpartition("-")[0], "another network (xresnet1d), taught alike": "idea-xresnet1d-distilled"}
+    stored |= {title: f"baseline-{name}" for title, name in SIMPLER.items()}
     stored = {title: name for title, name in stored.items() if (results.run_dir(dataset, f"{name}-0") / "predictions.csv").exists()}
     tested = {title: bootstrap_seeds(results.read_seeds(dataset, name, "test")) for title, name in stored.items()}
     return [(title, rows.loc["auc_mean"], rows.loc["mae"]) for title, rows in tested.items()]

@@ -16,15 +16,13 @@ _CLAIMED = "#DDDDDD"
 
 
 @styled
-def published_dots(points, title=None, source=None):
+def published_dots(points, title=None):
     """Draw what was reproduced over what is published, a panel for figures and one for claims.
 
     Parameters
     ----------
     points : DataFrame of `cardiov.paper.published.published_points`
         Counts that agree share one row. What lies outside the axes is an arrow at their edge.
-    source : str
-        Of the data, grey above the legend.
     """
     points = points.assign(label=_labels(points))
     parts = [part for scale in _SCALES if len(part := points[points["scale"] == scale])]
@@ -35,8 +33,7 @@ def published_dots(points, title=None, source=None):
     for verdict in dict.fromkeys(points["verdict"]):
         grid[0, 0].plot([], [], ls="", label=verdict, **_look(verdict))
     grid[0, 0].plot([], [], color=_CLAIMED, lw=5, label="what the paper says")
-    legend_below(figure, grid[0, 0], 3, source)
-    figure.legends[0].get_title().set_color("grey")
+    legend_below(figure, grid[0, 0], 3)
     return figure
 
 

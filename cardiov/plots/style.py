@@ -81,6 +81,7 @@ _RECIPES = {
     "idea-windows-5": "five windows",
     "distilled": "taught network",
     "idea-xresnet1d": "narrow xresnet1d",
+    "idea-xresnet1d-distilled": "taught narrow xresnet1d",
     "idea-s4d": "state spaces (S4D)",
 }
 

@@ -19,7 +19,6 @@ SOLUTIONS = sorted((ROOT / "notebooks/solutions").glob("*.ipynb"))
 NOTEBOOKS = LESSONS + SOLUTIONS
 SAMPLE = {"dataset": "ptbxl-sample", "data": "data/ptbxl-sample", "run": ""}  # the real ECGs, and the network that is shipped
 FOLDED = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}  # closed in JupyterLab, and on the site (MyST-NB)
-SPREAD = {"11_recipe", "17_baselines", "99_published"}  # notebooks that still save where they compute, with longer lines
 IN_WORDS = {"07_agreement", "10_search"}  # what the paper has neither an equation nor a table nor a figure of
 
 
@@ -74,14 +73,13 @@ def test_cells_are_short_and_define_nothing(path):
 def test_lines_are_short(path):
     cells = nbformat.read(path, as_version=4).cells
     lines = [line for cell in cells for line in cell.source.splitlines()]
-    assert path.stem in SPREAD or max(map(len, lines)) <= 130
+    assert max(map(len, lines)) <= 130
 
 
 def test_saving_is_left_to_the_last_cell_which_is_folded(lesson):
     *cells, last = code_cells(lesson)
-    if lesson.stem not in SPREAD:
-        assert last.metadata == FOLDED and "results.save_scalars(" in last.source
-        assert not [cell.source for cell in cells if "hide-input" in cell.metadata.get("tags", []) or "results.save_" in cell.source]
+    assert last.metadata == FOLDED and "results.save_" in last.source
+    assert not [cell.source for cell in cells if "hide-input" in cell.metadata.get("tags", []) or "results.save_" in cell.source]
 
 
 def test_the_page_is_a_title_and_one_call():

@@ -19,7 +19,7 @@ ROWS = [
 @pytest.fixture
 def panels():
     columns = ["where", "quantity", "verdict", "scale", "bound", "estimate", "low", "high", "least", "most"]
-    figure = published_dots(pd.DataFrame(ROWS, columns=columns), "title", "some ECGs")
+    figure = published_dots(pd.DataFrame(ROWS, columns=columns), "title")
     return figure, *figure.axes
 
 
@@ -51,8 +51,8 @@ def test_dots_intervals_and_what_agrees_are_drawn_to_the_axes_edge(panels):
     assert lines(claims, 6) == [[0, claims.get_xlim()[1]]] * 2 and lines(figures, 6) == [[1, 1], [1, 1], [0.8, 1.2]]
 
 
-def test_the_legend_names_verdicts_and_source(panels):
+def test_the_legend_names_verdicts(panels):
     (legend,) = panels[0].legends
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["contradicts", "agrees", "not comparable on this data", "cannot tell", "what the paper says"]
-    assert legend.get_title().get_text() == "some ECGs" and panels[0].get_suptitle() == "title"
+    assert panels[0].get_suptitle() == "title"
