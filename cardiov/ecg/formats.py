@@ -69,7 +69,7 @@ def _known_suffix(path):
 
 def _read_wfdb(path, ignore_checksum):
     base, data = read_header_of(path)
-    return read_wfdb(data, partial(_beside, base.parent), base, ignore_checksum)
+    return read_wfdb(data, partial(beside, base.parent), base, ignore_checksum)
 
 
 def is_wfdb(path) -> bool:
@@ -87,7 +87,8 @@ def read_header_of(path) -> tuple[Path, bytes]:
         raise SignalError(f"{str(error)[:-1]}, and give a WFDB record with its .hea file.") from error
 
 
-def _beside(folder, name):
+def beside(folder, name) -> bytes | None:
+    """The content of a file, whose name may be written in other letter case; None without it."""
     path = in_folder(folder, name)
     return path and content_of(path)
 

@@ -3,32 +3,46 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cardiov.ecg.edf import read_edf
-from cardiov.ecg.formats import in_folder, is_wfdb, read_header_of
-from cardiov.ecg.leads import ECG, as_ecg
+from cardiov.ecg.formats import beside, in_folder, is_wfdb, read_header_of
+from cardiov.ecg.leads import ECG, as_ecg, read_ecg
 from cardiov.ecg.names import lead_of
 from cardiov.ecg.recording import File, library
-from cardiov.ecg.wfdb_files import Flac, check_sums, form_of, read_header, read_signals, split
+from cardiov.ecg.wfdb_files import Flac, check_sums, form_of, read_header, read_signals, read_wfdb, split
 from cardiov.errors import SignalError
 
 LONG = 32 * 2**20  # bytes of signals, from which on a record is read by parts: three hours of 12 leads at 125 Hz
 PART = 60.0  # s
 
 
-def is_long(path) -> bool:
-    """Whether a file is to be read by parts."""
+def read_unless_long(path, fs=None, unit=None, ignore_checksum=False, bridge_gaps=None) -> ECG | None:
+    """`cardiov.read_ecg` of a file, or None if it is to be read by parts; a WFDB header is opened once for both."""
     path = Path(path)
+    if not is_wfdb(path):
+        return None if _is_long_edf(path) else read_ecg(path, fs, unit, ignore_checksum, bridge_gaps)
+    base, header = read_header_of(path)
+    if _is_long_wfdb(base, header):
+        return None
+    return as_ecg(read_wfdb(header, partial(beside, base.parent), base, ignore_checksum), fs, unit, bridge_gaps)
+
+
+def _is_long_edf(path):
     try:
-        if not is_wfdb(path):
-            return path.is_file() and path.stat().st_size > LONG and _edf_layout(path) is not None
-        base, header = read_header_of(path)
+        return path.is_file() and path.stat().st_size > LONG and _edf_layout(path) is not None
+    except (OSError, SignalError):  # whoever reads it says so
+        return False
+
+
+def _is_long_wfdb(base, header):
+    try:
         names = {line.split()[0].decode() for line in header.splitlines()[1:] if line.strip() and not line.startswith(b"#")}
-        return sum(os.path.getsize(base.parent / name) for name in names) > LONG  # a whole header takes longer to parse
-    except (OSError, UnicodeError, SignalError):  # whoever reads it says so
+        return sum(os.path.getsize(os.path.join(base.parent, name)) for name in names) > LONG  # a whole header takes longer to parse
+    except (OSError, UnicodeError):  # whoever reads it says so
         return False
 
 

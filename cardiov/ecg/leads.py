@@ -126,13 +126,24 @@ def _in_millivolts(recording, choice, unit):
     shapes = {np.shape(recording.samples[i]) for i in choice.places.values()}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
         raise SignalError(f"{recording.where} has leads of different lengths: give leads that were recorded at the same time.")
-    signal, scales = np.full((len(LEADS), *shape), np.nan, np.float32), _scales(recording, choice, unit)
+    scales = _scales(recording, choice, unit)
     with np.errstate(over="ignore", invalid="ignore"):  # `_derive` finds it
-        for lead, i in choice.places.items():
-            scale = -scales[lead] if lead in choice.inverted else scales[lead]
-            np.multiply(recording.samples[i], scale, out=signal[LEADS.index(lead)], casting="same_kind")
+        signal = _scaled(recording.samples, choice, scales, shape)
     settled = {recording.units[i] for i in choice.places.values() if recording.units[i].lower() not in MILLIVOLTS} - {""}
     return signal, (f"unit as given: {unit}, the file says {', '.join(sorted(settled))!r:.80}",) if settled else ()
+
+
+def _scaled(samples, choice, scales, shape):
+    """(12, n), NaN where a lead is missing."""
+    ordered = [*choice.places.values()] == [*range(len(LEADS))] and not choice.inverted
+    if isinstance(samples, np.ndarray) and ordered and len({*scales.values()}) == 1:  # all at once
+        whole, scale = samples[: len(LEADS)], scales["I"]
+        return (whole if scale == 1 else whole * scale).astype(np.float32)
+    signal = np.full((len(LEADS), *shape), np.nan, np.float32)
+    for lead, i in choice.places.items():
+        scale = -scales[lead] if lead in choice.inverted else scales[lead]
+        np.multiply(samples[i], scale, out=signal[LEADS.index(lead)], casting="same_kind")
+    return signal
 
 
 def _scales(recording, choice, given):
@@ -176,6 +187,8 @@ def _bridge_gaps(signal, longest):
 
 def _derive(signal, places, where):
     """Compute limb leads that are missing or invalid from I and II; the warning, or a SignalError for other invalid samples."""
+    if len(places) == len(LEADS) and np.isfinite(signal).all():
+        return ()
     invalid = dict(zip(LEADS, np.count_nonzero(~np.isfinite(signal), axis=-1), strict=True))  # gaps are filled on request only
     needed = [lead for lead in places if invalid[lead] and (lead not in LIMB or invalid["I"] or invalid["II"])]
     if bad := ", ".join(f"{lead} ({invalid[lead]})" for lead in needed):
@@ -210,7 +223,7 @@ def check_signal(signal, fs, where) -> tuple[str, ...]:
         raise SignalError(f"{where} is {seconds:.2f} s long: give a record of at least {MIN_SECONDS:g} s.")
     extent = np.ptp(signal, axis=-1)  # (12,)
     flat, large = extent < FLAT, extent > IMPLAUSIBLE_LEAD
-    if flat.all() or np.median(extent) > IMPLAUSIBLE_RECORD:
+    if flat.all() or large.any() and np.median(extent) > IMPLAUSIBLE_RECORD:
         cause = f"{where} has a median lead amplitude of {np.median(extent):.3g} mV peak to peak, which no ECG has"
         raise SignalError(f"{cause}: check the units and the gain in its header.")
     flags = {"flat lead": flat, "implausible amplitude": large}

@@ -118,6 +118,8 @@ def _rate(leads, rates, where):
 
 def _one_of(places, named, recording):
     """The place of the plainest name; equal names must have equal samples, but for a twin in which nothing was recorded."""
+    if len(places) == 1:
+        return places[0]
     samples = recording.samples
     plainest = [i for i in places if named[i].rank == min(named[k].rank for k in places)]
     first, *others = [i for i in plainest if len(plainest) == 1 or not _is_empty(samples[i])] or plainest

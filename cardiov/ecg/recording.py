@@ -1,7 +1,9 @@
 """What all readers of ECG files share: `Recording`, `File`, size limits and plain errors."""
 
 import codecs
+import os
 import re
+import stat
 import struct
 import threading
 import warnings
@@ -48,11 +50,12 @@ class File:
 def content_of(path):
     try:
         with path.open("rb") as file:
-            if not path.is_file():  # a pipe has no size
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # a pipe has no size
                 data = file.read(MAX_BYTES + 1)
                 refuse_large(len(data), path)
                 return data
-            refuse_large(path.stat().st_size, path)
+            refuse_large(status.st_size, path)
             return file.read()
     except OSError as error:
         raise SignalError(f"{path} cannot be read ({error.strerror}): check the path.") from error

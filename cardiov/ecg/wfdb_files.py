@@ -111,22 +111,50 @@ def read_wfdb(data, load, where, ignore_checksum=False) -> Recording:
 def read_signals(header, load, where, ignore_checksum=False) -> Recording:
     """Read the signals of a parsed header."""
     leads = [signal for signal in header.signals if lead_of(signal.name)]  # other signals may be anything
-    digital = {}
-    for file in dict.fromkeys(signal.file for signal in leads):
-        digital |= _of_file(file, header, load, where)
-    physical = _aligned({signal: _physical(signal, digital[signal], where) for signal in leads}, where)
-    sums = {signal: int(digital[signal].sum(dtype=np.int64)) for signal in leads}
+    read = _read_matrix if _is_matrix(header.signals, leads) else _read_one_by_one
+    samples, sums = read(header, leads, load, where)
     warnings = check_sums(sums, where, ignore_checksum)
     rates = [header.fs and header.fs * signal.per_frame for signal in header.signals]
     patient = _PATIENT.search("\n".join(header.comments))
     meta = meta_of(header.name, header.comments, recorded=header.recorded, patient=patient and patient[1])
-    names, units = zip(*((signal.name, signal.unit) for signal in header.signals), strict=True) if header.signals else ((), ())
-    samples, fs = [physical.get(signal, ()) for signal in header.signals], rates if len({*rates}) > 1 else (rates or [None])[0]
-    return Recording(list(names), samples, list(units), fs, where, meta, warnings)
+    names, units = [signal.name for signal in header.signals], [signal.unit for signal in header.signals]
+    return Recording(names, samples, units, rates if len({*rates}) > 1 else (rates or [None])[0], where, meta, warnings)
+
+
+def _is_matrix(signals, leads):
+    """Whether all signals are leads of one file, sample by sample, as most records have them."""
+    first = signals[0] if signals else None
+    return 0 < len(leads) == len(signals) and all(
+        signal.file == first.file and signal.per_frame == 1 and not signal.skew and signal.fmt in INTEGERS and signal.gain
+        for signal in signals
+    )
+
+
+def _read_matrix(header, leads, load, where):
+    """Samples (leads, n) in their units, NaN where they are invalid, and the sum of each lead as stored, modulo 2^16."""
+    stored, _ = _of_file(leads[0].file, header, load, where)
+    stored = np.ascontiguousarray(stored.reshape(-1, len(leads)).T)
+    sums = stored.sum(axis=1, dtype=f"i{stored.itemsize}").tolist()  # may overflow, by multiples of 2^16
+    gains, baselines = (np.array([[getattr(signal, name)] for signal in leads], float) for name in ("gain", "baseline"))
+    physical = (stored - baselines if baselines.any() else stored) / gains
+    invalid = FORMATS[leads[0].fmt].invalid
+    if stored.min(initial=0) == invalid:
+        physical[stored == invalid] = np.nan
+    return physical, dict(zip(leads, sums, strict=True))
+
+
+def _read_one_by_one(header, leads, load, where):
+    """As `_read_matrix`, with an array for each signal of the header; that of a signal that is no lead is empty."""
+    digital = {}
+    for file in dict.fromkeys(signal.file for signal in leads):
+        digital |= split(*_of_file(file, header, load, where))
+    physical = _aligned({signal: _physical(signal, digital[signal], where) for signal in leads}, where)
+    sums = {signal: int(digital[signal].sum(dtype=np.int64)) for signal in leads}
+    return [physical.get(signal, ()) for signal in header.signals], sums
 
 
 def _of_file(file, header, load, where):
-    """{signal: its samples as stored} of one signal file."""
+    """Samples of a signal file as stored, end to end, and its signals."""
     if re.search(r"[/\\:]|\.\.", file):
         raise SignalError(f"{where}.hea points to {file!r:.80}: move it beside the header and name it without a path.")
     if (data := load(file)) is None:
@@ -140,7 +168,7 @@ def _of_file(file, header, load, where):
         if not 0 < frames <= held:
             cause = f"its header declares {frames * width:,} samples in {file!r:.80}, which holds {held * width:,}"
             raise SignalError(f"{where} is truncated: {cause}, so fetch or export it again.")
-        return split(form.decode(data, frames * width), signals)
+        return form.decode(data, frames * width), signals
 
 
 def form_of(signals, where):
@@ -295,3 +323,4 @@ FORMATS = {
     "310": Form(3, 4, _decode_310, -(2**9)), "311": Form(3, 4, _decode_311, -(2**9)),
     "508": Flac(8), "516": Flac(16), "524": Flac(24),
 }  # fmt: skip
+INTEGERS = {name for name, form in FORMATS.items() if isinstance(form, Form) and form.invalid is not None}  # not differences

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cardiov.ecg.formats import format_of
-from cardiov.ecg.holter import is_long
-from cardiov.ecg.leads import ECG, MAX_RATE, MIN_RATE, read_ecg
+from cardiov.ecg.holter import read_unless_long
+from cardiov.ecg.leads import ECG, MAX_RATE, MIN_RATE
 from cardiov.ecg.recording import MILLIVOLTS
 from cardiov.errors import CardioVError, ParameterError, SignalError
 from cardiov.scoring.holter import score_long
@@ -220,9 +220,8 @@ def score_chunk(files, model, **reading) -> list[Outcome]:
 def _read(file, model, reading):
     """A file's ECG, or the score of one that is too long to be read as a whole."""
     try:
-        if not is_address(file) and is_long(file):
-            return score_long(file, model, **reading)
-        return (read_address if is_address(file) else read_ecg)(file, **reading)
+        ecg = read_address(file, **reading) if is_address(file) else read_unless_long(file, **reading)
+        return score_long(file, model, **reading) if ecg is None else ecg
     except CardioVError as error:
         return error
     except Exception as error:  # one file must not end the run, nor every run that goes on with it

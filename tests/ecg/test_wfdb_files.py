@@ -7,6 +7,7 @@ import pytest
 import wfdb
 from ecg_files import in_memory, read_both_ways, simulated_signal, write_record
 
+from cardiov.ecg import wfdb_files
 from cardiov.ecg.leads import LEADS, read_ecg
 from cardiov.ecg.wfdb_files import FORMATS, read_header
 from cardiov.errors import SignalError
@@ -218,6 +219,28 @@ def test_wrong_checksums_are_ignored_on_request_only(tmp_path):
         read_ecg(base)
     assert read_ecg(base, ignore_checksum=True).warnings == ("checksum ignored: aVL",)
     assert read_ecg(checksums(base, right), ignore_checksum=True).warnings == ()
+
+
+@pytest.mark.parametrize("record", [
+    {}, {"baseline": 37}, {"baseline": [*range(12)], "gain": [200.0 + k for k in range(12)]}, {"gain": 1.0, "units": "uV"}, {"fmt": "24"},
+    {"leads": LEADS[::-1]}, {"leads": ["-I", *LEADS[1:]]},
+])  # fmt: skip
+def test_leads_are_read_at_once_as_one_by_one(tmp_path, monkeypatch, record):
+    signal = SIGNAL.copy()
+    signal[record.get("leads", LEADS).index("III"), 7] = FORMATS[record.get("fmt", "16")].invalid  # it is derived
+    base = write_record(tmp_path, signal=signal, **record)
+    at_once = read_ecg(base)
+    monkeypatch.setattr(wfdb_files, "_is_matrix", lambda *_: False)
+    one_by_one = read_ecg(base)
+    np.testing.assert_array_equal(at_once.signal, one_by_one.signal)
+    assert (at_once.meta, at_once.warnings) == (one_by_one.meta, one_by_one.warnings)
+    data = bytearray(Path(f"{base}.dat").read_bytes())
+    data[720] ^= 1  # in the first lead
+    Path(f"{base}.dat").write_bytes(data)
+    for matrix in (True, False):
+        monkeypatch.setattr(wfdb_files, "_is_matrix", lambda *_, matrix=matrix: matrix)
+        with pytest.raises(SignalError, match=rf"is corrupt: the samples of lead {record.get('leads', LEADS)[0]} do not match"):
+            read_ecg(base)
 
 
 def test_the_patient_is_read_from_comments(tmp_path):

@@ -45,8 +45,8 @@ def files(tmp_path):
 
 def reads(monkeypatch):
     """The files that are read from now on."""
-    seen, read = [], read_ecg
-    monkeypatch.setattr(archive, "read_ecg", lambda file, **settings: (seen.append(file), read(file, **settings))[1])
+    seen, read = [], archive.read_unless_long
+    monkeypatch.setattr(archive, "read_unless_long", lambda file, **settings: (seen.append(file), read(file, **settings))[1])
     return seen
 
 
@@ -80,6 +80,15 @@ def test_outcomes_come_in_order_and_a_bad_file_stops_nothing(files, processes, m
             np.testing.assert_allclose(outcome.probabilities, score(file).probabilities, atol=1e-6)
 
 
+def test_a_record_is_opened_once(files):
+    """On the disks of a network, every opening takes time."""
+    opened, watching = [], [True]  # an audit hook cannot be removed
+    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if watching and event == "open" else None)
+    list(score_files(files[:1]))
+    watching.clear()
+    assert sorted(name for name in opened if "ecgs" in name) == [files[0].replace(".hea", ".dat"), files[0]]
+
+
 def test_what_is_read_is_scored_before_it_fills_the_memory(files, monkeypatch):
     sizes, score_all = [], archive.score_all
     monkeypatch.setattr(archive, "MAX_SAMPLES", 100_000)  # samples; a record has 60,000
@@ -88,7 +97,7 @@ def test_what_is_read_is_scored_before_it_fills_the_memory(files, monkeypatch):
 
 
 def test_a_killed_process_is_told(files, monkeypatch):
-    monkeypatch.setattr(archive, "read_ecg", lambda *_, **__: os._exit(9))
+    monkeypatch.setattr(archive, "read_unless_long", lambda *_, **__: os._exit(9))
     with pytest.raises(SignalError, match="was killed"):
         list(score_files(files, processes=2))
 
