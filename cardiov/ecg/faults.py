@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cardiov.ecg.beats import BEFORE, LEVEL, RATE, beat_positions, cut_beats, effective
+from cardiov.ecg.beats import BEFORE, LEVEL, RATE, beat_positions, cut_beats, effective, middle
 from cardiov.ecg.leads import FLAT, LEADS
 
 MEASURED = (0, 1, *range(6, 12))  # I, II and V1 to V6: the others follow from them
@@ -20,6 +20,7 @@ GROUPS = (slice(0, 2), slice(2, 8))  # of these, limbs and chest, whose amplitud
 WAVES = {"P": slice(3, 16), "QRS": slice(18, 33), "T": slice(34, 68)}  # samples of a beat
 PARTS = {"P": 2, "QRS": 5, "T": 4}  # of equal length
 EDGES = {wave: np.linspace(0, WAVES[wave].stop - WAVES[wave].start, PARTS[wave] + 1).round().astype(int) for wave in WAVES}
+WIDTHS = {wave: np.diff(edges) for wave, edges in EDGES.items()}
 SMALL = 0.02  # mV; what is smaller weighs little
 BEATS = (3, 60)  # fewer say nothing, and more say nothing new
 PAIRS = tuple(np.transpose(list(combinations(range(len(MEASURED)), 2))))
@@ -53,7 +54,7 @@ def features(signal) -> np.ndarray | None:
     beats = cut_beats(leads, peaks[:: max(1, len(peaks) // BEATS[1])])
     if len(beats) < BEATS[0] or (np.ptp(leads[2:], axis=-1) < FLAT).any():
         return None
-    beat = np.median(beats, axis=0)
+    beat = middle(beats)
     beat -= beat[:, LEVEL].mean(axis=-1, keepdims=True)
     shapes, likeness = [_shape(beat, wave).ravel() for wave in WAVES], [_likeness(beat, wave) for wave in WAVES]
     return np.concatenate([*shapes, *likeness, _limbs(beat), _speed(leads, peaks, beat)])
@@ -64,7 +65,7 @@ def _shape(beat, wave):
     values = beat[:, WAVES[wave]].copy()
     for group in GROUPS:
         values[group] /= effective(values[group]) + SMALL
-    means = np.add.reduceat(values, EDGES[wave][:-1], axis=-1) / np.diff(EDGES[wave])
+    means = np.add.reduceat(values, EDGES[wave][:-1], axis=-1) / WIDTHS[wave]
     extremes = [values.max(axis=-1), values.min(axis=-1)] if wave == "QRS" else []
     return np.stack([*means.T, *extremes], axis=-1)
 
@@ -92,7 +93,7 @@ def _speed(leads, peaks, beat):
     widths = [power.sum() ** 2 / np.square(power).sum() for power in (np.square(x[:, qrs]).sum(axis=0) for x in (beat, rise))]
     t = np.square(beat[:, 33:] - beat.mean(axis=-1, keepdims=True)).sum(axis=0)
     place = (t * (np.arange(t.size) + 33 - BEFORE)).sum() / t.sum()
-    return np.log([np.median(np.diff(peaks)) / RATE, steep, sharp, *widths, place])
+    return np.log([middle(np.diff(peaks)) / RATE, steep, sharp, *widths, place])
 
 
 def feature_names() -> list[str]:

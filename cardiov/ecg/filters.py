@@ -41,8 +41,14 @@ def bandpass(signal, fs, fades=False) -> np.ndarray:
     n = x.shape[-1]
     first, last = x[..., :1], x[..., -1:]
     along = (np.arange(n, dtype=np.float32) + 0.5) / n
-    spectrum = scipy.fft.dst(x - (first + (last - first) * along), type=2)
-    return scipy.fft.idst(spectrum * _gain(n, float(fs), fades), type=2, overwrite_x=True)
+    spectrum = scipy.fft.dst(x - (first + (last - first) * along), type=2, overwrite_x=True)
+    spectrum *= _gain(n, float(fs), fades)
+    return scipy.fft.idst(spectrum, type=2, overwrite_x=True)
+
+
+@lru_cache(maxsize=8)
+def _ratio(rate, fs):
+    return (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
 
 
 @lru_cache(maxsize=8)
@@ -67,7 +73,7 @@ def resample(signal, fs, rate) -> np.ndarray:
 
     As `scipy.signal.resample_poly` with ``padtype="line"``, which takes longer to import than a first score takes.
     """
-    ratio = (Fraction(rate) / Fraction(fs)).limit_denominator(1000)
+    ratio = _ratio(rate, fs)
     if ratio == 1:
         return signal
     (matrix, before), n = _resampling(ratio.numerator, ratio.denominator), signal.shape[-1]

@@ -7,7 +7,7 @@ the sample's records beyond each limit.
 
 import numpy as np
 
-from cardiov.ecg.beats import RATE, effective, hundredths
+from cardiov.ecg.beats import RATE, effective, hundredths, middle
 from cardiov.ecg.faults import likely_fault
 from cardiov.ecg.leads import ECG, FLAT, LEADS
 
@@ -21,6 +21,7 @@ CONTRADICTION = 0.7  # violation of Einthoven's or Goldberger's relations, relat
 SPIKE = 2.45  # mV, of all leads together, above the mean of what lies 4 ms before and after; 1 in 60, most of them paced
 SPIKE_REACH = 0.004  # s
 DISTURBED = 3  # leads with noise or drift; with more of them, faults of recording would often be named falsely
+TINY = np.finfo(np.float32).tiny
 LOOKED_AT = 60  # s from the start, in which faults of recording show
 SPIKE_RATE = 250.0  # Hz; recorded below it, spikes are as broad as QRS complexes
 MEANINGS = {
@@ -70,8 +71,8 @@ def _of_leads(signal, fs, slow):
     still = np.ptp(blocks, axis=-1) < FLAT_STRETCH
     lost = (still[:, 1:] & still[:, :-1]).any(axis=-1)
     top, bottom = signal.max(axis=-1, keepdims=True) - 1e-3, signal.min(axis=-1, keepdims=True) + 1e-3
-    at_limit = np.maximum(*(np.count_nonzero(beyond, axis=-1) for beyond in (signal >= top, signal <= bottom)))
-    amplitude = np.median(np.ptp(_blocks(slow, RATE), axis=-1), axis=-1) + LEAST
+    at_limit = np.maximum(*([*map(np.count_nonzero, beyond)] for beyond in (signal >= top, signal <= bottom)))
+    amplitude = middle(np.ptp(_blocks(slow, RATE), axis=-1).T) + LEAST
     checks = {  # (12,) each
         "flat stretch": lost,
         "noise": noise(slow) > NOISE * amplitude,
@@ -104,7 +105,9 @@ def drift(slow) -> np.ndarray:
 def sharpness(signal, fs) -> np.ndarray:
     """How far each sample of the leads lies from the mean of those 4 ms before and after, in mV: (12, n) -> (12, n - ...)."""
     reach = round(SPIKE_REACH * fs)
-    return signal[:, reach:-reach] - (signal[:, 2 * reach :] + signal[:, : -2 * reach]) / 2
+    around = signal[:, 2 * reach :] + signal[:, : -2 * reach]
+    around /= 2
+    return np.subtract(signal[:, reach:-reach], around, out=around)
 
 
 def spikes(signal, fs) -> np.ndarray:
@@ -134,4 +137,4 @@ def _faults(slow):
 
 
 def _ratio(x, reference):
-    return effective(x) / max(effective(reference), np.finfo(np.float32).tiny)
+    return effective(x) / max(effective(reference), TINY)

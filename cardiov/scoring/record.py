@@ -131,9 +131,9 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
     cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
     windows = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
     probabilities = _probabilities(model, windows)
-    scores = []
-    for ecg, spans in zip(ecgs, cuts, strict=True):
-        score = _score(ecg, [_window(ecg, span, next(probabilities)) for span in spans], model)
+    scores, records = [], [[_window(ecg, span, next(probabilities)) for span in spans] for ecg, spans in zip(ecgs, cuts, strict=True)]
+    for ecg, spans, windows, values in zip(ecgs, cuts, records, _sets(model, records), strict=True):
+        score = _score(ecg, windows, values, model)
         if heat:
             score = replace(score, heat=model.heat(_prepared(ecg, spans[score.window], rate), score.critical_value))
         scores.append(score)
@@ -206,13 +206,13 @@ def _window(ecg, span, probabilities):
     return Window(start, seconds, int(probabilities.argmax()), tuple(probabilities.tolist()))
 
 
-def _score(ecg, windows, model):
+def _score(ecg, windows, values, model):
     gravest = gravest_of(windows)
     reported = windows[gravest]
     return Score(
         record=str(ecg.meta.get("record", "")), critical_value=reported.critical_value,
         meaning=meaning(reported.critical_value), probabilities=np.array(reported.probabilities),
-        prediction_set=_set(model, windows), warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
+        prediction_set=values, warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
         seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model), rate=_rate(model),
         weights=model.sha256, software=_software(), scored=_now(),
     )  # fmt: skip
@@ -232,17 +232,20 @@ def _now():
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _set(model, windows):
+def _sets(model, records):
+    """The prediction set of each record's windows, all at once, because one takes as long as many."""
     levels = model.metadata.get("levels", {}).get(str(COVERAGE))
-    if levels is None or len(windows) > 1:
-        return None
+    single = [k for k, windows in enumerate(records) if len(windows) == 1]
+    if levels is None or not single:
+        return [None] * len(records)
     if np.shape(levels) != (len(mapping.CLASSES),):
         raise CheckpointError(
             "the weights have one level of the prediction sets for all critical values, as an older version wrote them: write them "
             "again by `python -m cardiov ship`."
         )
-    low, high = prediction_sets([windows[0].probabilities], levels)
-    return int(low[0]), int(high[0])
+    low, high = prediction_sets([records[k][0].probabilities for k in single], levels)
+    ranges = dict(zip(single, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return [ranges.get(k) for k in range(len(records))]
 
 
 def model_name(model) -> str:

@@ -100,6 +100,12 @@ def test_windows_cover_a_record_from_end_to_end(seconds, starts):
     assert [window.start for window in score(simulated(seconds, 100)).windows] == pytest.approx(starts)
 
 
+def test_records_of_one_window_have_a_set_also_beside_longer_ones():
+    ecgs = [simulated(25), simulated(10, seed=1), simulated(20), simulated(10, seed=2)]
+    sets = [scored.prediction_set for scored in score_all(ecgs)]
+    assert sets == [None, score(ecgs[1]).prediction_set, None, score(ecgs[3]).prediction_set] and None not in sets[1::2]
+
+
 def test_the_gravest_window_is_the_one_of_the_highest_expected_value_among_equals(monkeypatch):
     given = iter([(0.1, 0.8, 0.1, 0.0), (0.0, 0.4, 0.3, 0.3), (0.5, 0.3, 0.1, 0.1)])
     monkeypatch.setattr(record, "_decoded", lambda model, outputs: np.array([next(given) for _ in outputs]))
