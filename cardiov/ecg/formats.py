@@ -32,10 +32,13 @@ from cardiov.ecg.clinical import (
 )
 from cardiov.ecg.dicom import read_dicom
 from cardiov.ecg.edf import read_edf
-from cardiov.ecg.recording import MAX_BYTES, File, Recording, content_of, library, refuse_large
+from cardiov.ecg.recording import CUT, MAX_BYTES, File, Recording, content_of, library, refuse_large
 from cardiov.ecg.tables import is_table, read_npz, read_table, refuse_npy
 from cardiov.ecg.wfdb_files import read_wfdb
 from cardiov.errors import SignalError
+
+
+BY_PARTS = "score it by `cardiov score` without --report, or by cardiov.scoring.holter.score_long, which read it part by part"
 
 
 def read(source, ignore_checksum=False) -> Recording:
@@ -54,7 +57,13 @@ def _read_path(path, ignore_checksum):
         return _read_file(File(_standard_input(), "the standard input", ignore_checksum=ignore_checksum))
     if is_wfdb(path) or not (path.exists() or _known_suffix(path)):
         return _read_wfdb(path, ignore_checksum)
-    return _read_file(File(content_of(path), str(path), path, ignore_checksum))
+    return _read_file(File(content_of(path, advice=_advice(path)), str(path), path, ignore_checksum))
+
+
+def _advice(path):
+    """What to do with a file that is too large to be read at once."""
+    large = path.is_file() and path.stat().st_size > MAX_BYTES
+    return BY_PARTS if large and format_of(path) in ("EDF", "BDF") else CUT
 
 
 @cache
@@ -90,7 +99,7 @@ def read_header_of(path) -> tuple[Path, bytes]:
 def beside(folder, name) -> bytes | None:
     """The content of a file, whose name may be written in other letter case; None without it."""
     path = in_folder(folder, name)
-    return path and content_of(path)
+    return path and content_of(path, advice=BY_PARTS)
 
 
 def in_folder(folder, name) -> Path | None:

@@ -19,6 +19,7 @@ import numpy as np
 from cardiov.errors import SignalError
 
 MAX_BYTES = 128 * 2**20  # of a file, also when unpacked
+CUT = "cut out a part"
 MAX_SIGNALS = 256
 MILLIVOLTS = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3, "nv": 1e-6,  # both signs for micro: U+00B5 and U+03BC
               "millivolt": 1.0, "millivolts": 1.0, "microvolt": 1e-3, "microvolts": 1e-3, "volt": 1e3, "volts": 1e3}  # fmt: skip
@@ -47,7 +48,8 @@ class File:
     ignore_checksum: bool = False
 
 
-def content_of(path):
+def content_of(path, advice=CUT):
+    """A file's bytes; a SignalError if it cannot be read or is too large, which says what then to do."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -55,15 +57,15 @@ def content_of(path):
                 data = file.read(MAX_BYTES + 1)
                 refuse_large(len(data), path)
                 return data
-            refuse_large(status.st_size, path)
+            refuse_large(status.st_size, path, advice=advice)
             return file.read()
     except OSError as error:
         raise SignalError(f"{path} cannot be read ({error.strerror}): check the path.") from error
 
 
-def refuse_large(size, where, limit=MAX_BYTES):
+def refuse_large(size, where, limit=MAX_BYTES, advice=CUT):
     if size > limit:
-        raise SignalError(f"{where} has {size / 2**20:,.0f} MB, above the {limit // 2**20} MB allowed: cut out a part.")
+        raise SignalError(f"{where} has {size / 2**20:,.0f} MB, above the {limit // 2**20} MB allowed: {advice}.")
 
 
 def decode(data):

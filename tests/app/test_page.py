@@ -120,6 +120,10 @@ def test_windows_are_listed_only_for_long_records():
     row.shown.score = replace(row.score, windows=windows, window=1)
     seen = text(result(row))
     assert "2 windows" in seen and "7.5 to 17.5 1 with a finding of low risk 100.0 % ◀ reported" in seen
+    said = "The test was on ECGs of 10 s; how often the most severe of several windows is wrong was not tested."
+    for html in (result(row), sheet.paper(row.shown)):
+        assert said in text(html) and "cardiologists had labelled" not in html
+    assert said not in text(short) and "cardiologists had labelled" in short
     assert "◀ reported" not in short and "the most severe of 2 windows" in sheet.paper(row.shown)
 
 

@@ -121,7 +121,7 @@ def test_absent_and_too_large_files_are_named(tmp_path, monkeypatch):
         with pytest.raises(SignalError, match=rf"{name}(.hea)? cannot be read \(No such file"):
             read_ecg(tmp_path / name)
     monkeypatch.setattr(recording, "MAX_BYTES", 2**20)
-    monkeypatch.setattr(refuse_large, "__defaults__", (2**20,))
+    monkeypatch.setattr(refuse_large, "__defaults__", (2**20, recording.CUT))
     with open(tmp_path / "large.csv", "wb") as file:
         file.truncate(2**30)
     with pytest.raises(SignalError, match="large.csv has 1,024 MB, above the 1 MB allowed"):

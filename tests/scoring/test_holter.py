@@ -1,5 +1,6 @@
 """Long records: read by parts as by one, scored with all windows, in bounded memory, drawn over time."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from cardiov.ecg import holter
 from cardiov.ecg.holter import read_parts, read_unless_long
 from cardiov.ecg.leads import ECG, read_ecg
 from cardiov.errors import SignalError
+from cardiov.scoring import record
 from cardiov.scoring.archive import score_files
 from cardiov.scoring.holter import score_long
 from cardiov.scoring.outputs import _listed
@@ -84,8 +86,29 @@ def test_what_is_wrong_with_the_whole_is_an_error(tmp_path):
     assert score_long(path, ignore_checksum=True).warnings[0].startswith("checksum ignored: I")
 
 
+@pytest.mark.parametrize("form", ["16", "edf"])
+def test_a_record_above_the_limit_names_what_reads_it(tmp_path, form, capsys):
+    path = written(tmp_path, form)
+    os.truncate(path if form == "edf" else f"{path}.dat", 200 * 2**20)  # zeros behind it take no place on the disk
+    whole = r"has 200 MB, above the 128 MB allowed: score it by `cardiov score` without --report, or by cardiov.scoring.holter.score_long, "
+    for function in (record.score, read_ecg):
+        with pytest.raises(SignalError, match=whole + "which read it part by part.$"):
+            function(path)
+    if form == "16":  # its header ends before the zeros
+        assert len(score_long(path).windows) == 20
+        assert main(["score", str(path)]) == 0 and "the gravest of 20 windows" in capsys.readouterr().out
+
+
+def test_a_large_file_that_cannot_be_read_by_parts_is_to_be_cut(tmp_path):
+    (tmp_path / "large.csv").write_text("# fs: 500\n")
+    os.truncate(tmp_path / "large.csv", 200 * 2**20)
+    with pytest.raises(SignalError, match="above the 128 MB allowed: cut out a part.$"):
+        record.score(tmp_path / "large.csv")
+
+
 MEASURED = """
 import resource, sys
+from cardiov.scoring import record
 from cardiov.scoring.archive import score_files
 (outcome,) = score_files([sys.argv[1]])
 print(len(outcome.result.windows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
