@@ -34,7 +34,7 @@ from cardiov.ecg.dicom import read_dicom
 from cardiov.ecg.edf import read_edf
 from cardiov.ecg.recording import CUT, MAX_BYTES, File, Recording, content_of, library, refuse_large
 from cardiov.ecg.tables import is_table, read_npz, read_table, refuse_npy
-from cardiov.ecg.wfdb_files import read_wfdb
+from cardiov.ecg.wfdb_segments import read_record, segments_of
 from cardiov.errors import SignalError
 
 
@@ -78,7 +78,7 @@ def _known_suffix(path):
 
 def _read_wfdb(path, ignore_checksum):
     base, data = read_header_of(path)
-    return read_wfdb(data, partial(beside, base.parent), base, ignore_checksum)
+    return read_record(data, partial(beside, base.parent), base, ignore_checksum)
 
 
 def is_wfdb(path) -> bool:
@@ -120,8 +120,9 @@ def _read_files(files, ignore_checksum):
         refuse_large(len(data), name)
     files = {name: bytes(data) for name, data in files.items()}
     headers = [name for name in files if name.lower().endswith(".hea")]
-    if len(headers) == 1:
-        return read_wfdb(files[headers[0]], partial(_in_any_case, files=files), headers[0][:-4], ignore_checksum)
+    whole = headers if len(headers) == 1 else [name for name in headers if segments_of(files[name]) is not None]
+    if len(whole) == 1:
+        return read_record(files[whole[0]], partial(_in_any_case, files=files), whole[0][:-4], ignore_checksum)
     if headers or len(files) != 1:
         raise SignalError(f"{len(files)} files are not one ECG: give one file, or a WFDB header and its signal files.")
     (name, data), = files.items()

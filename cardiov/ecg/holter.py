@@ -13,7 +13,8 @@ from cardiov.ecg.formats import beside, in_folder, is_wfdb, read_header_of
 from cardiov.ecg.leads import ECG, as_ecg, read_ecg
 from cardiov.ecg.names import lead_of
 from cardiov.ecg.recording import File, library
-from cardiov.ecg.wfdb_files import Flac, check_sums, form_of, read_header, read_signals, read_wfdb, split
+from cardiov.ecg.wfdb_files import Flac, check_sums, form_of, read_header, read_signals, split
+from cardiov.ecg.wfdb_segments import read_record
 from cardiov.errors import SignalError
 
 LONG = 32 * 2**20  # bytes of signals, from which on a record is read by parts: three hours of 12 leads at 125 Hz
@@ -28,7 +29,7 @@ def read_unless_long(path, fs=None, unit=None, ignore_checksum=False, bridge_gap
     base, header = read_header_of(path)
     if _is_long_wfdb(base, header):
         return None
-    return as_ecg(read_wfdb(header, partial(beside, base.parent), base, ignore_checksum), fs, unit, bridge_gaps)
+    return as_ecg(read_record(header, partial(beside, base.parent), base, ignore_checksum), fs, unit, bridge_gaps)
 
 
 def _is_long_edf(path):

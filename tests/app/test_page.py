@@ -232,6 +232,18 @@ def test_several_files_become_a_table_the_most_urgent_first(ask, tmp_path):
     assert "error" in ask({"ask": "heat", "level": "fine"})
 
 
+def test_a_record_of_two_segments_is_one_ecg(ask, tmp_path):
+    whole = np.round(1000 * read_example("normal ECG").signal).astype(int)
+    for name, part in (("first", whole[:, :2000]), ("second", whole[:, 2000:])):
+        write_record(tmp_path, name, part)
+    (tmp_path / "whole.hea").write_text("whole/2 12 500 5000\nfirst 2000\nsecond 3000\n")
+    answer = ask({"ask": "files"}, in_memory(tmp_path))
+    assert answer["table"] == "" and "10.0 s at 500 Hz" in text(answer["html"]) and "<h2>whole</h2>" in answer["html"]
+    assert "0 of 3" in text(answer["html"])
+    (tmp_path / "second.hea").unlink()
+    assert "lacks the segment &#39;second&#39;" in ask({"ask": "files"}, in_memory(tmp_path))["table"]
+
+
 def test_every_question_is_answered(capsys, monkeypatch):
     page, answers = Page(), []
     monkeypatch.setattr(page, "send", answers.append)
