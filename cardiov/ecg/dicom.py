@@ -12,7 +12,7 @@ from cardiov.errors import SignalError
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _LEADS = {"1": "I", "2": "II", "61": "III", "62": "aVR", "63": "aVL", "64": "aVF"} | {f"{k + 2}": f"V{k}" for k in range(1, 7)}
-_TYPES = {"SB": "i1", "UB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4"}  # the standard has MB and AB in dictations only (PS3.3 A.34.2)
+_TYPES = {"SB": "i1", "UB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4"}  # MB and AB are for dictations (PS3.3 A.34.2)
 _UNITS = {"microvolt": "uV", "millivolt": "mV", "volt": "V"}
 _YEARS = {"Y": 1, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _MEDIAN = re.compile(r"median|averag|representative|template|\bbeat\b", re.IGNORECASE)

@@ -40,9 +40,9 @@ def _is_long_edf(path):
 
 
 def _is_long_wfdb(base, header):
-    try:
+    try:  # without parsing the whole header, which takes longer
         names = {line.split()[0].decode() for line in header.splitlines()[1:] if line.strip() and not line.startswith(b"#")}
-        return sum(os.path.getsize(os.path.join(base.parent, name)) for name in names) > LONG  # a whole header takes longer to parse
+        return sum(os.path.getsize(os.path.join(base.parent, name)) for name in names) > LONG
     except (OSError, UnicodeError):  # whoever reads it says so
         return False
 

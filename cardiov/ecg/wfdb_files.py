@@ -67,7 +67,7 @@ def read_header(data, where) -> Header:
     comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
     record, *signals = [line.split() for line in lines if not line.startswith("#")] or [[]]
     if not record or "/" in record[0]:
-        raise SignalError(f"{where}.hea is empty or lists several segments where one is expected: give a WFDB record of a single segment.")
+        raise SignalError(f"{where}.hea is empty, or lists segments where one is expected: give a WFDB record of a single segment.")
     if re.match(r"0*(\d*)", "".join(record[1:2]))[1] != str(len(signals)):
         raise SignalError(f"{where}.hea lists {len(signals)} signals, but declares another number: fetch or export it again.")
     rate = _NUMBER.fullmatch("".join(record[2:3]).partition("/")[0])

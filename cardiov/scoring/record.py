@@ -129,11 +129,12 @@ def score_all(ecgs: Sequence[ECG], model=None, heat=False) -> list[Score]:
     """Score ECGs from `cardiov.read_ecg` as `score` does, with windows of equal length in one batch."""
     model = as_network(model)
     cuts, rate = [_cut(ecg) for ecg in ecgs], _rate(model)
-    windows = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
-    probabilities = _probabilities(model, windows)
-    scores, records = [], [[_window(ecg, span, next(probabilities)) for span in spans] for ecg, spans in zip(ecgs, cuts, strict=True)]
-    for ecg, spans, windows, values in zip(ecgs, cuts, records, _sets(model, records), strict=True):
-        score = _score(ecg, windows, values, model)
+    prepared = (_prepared(ecg, span, rate) for ecg, spans in zip(ecgs, cuts, strict=True) for span in spans)
+    probabilities = _probabilities(model, prepared)
+    records = [[_window(ecg, span, next(probabilities)) for span in spans] for ecg, spans in zip(ecgs, cuts, strict=True)]
+    scores = []
+    for ecg, spans, windows, prediction_set in zip(ecgs, cuts, records, _sets(model, records), strict=True):
+        score = _score(ecg, windows, prediction_set, model)
         if heat:
             score = replace(score, heat=model.heat(_prepared(ecg, spans[score.window], rate), score.critical_value))
         scores.append(score)
@@ -206,13 +207,13 @@ def _window(ecg, span, probabilities):
     return Window(start, seconds, int(probabilities.argmax()), tuple(probabilities.tolist()))
 
 
-def _score(ecg, windows, values, model):
+def _score(ecg, windows, prediction_set, model):
     gravest = gravest_of(windows)
     reported = windows[gravest]
     return Score(
         record=str(ecg.meta.get("record", "")), critical_value=reported.critical_value,
         meaning=meaning(reported.critical_value), probabilities=np.array(reported.probabilities),
-        prediction_set=values, warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
+        prediction_set=prediction_set, warnings=quality_warnings(ecg), windows=tuple(windows), window=gravest,
         seconds=ecg.signal.shape[1] / ecg.fs, fs=ecg.fs, model=model_name(model), rate=_rate(model),
         weights=model.sha256, software=_software(), scored=_now(),
     )  # fmt: skip

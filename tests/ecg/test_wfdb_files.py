@@ -222,8 +222,8 @@ def test_wrong_checksums_are_ignored_on_request_only(tmp_path):
 
 
 @pytest.mark.parametrize("record", [
-    {}, {"baseline": 37}, {"baseline": [*range(12)], "gain": [200.0 + k for k in range(12)]}, {"gain": 1.0, "units": "uV"}, {"fmt": "24"},
-    {"leads": LEADS[::-1]}, {"leads": ["-I", *LEADS[1:]]},
+    {}, {"baseline": 37}, {"baseline": [*range(12)], "gain": [200.0 + k for k in range(12)]}, {"gain": 1.0, "units": "uV"},
+    {"fmt": "24"}, {"leads": LEADS[::-1]}, {"leads": ["-I", *LEADS[1:]]},
 ])  # fmt: skip
 def test_leads_are_read_at_once_as_one_by_one(tmp_path, monkeypatch, record):
     signal = SIGNAL.copy()

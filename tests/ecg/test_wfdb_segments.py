@@ -49,7 +49,7 @@ def test_a_layout_without_frames_is_left_out(tmp_path):
     (("first 4000", "second many"), {}, r"has a segment that is not WFDB's \('second many'\)"),
     (("first 4000", "second 6001"), {}, "it says that segment second has 6,001 frames, second.hea says 6,000"),
     (("first 4000", "second 6000"), {"units": "uV"}, "has segments with different signals, units or rates"),
-    (("first 4000", "whole 6000"), {}, "lists several segments where one is expected"),
+    (("first 4000", "whole 6000"), {}, "lists segments where one is expected"),
     (("first 4000",) * 1001, {}, "lists 1,001 segments: give a record of 1 to 1,000"), ((), {}, "lists 0 segments"),
     (("first 4000",) * 1000, {}, "whole has 92 MB"),
 ])  # fmt: skip

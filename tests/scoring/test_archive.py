@@ -20,7 +20,6 @@ import pytest
 from ecg_files import simulated_signal, write_csv, write_record
 
 from cardiov.__main__ import main
-from cardiov.ecg.leads import read_ecg
 from cardiov.errors import ParameterError, SignalError, StorageError
 from cardiov.scoring import archive, outputs, record
 from cardiov.scoring.archive import find_files, score_files

@@ -40,7 +40,8 @@ def written(tmp_path, form, signal=SIGNAL):
 def test_parts_are_the_record(tmp_path, form):
     path = written(tmp_path, form)
     parts = list(read_parts(path))
-    assert read_unless_long(path) is None and [start for start, _ in parts] == [0, 60, 120] and parts[-1][1].signal.shape == (12, 8000)
+    assert read_unless_long(path) is None
+    assert [start for start, _ in parts] == [0, 60, 120] and parts[-1][1].signal.shape == (12, 8000)
     np.testing.assert_array_equal(np.concatenate([part.signal for _, part in parts], axis=1), read_ecg(path).signal)
     assert all((part.fs, part.meta["record"], part.warnings) == (100, "r", ()) for _, part in parts)
 
@@ -90,9 +91,9 @@ def test_what_is_wrong_with_the_whole_is_an_error(tmp_path):
 def test_a_record_above_the_limit_names_what_reads_it(tmp_path, form, capsys):
     path = written(tmp_path, form)
     os.truncate(path if form == "edf" else f"{path}.dat", 200 * 2**20)  # zeros behind it take no place on the disk
-    whole = r"has 200 MB, above the 128 MB allowed: score it by `cardiov score` without --report, or by cardiov.scoring.holter.score_long, "
+    said = "has 200 MB, above the 128 MB allowed: score it by `cardiov score` without --report, or by "
     for function in (record.score, read_ecg):
-        with pytest.raises(SignalError, match=whole + "which read it part by part.$"):
+        with pytest.raises(SignalError, match=said + "cardiov.scoring.holter.score_long, which read it part by part.$"):
             function(path)
     if form == "16":  # its header ends before the zeros
         assert len(score_long(path).windows) == 20
