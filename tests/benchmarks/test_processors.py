@@ -24,7 +24,6 @@ PROCESSORS = {
 PAPER = ["make", "paper"]
 COMMANDS = {  # number of threads, command
     "make paper": ("2", PAPER),
-    "make paper, again": ("2", PAPER),
     "make paper STEPS=exact": ("2", [*PAPER, "STEPS=exact"]),
     "make test": ("2", ["make", "test"]),
     "nbval": ("1", [".venv/bin/python", "-m", "pytest", "--nbval", "--nbval-current-env", "notebooks"]),
@@ -69,8 +68,9 @@ def run(clone, name, processor_settings):
 
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_both_commands_pass_beside_a_busy_process(clone, name):
+    commit = git("rev-parse", "--short", "HEAD")
     with busy():
         ended = {command: run(clone, command, PROCESSORS[name]) for command in COMMANDS}
-    about = {"settings": PROCESSORS[name], "processor": processor(), "cores": os.cpu_count(), "commit": git("rev-parse", "--short", "HEAD")}
+    about = {"settings": PROCESSORS[name], "processor": processor(), "cores": os.cpu_count(), "commit": commit}
     write_note(ROOT / f"results/scale/processors/{name.replace(' ', '-')}.json", about | {"commands": ended})
     assert not [command for command, one in ended.items() if one["status"] or one["changed_files"]]
