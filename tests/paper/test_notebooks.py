@@ -82,6 +82,11 @@ def test_saving_is_left_to_the_last_cell_which_is_folded(lesson):
     assert not [cell.source for cell in cells if "hide-input" in cell.metadata.get("tags", []) or "results.save_" in cell.source]
 
 
+def test_widgets_leave_no_line_of_text_on_the_site(lesson):
+    widgets = [cell for cell in code_cells(lesson) if "interact(" in cell.source]
+    assert all(cell.metadata.get("tags") == ["remove-output"] for cell in widgets)
+
+
 def test_the_page_is_a_title_and_one_call():
     title, cell = nbformat.read(APP, as_version=4).cells
     assert title.source.startswith("# Score my ECG\n") and nbformat.read(APP, as_version=4).metadata.title == "Score my ECG"
