@@ -13,12 +13,14 @@ import pytest
 from repository import copy_committed  # of tests/
 
 from cardiov.paper.differences import differences
+from cardiov.plots.playing import STATIC
 from cardiov.store import results
 
 _folder = tempfile.TemporaryDirectory(prefix="cardiov-")  # goes when pytest ends
 _root = Path(_folder.name)
 copy_committed(_root)
-os.environ["CARDIOV_ROOT"] = str(_root)  # the kernels inherit it
+os.environ["CARDIOV_ROOT"], os.environ[STATIC] = str(_root), "yes"  # the kernels inherit them
+_others = []  # what the processes of pytest-xdist have found
 
 
 def pytest_collect_file(file_path):
@@ -29,12 +31,25 @@ def pytest_collect_file(file_path):
             raise pytest.UsageError(f"{file_path.relative_to(file_path.parents[1])} holds no outputs to compare: execute it by make notebooks.")
 
 
-def pytest_sessionfinish(session):
-    """Fail where the notebooks have made something else than what is published; what they have not made is not missed."""
+def _unlike_published():
+    """Where the notebooks have made something else than what is published, as text; what they have not made is not missed."""
     results.ROOT = _root
-    for build in sorted(_root.glob("build/*")):
-        cells = differences(build.name)
-        made = cells[cells["made"] != "missing"]
-        if len(made):
-            print(f"\nFAILED {build.name}: the notebooks make other results than the published ones\n{made.to_string(index=False)}")
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    cells = {build.name: differences(build.name) for build in sorted(_root.glob("build/*"))}
+    made = {name: table[table["made"] != "missing"] for name, table in cells.items()}
+    return [f"{name}: the notebooks make other results than the published ones\n{table.to_string(index=False)}"
+            for name, table in made.items() if len(table)]  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node):
+    _others.extend(getattr(node, "workeroutput", {}).get("unlike", []))
+
+
+def pytest_sessionfinish(session):
+    """Fail where what is made is not what is published; a process of pytest-xdist leaves that to the one that began it."""
+    unlike = _others + _unlike_published()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["unlike"] = unlike
+    elif unlike:
+        print("".join(f"\nFAILED {text}" for text in unlike))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

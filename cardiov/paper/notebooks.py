@@ -1,5 +1,6 @@
 """Run a notebook by papermill, so that its result appears only when the whole of it has run."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from cardiov.errors import NotebookError, ParameterError
+from cardiov.plots.playing import STATIC
 from cardiov.store.files import ROOT, replacing, shown
 
 
@@ -57,6 +59,7 @@ def _execute(source, executed, parameters):
     settings = {"cwd": str(ROOT), "progress_bar": False}
     # else each kernel warns that it listens on this machine's own address without encryption
     settings["extra_arguments"] = ["--IPKernelApp.log_level=ERROR"]
+    os.environ[STATIC] = "yes"  # kernels inherit it
     try:
         papermill.execute_notebook(str(source), str(executed), parameters, **settings)
     except PapermillExecutionError as error:

@@ -89,3 +89,10 @@ def test_what_is_no_notebook_is_said(root, content):
         (root / "some.ipynb").write_text(content)
     with pytest.raises(NotebookError, match="some.ipynb is not a readable notebook"):
         run_notebook(root / "some.ipynb", root / "out" / "some.ipynb", {})
+
+
+def test_kernels_know_that_nobody_plays_with_widgets(notebook, root, monkeypatch):
+    monkeypatch.setenv("CARDIOV_STATIC", "yes"), monkeypatch.delenv("CARDIOV_STATIC")  # what the run sets is gone after the test
+    source = notebook("from cardiov.plots.playing import play\nplay(print, p=(0, 1))")
+    cells = nbformat.read(run_notebook(source, root / "out" / "some.ipynb", {}), as_version=4).cells
+    assert cells[-1].outputs == []
