@@ -64,7 +64,8 @@ def test_the_choice_is_made_on_its_rows():
         assert fit_predict(candidates, inputs, labels, np.arange(40), choice, [7]).argmax() == chosen
 
 
-def test_a_teacher_has_not_learned_the_fold_that_it_predicts(ruled):
+def test_a_teacher_has_not_learned_the_fold_that_it_predicts(ruled, monkeypatch):
+    monkeypatch.setitem(baselines.BOOSTING, "max_iter", 60)
     inputs, metadata = ruled
     training, metadata = metadata["fold"] < 9, metadata.assign(split="train")
     before = taught(inputs[training], metadata[training])
