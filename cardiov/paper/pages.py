@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cardiov.analysis.sentences import written
+from cardiov.analysis.sentences import decided, written
 from cardiov.paper.captions import read_sections, shown
 from cardiov.paper.published import JUDGED, summary
 from cardiov.paper.report import NOTEBOOKS, as_printed, headline_rows
@@ -41,6 +41,7 @@ def headlines() -> str:
 def limits() -> str:
     """What the network does badly, in numbers."""
     baselines, dangers = _note("17_baselines"), _note("18_dangers")
+    other = decided(_interval("17_baselines", "taught_minus_taught_xresnet1d_auc_mean"), "is worse", "is better", "cannot be told from it")
     missed, dangerous = (dangers[f"{name}_all_folds"] for name in ("called_0", "high_risk"))
     errors = pd.read_csv(results_dir(DATA_SET) / "label_subsets.csv").query("statistic == 'mae'").set_index("subset")["estimate"]
     return "\n".join([
@@ -50,7 +51,7 @@ def limits() -> str:
         "cross-validation.",
         f"- Boosting on measured features has a mean AUC of {baselines['boosting_auc_mean_all_folds']:.3f} in cross-validation, "
         f"the network {baselines['network_auc_mean_all_folds']:.3f}.",
-        "- Another network of the same cost (xresnet1d), taught alike, is better on fold 10: mean AUC "
+        f"- Another network of the same cost (xresnet1d), taught alike, {other} on fold 10: mean AUC "
         f"{_scalar('17_baselines', 'taught_xresnet1d_auc_mean')}, the shipped recipe {_scalar('17_baselines', 'taught_auc_mean')}. It is not "
         "shipped, because the paper's heat maps are of its own network's stages.",
         f"- Where the cardiologists' label is uncertain (likelihood below 100), its mean absolute error is "
@@ -150,9 +151,13 @@ def _note(name):
     return read_note(results_dir(DATA_SET) / f"scalars/{name}.json")
 
 
-def _scalar(name, key):
+def _interval(name, key):
     note = _note(name)
-    return written({name: note[key + end] for name, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))})
+    return {name: note[key + end] for name, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))}
+
+
+def _scalar(name, key):
+    return written(_interval(name, key))
 
 
 def _markdown(columns, rows):
