@@ -54,8 +54,8 @@ def data_digest(cache, metadata, phases):
 
 
 def training_rows(metadata, config):
-    """Positions of the training records, of `config.train_share` of the training patients."""
-    rows = np.flatnonzero(metadata["split"] == "train")
+    """Positions of the training records, of `config.train_share` of the training patients; of a final fit, the validation's too."""
+    rows = np.flatnonzero(metadata["split"].isin(["train", "validation"] if config.final_fit else ["train"]))
     patients = metadata["patient_id"].to_numpy()[rows]
     drawn = np.random.default_rng(config.seed).permutation(np.unique(patients))
     return rows[np.isin(patients, drawn[: round(config.train_share * len(drawn))])]

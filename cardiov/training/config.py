@@ -22,6 +22,7 @@ class TrainingConfig:
     seed: int = 0  # of the initial weights, the order of the records, dropout and augmentation
     label_rule: str = "most-likely"  # or "highest-risk", see `cardiov.mapping.critical_value`
     train_share: float = 1.0  # of the training patients, drawn by the seed; a smaller share is part of a larger one
+    final_fit: bool = False  # the validation records train, too; then nothing is chosen, and the last epoch is kept
     statements_epochs: int = 0  # of the 71 statements, before everything else
     statements_weight: float = 0.0  # of their loss beside the objective's, in the steps after them; 0 for none
     teacher_weight: float = 0.0  # share of a teacher's probabilities in what the ordinal step learns; the rest is the label
@@ -49,6 +50,8 @@ class TrainingConfig:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ParameterError(f"there is no {name} {getattr(self, name)!r}: choose among {', '.join(known)}.")
+        if self.final_fit and self.schedule == "plateau":
+            raise ParameterError("a final fit has no validation loss, which the plateau schedule sees: take one-cycle.")
         if self.statements_weight and not self.statements_epochs:
             raise ParameterError("a run keeps the statements, which it does not learn first: set statements_epochs above 0.")
         if self.teacher_weight and self.objective != "ordinal":
@@ -67,7 +70,11 @@ class TrainingConfig:
 
 def statements_settings(config: TrainingConfig) -> dict:
     """The fields that decide the auxiliary task; runs that have the same, and the same data, share its weights."""
-    return {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
+    settings = {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
+    for name in ("sync_batch_norm", "final_fit"):  # newer fields: weights that were stored before them keep their names
+        if not settings[name]:
+            del settings[name]
+    return settings
 
 
 def same_run(stored: dict, identity: dict) -> bool:

@@ -185,8 +185,10 @@ class Phase:
         return model.eval()
 
     def validate(self, model):
-        """Mean loss on the validation records, which the plateau schedule sees."""
+        """Mean loss on the validation records, which the plateau schedule sees; NaN for a final fit, which has none."""
         rows, total = self.rows["validation"], 0.0
+        if not len(rows):
+            return float("nan")
         pieces = self._own(in_pieces(rows, self.config.micro_batch))
         with torch.inference_mode():
             for piece, x in zip(pieces, self._signals(pieces), strict=True):

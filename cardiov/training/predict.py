@@ -8,7 +8,7 @@ from cardiov.training.batches import in_pieces, signals_of
 
 
 def predict(fabric, model, cache, metadata, config):
-    """Per-record predictions of the validation and test records.
+    """Per-record predictions of the validation and test records; of a final fit, the test records.
 
     They are computed in the precision of the weights, which is single also after training in bf16-mixed, so that they can be
     repeated on any processor.
@@ -20,7 +20,7 @@ def predict(fabric, model, cache, metadata, config):
         network p0 to p3 are Eq. 6's, which may be negative; for classification the softmax; for regression -|value - k|,
         which ranks and is no probability.
     """
-    rows = np.flatnonzero(metadata["split"].isin(["validation", "test"]))
+    rows = np.flatnonzero(metadata["split"].isin(["test"] if config.final_fit else ["validation", "test"]))
     model.eval()
     outputs = []
     parts = in_pieces(rows, config.micro_batch)

@@ -27,7 +27,7 @@ class Trainer:
     def __init__(self, config, cache, metadata, checkpoint, identity, on_epoch):
         self.config, self.cache, self.checkpoint, self.identity = config, cache, Path(checkpoint), identity
         self.metadata, self.on_epoch = metadata, on_epoch
-        validation = np.flatnonzero(metadata["split"] == "validation")
+        validation = [] if config.final_fit else np.flatnonzero(metadata["split"] == "validation")
         self.rows = {"train": training_rows(metadata, config), "validation": validation}
         self.precision = chosen_precision(config.precision)
         self.fabric = make_fabric(self.precision)
@@ -69,11 +69,8 @@ class Trainer:
         self.on_epoch(len(self.history))
 
     def _statements_key(self, phase):
-        config = statements_settings(self.config)
-        if not self.config.sync_batch_norm:
-            del config["sync_batch_norm"]  # weights that were stored before there was this field keep their names
         data = data_digest(self.cache, self.metadata, self.config.phases[phase : phase + 1])
-        return hashlib.sha256(json.dumps([config, data, VERSION]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([statements_settings(self.config), data, VERSION]).encode()).hexdigest()[:16]
 
     def _train_phase(self, number, saved):
         phase = Phase(self, number)
@@ -86,7 +83,7 @@ class Trainer:
             train_loss = phase.epoch(epoch)
             kept = phase.settled()
             loss = phase.validate(kept)
-            if loss < best["loss"]:
+            if loss < best["loss"] or self.config.final_fit:
                 best = {"loss": loss, "state": _copy(kept.state_dict())}
             row = {"phase": phase.objective, "epoch": epoch + 1, "train_loss": train_loss, "validation_loss": loss}
             row["learning_rate"] = phase.optimizer.param_groups[0]["lr"]

@@ -32,6 +32,8 @@ def test_unknown_choices_are_named(name):
 def test_what_a_run_would_leave_out_is_refused():
     with pytest.raises(ParameterError, match="keeps the statements, which it does not learn first: set statements_epochs"):
         TrainingConfig(statements_weight=1.0)
+    with pytest.raises(ParameterError, match="a final fit has no validation loss, .*: take one-cycle"):
+        TrainingConfig(final_fit=True)
     with pytest.raises(ParameterError, match="a teacher's probabilities are for the ordinal objective"):
         TrainingConfig(objective="regression", teacher_weight=0.5)
 

@@ -52,6 +52,25 @@ def test_a_run_leaves_everything(data, tmp_path):
     assert np.allclose(again, predictions.filter(like="output_"), atol=1e-4)
 
 
+def test_a_final_fit_trains_on_the_validation_records_and_keeps_the_last_epoch(data, tmp_path):
+    """Training on records that are called validation equals training on them as training records, but for what is kept."""
+    cache, metadata = data
+    config = replace(CONFIG, final_fit=True, schedule="one-cycle")
+    predictions = run(config, data, tmp_path / "final")
+    assert set(predictions["split"]) == {"test"}
+    history = pd.read_csv(tmp_path / "final/run/history.csv")
+    assert history["validation_loss"].isna().all() and len(history) == 3
+    about = json.loads((tmp_path / "final/run/provenance.json").read_text())
+    assert about["run"]["train_records"] == (metadata["split"] != "test").sum()
+    split = metadata["split"].replace("validation", "train")
+    split.iloc[-1] = "validation"  # one that was a test record, and with one epoch it chooses nothing
+    short = replace(config, pretrain_epochs=0, finetune_epochs=1)
+    alike = run(replace(short, final_fit=False), (cache, metadata.assign(split=split)), tmp_path / "alike")
+    final = run(short, data, tmp_path / "short").set_index("ecg_id")
+    alike = alike.set_index("ecg_id").loc[final.index]
+    assert np.allclose(final.filter(like="output_"), alike.filter(like="output_"), atol=1e-6)
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_training_learns(data, tmp_path, objective):
     schedule = {"pretrain_epochs": 5, "finetune_epochs": 10, "schedule": "one-cycle", "learning_rate": 0.01}
