@@ -48,6 +48,12 @@ def calibrated_by_run(predictions: pd.DataFrame, chosen_on: pd.DataFrame) -> pd.
     return pd.concat(tables)
 
 
+def averaged(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Predictions whose ``p0`` to ``p3`` are the means of two methods', both of the same records, by ``ecg_id``."""
+    scores = (one[SCORES] + other.set_index("ecg_id")[SCORES].loc[one["ecg_id"]].to_numpy()) / 2  # (N, 4)
+    return one.assign(**scores, predicted=scores.to_numpy().argmax(axis=1))
+
+
 def probability_metrics(predictions: pd.DataFrame) -> pd.Series:
     """What temperature scaling is meant to improve (``rps``, ``nll``, ``ece``) and to leave alone (``mae``, ``auc_mean``).
 

@@ -150,9 +150,10 @@ def read_provenance(dataset: str, run: str) -> dict:
 
 
 def run_names(dataset: str, prefix: str) -> list[str]:
-    """Names of the stored runs that begin with a prefix, without their seeds, sorted."""
+    """Names of the stored runs that begin with a prefix, without their seeds, sorted; those of cross-validation are left out."""
     folder = results_dir(dataset) / "runs"
-    names = sorted({path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")})
+    names = {path.parent.name.rpartition("-")[0] for path in folder.glob(f"{prefix}*/predictions.csv")}
+    names = sorted(name for name in names if not re.search(r"-fold\d+$", name))
     if not names:
         raise DataSetError(f"{shown(folder)} has no run {prefix}*: train it first, as `make publish` does.")
     return names

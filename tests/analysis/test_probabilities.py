@@ -11,6 +11,7 @@ from simulated_labels import ordered_logits, simulated_coverages
 
 from cardiov.analysis.metrics import SCORES, expected_calibration_error, metrics
 from cardiov.analysis.probabilities import (
+    averaged,
     calibrated,
     calibrated_by_run,
     chance_coverage,
@@ -47,6 +48,14 @@ def test_probabilities_by_hand_at_temperature_two():
     scaled = calibrated(table_of(logits, [2]), 2)
     assert scaled[SCORES].iloc[0].tolist() == pytest.approx([0.1, 0.3, 0.4, 0.2])
     assert scaled["predicted"].tolist() == [2]
+
+
+def test_an_average_pairs_records_whatever_their_order():
+    one = pd.DataFrame([[1, 0.5, 0.3, 0.2, 0.0], [2, 0.1, 0.2, 0.3, 0.4]], columns=["ecg_id", *SCORES]).assign(predicted=[0, 3])
+    other = pd.DataFrame([[2, 0.9, 0.1, 0.0, 0.0], [1, 0.0, 0.5, 0.5, 0.0]], columns=["ecg_id", *SCORES]).assign(predicted=[0, 1])
+    mean = averaged(one, other)
+    np.testing.assert_allclose(mean[SCORES], [[0.25, 0.4, 0.35, 0.0], [0.5, 0.15, 0.15, 0.2]])
+    assert mean["predicted"].tolist() == [1, 0] and mean["ecg_id"].tolist() == [1, 2]
 
 
 def test_the_true_temperature_improves_the_probabilities_and_leaves_ranks_alone():

@@ -96,7 +96,7 @@ def test_missing_predictions_say_what_to_do(root):
 @pytest.fixture
 def some_runs(root):
     """Stored runs of two names, of which one begins like the other; one run was not finished."""
-    for name in ("share-0.5-10", "share-0.5-2", "share-0.5-plain-1", "share-0.55-7", "share-0.5-3"):
+    for name in ("share-0.5-10", "share-0.5-2", "share-0.5-plain-1", "share-0.55-7", "share-0.5-fold3-0", "share-0.5-3"):
         folder = root / "results/some/runs" / name
         folder.mkdir(parents=True)
         if name != "share-0.5-3":
