@@ -79,7 +79,7 @@ def test_latency(files, record_ratio):
         next_score_to_network_alone=round(np.median(following) / np.median(network), 2),
         first_score_processor_seconds=round(min(first), 2),
     )  # fmt: skip
-    assert ratio < 0.8
+    assert ratio < 0.6
 
 
 def test_an_archive_is_faster_than_a_loop(files, record_ratio):
@@ -104,7 +104,7 @@ def test_an_archive_is_faster_than_a_loop(files, record_ratio):
     loop, theirs = (np.median(times) / np.median(archive) for times in (singles, authors))
     record_ratio("scoring_archive", ratio=round(loop, 2), ratio_to_the_authors=round(theirs, 1), files=TIMES * len(files),
                  source=source, processes=2)  # fmt: skip
-    assert loop >= 1 and theirs >= 12  # the aim is 25; 16 were measured beside seven busy programs
+    assert loop >= 1 and theirs >= 25  # 47 were measured on an idle machine, 16 beside seven busy programs
 
 
 def authors_way(file, network):
