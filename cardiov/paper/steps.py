@@ -140,7 +140,7 @@ def ending(dataset, steps):
 
 def publish(dataset):
     """Take what was made here into results, figures, the README and docs/."""
-    from cardiov.paper.differences import publish as take
+    from cardiov.paper.publishing import publish as take
     from cardiov.paper.pages import update_pages
 
     paths = take(dataset)

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from cardiov.errors import DataSetError
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.paper.differences import differences, publish
+from cardiov.paper.differences import differences
+from cardiov.paper.publishing import publish
 from cardiov.store import results
 from cardiov.store.files import write_note, write_text
 
