@@ -358,6 +358,20 @@ def test_all_ecgs_are_printed_on_a_page_each(page, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="poppler-utils is not installed")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_captions_of_the_papers_report_stand_over_their_tables(browser, width):
+    """A caption in the table's first column would make that wide, and its text would wrap there."""
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.goto((ROOT / "results/ptbxl-sample/report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    found = page.locator("caption").evaluate_all("""captions => captions.map(caption => {
+        const [box, table] = [caption, caption.parentNode].map(element => element.getBoundingClientRect());
+        return [table.width - box.width, caption.querySelector("span").getBoundingClientRect().width];
+    })""")
+    assert len(found) > 20 and all(less < 1 and text <= width for less, text in found)
+
+
 def test_a_report_is_printed_on_a_page_each(browser, tmp_path):
     folder = shutil.copytree(FOLDER, tmp_path / ("long" * 20))  # a name without a place to break
     write_report([str(path) for path in sorted(folder.glob("*.hea"))[:2]], tmp_path / "report.html")
