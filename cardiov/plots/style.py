@@ -42,7 +42,7 @@ def panels(width, height, rows=1, columns=1, title=None, **layout):
         axes.tick_params(which="both", labelsize=_LABEL)  # matplotlib makes the ticks later, outside `styled`
     if title:
         lines = 1 + int(len(title) * 1.5 / width)  # mm per letter
-        figure.suptitle(fill(title, len(title) // lines + 10))  # of about equal length
+        figure.suptitle(fill(title, len(title) // lines + 10, break_on_hyphens=False))  # of about equal length
     return figure, grid
 
 
