@@ -83,7 +83,7 @@ def test_every_run_is_trained_once_and_its_files_are_named(root, monkeypatch):
     command = [sys.executable, "-m", "cardiov", "train", root / "data", "part", written(root).parent]
     environment = os.environ | {"CARDIOV_ROOT": str(root)}
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    listed = {root / line for line in done.stdout.splitlines()}
+    listed = [root / line for line in done.stdout.splitlines()]
     assert done.stderr.count('precision "auto" is') == 1  # of three runs in several processes
     folder = root / "results" / "part" / "runs"
     assert sorted(path.name for path in folder.iterdir()) == ["best-0", "best-1", "coral-0"]
@@ -93,9 +93,9 @@ def test_every_run_is_trained_once_and_its_files_are_named(root, monkeypatch):
         assert stored["run"]["train_records"] == 2 and f'"auto" is {stored["precision"]} here' in done.stderr
     written_at = {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
     weights = {root / f"build/part/runs/{run}/weights.safetensors" for run in ("best-0", "best-1", "coral-0")}
-    assert listed == set(written_at) | weights
+    assert set(listed) == set(written_at) | weights
     monkeypatch.setattr(runs, "_train_in_pool", lambda jobs, runs, workers: [fit(*job) for job in jobs])
-    assert set(runs.train_runs(read_runs(written(root)), root / "data", "part")) == listed
+    assert runs.train_runs(read_runs(written(root)), root / "data", "part") == listed
     assert written_at == {path: path.stat().st_mtime_ns for path in folder.rglob("*.*")}
 
 
