@@ -11,14 +11,14 @@ from cardiov.store.files import ROOT
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints, or None outside a git repository and before the first commit."""
+    """What git prints, without its last line's end, or None outside a git repository and before the first commit."""
     if not (ROOT / ".git").exists():
         return None
     try:
         done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     except FileNotFoundError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return done.stdout.rstrip("\n") if done.returncode == 0 else None
 
 
 def processor() -> str:
@@ -40,10 +40,9 @@ def provenance() -> dict:
     ``commit`` is None outside a git repository; ``code_changed`` says whether anything but results and figures differs
     from it; ``time`` is UTC (ISO 8601).
     """
-    commit = git("rev-parse", "HEAD")
     changes = git("status", "--porcelain", "--", ".", ":!results", ":!figures")
     return {
-        "commit": commit and commit.strip(),
+        "commit": git("rev-parse", "HEAD"),
         "code_changed": bool(changes),
         "packages": _package_versions(),
         "python": platform.python_version(),

@@ -68,7 +68,7 @@ def run(clone, name, processor_settings):
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_a_command_passes_beside_a_busy_process(clone, name, command):
-    commit = git("rev-parse", "--short", "HEAD").strip()
+    commit = git("rev-parse", "--short", "HEAD")
     with busy():
         ended = run(clone, command, PROCESSORS[name]) | {"commit": commit}
     path = ROOT / f"results/scale/processors/{name.replace(' ', '-')}.json"
