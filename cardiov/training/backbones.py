@@ -1,4 +1,4 @@
-"""Networks of other families beside the paper's: an xresnet1d, and structured state spaces (S4D), with the paper's head.
+"""Networks of other families beside the paper's, with its head: an xresnet1d, Ribeiro's ResNet, and state spaces (S4D).
 
 Where a recipe's ``model`` names a ``backbone``, its other fields are those of that backbone's configuration.
 """
@@ -26,6 +26,20 @@ class XResNet1dConfig:
     width: int = 64  # channels within a block; it passes on four times as many
     depths: tuple = (3, 4, 6, 3)  # blocks of each stage
     kernel: int = 5
+    shared_slope: bool = False
+
+
+@dataclass(frozen=True)
+class RibeiroConfig:
+    """The defaults are the network of Ribeiro et al. 2020, but for its head."""
+
+    outputs: int = 3
+    leads: int = 12
+    stem_width: int = 64
+    widths: tuple = (128, 196, 256, 320)  # channels of each block
+    kernel: int = 16
+    stride: int = 4  # of each block
+    dropout: float = 0.2
     shared_slope: bool = False
 
 
@@ -86,6 +100,45 @@ class XResNet1d(Network):
     def features(self, x):
         x = self.stem(channels_last(x))  # (B, 2 stem_width, 1, ceil(n / 2))
         return self.blocks(F.max_pool2d(x, (1, 3), (1, 2), (0, 1)))  # (B, 4 width, 1, ceil(n / 32))
+
+
+class TwoPathBlock(nn.Module):
+    """Two convolutions, the second with a stride, and a shortcut that no activation has touched.
+
+    Both paths, (B, inputs, 1, n), go in and, (B, width, 1, ceil(n / stride)), come out: what is activated, and the shortcut.
+    """
+
+    def __init__(self, inputs, width, config):
+        super().__init__()
+        self.stride, self.dropout = config.stride, Dropout(config.dropout)
+        self.conv1 = _normed(inputs, width, config.kernel)
+        self.conv2, self.norm2 = Conv(width, width, config.kernel, config.stride), nn.BatchNorm2d(width)
+        self.project = Conv(inputs, width)
+
+    def forward(self, paths):
+        x, shortcut = paths
+        out = self.conv2(self.dropout(F.relu(self.conv1(x))))
+        shortcut = out + self.project(F.max_pool2d(shortcut, (1, self.stride), ceil_mode=True))
+        return self.dropout(F.relu(self.norm2(shortcut))), shortcut
+
+
+class Ribeiro(Network):
+    """The residual network of Ribeiro et al. 2020 (doi:10.1038/s41467-020-15432-4), which learned from two million ECGs.
+
+    Theirs ends in one linear layer over all times, for records of one length; this one ends in the mean, as the paper's does.
+    """
+
+    def __init__(self, config=RibeiroConfig()):
+        super().__init__()
+        self.config = config
+        self.stem = nn.Sequential(_normed(config.leads, config.stem_width, config.kernel), nn.ReLU())
+        widths = [config.stem_width, *config.widths]
+        self.blocks = nn.Sequential(*(TwoPathBlock(a, b, config) for a, b in zip(widths, widths[1:])))
+        self.head = head_of(config, widths[-1])
+
+    def features(self, x):
+        x = self.stem(channels_last(x))  # (B, stem_width, 1, n)
+        return self.blocks((x, x))[0]  # (B, width, 1, ceil(n / 256))
 
 
 class StateSpaces(nn.Module):
@@ -154,7 +207,8 @@ class S4D(Network):
         return self.layers(x).unsqueeze(2)
 
 
-BACKBONES = {"cardiov": (CardioV, CardioVConfig), "xresnet1d": (XResNet1d, XResNet1dConfig), "s4d": (S4D, S4DConfig)}
+BACKBONES = {"cardiov": (CardioV, CardioVConfig), "xresnet1d": (XResNet1d, XResNet1dConfig),
+             "ribeiro": (Ribeiro, RibeiroConfig), "s4d": (S4D, S4DConfig)}  # fmt: skip
 
 
 def build_network(model: dict, **head) -> Network:

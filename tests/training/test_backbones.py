@@ -11,9 +11,13 @@ from torch.nn import functional as F
 from cardiov.errors import ParameterError
 from cardiov.kernels import Conv
 from cardiov.model import CardioV, CardioVConfig, SharedSlope
-from cardiov.training.backbones import Bottleneck, StateSpaces, XResNet1d, build_network, multiply_adds
+from cardiov.training.backbones import Bottleneck, Ribeiro, StateSpaces, XResNet1d, build_network, multiply_adds
 
-TINY = {"xresnet1d": {"stem_width": 8, "width": 4, "depths": [1, 2]}, "s4d": {"width": 8, "depth": 2, "states": 2}}
+TINY = {
+    "xresnet1d": {"stem_width": 8, "width": 4, "depths": [1, 2]},
+    "ribeiro": {"stem_width": 4, "widths": [8, 12], "kernel": 5, "stride": 2},
+    "s4d": {"width": 8, "depth": 2, "states": 2},
+}
 
 
 def test_without_a_backbone_the_network_is_the_papers():
@@ -22,7 +26,7 @@ def test_without_a_backbone_the_network_is_the_papers():
 
 
 def test_an_unknown_backbone_is_named():
-    with pytest.raises(ParameterError, match="no backbone 'lstm': choose among cardiov, xresnet1d, s4d"):
+    with pytest.raises(ParameterError, match="no backbone 'lstm': choose among cardiov, xresnet1d, ribeiro, s4d"):
         build_network({"backbone": "lstm"})
 
 
@@ -49,6 +53,27 @@ def test_an_untrained_bottleneck_is_its_shortcut():
     torch.testing.assert_close(Bottleneck(16, 4, kernel=5, stride=1)(x), F.relu(x))
     halved = F.relu(torch.stack([*x[..., :8].unflatten(3, (4, 2)).mean(4).unbind(3), x[..., 8]], 3))
     torch.testing.assert_close(Bottleneck(16, 4, kernel=5, stride=2)(x), halved)
+
+
+def test_ribeiros_network_has_its_layers():
+    network = Ribeiro()
+    weights = [tuple(module.weight.shape) for module in network.modules() if isinstance(module, Conv)]
+    blocks = [(64, 128), (128, 196), (196, 256), (256, 320)]
+    assert weights[0] == (64, 12, 16) and len(weights) == 1 + 3 * 4
+    assert weights[1::3] == [(b, a, 16) for a, b in blocks]
+    assert weights[2::3] == [(b, b, 16) for _, b in blocks] and weights[3::3] == [(b, a, 1) for a, b in blocks]
+    assert network.features(torch.zeros(1, 12, 4096)).shape == (1, 320, 1, 16)  # theirs see 4,096 samples, at 400 Hz
+
+
+def test_ribeiros_shortcut_is_not_activated_between_blocks():
+    block = Ribeiro().eval().blocks[1]
+    with torch.no_grad():
+        block.conv2.weight.zero_(), block.conv2.bias.zero_()
+    x, shortcut = torch.randn(2, 2, 128, 1, 20)
+    activated, passed = block((x, shortcut))
+    expected = block.project(F.max_pool2d(shortcut, (1, 4)))  # below zero, too
+    torch.testing.assert_close(passed, expected)
+    torch.testing.assert_close(activated, F.relu(block.norm2(expected)))
 
 
 def step_by_step(spaces, direction, u):
