@@ -5,8 +5,8 @@ in either. A fold k is tested by training on all folds but it and the one before
 the data set's own split. A constant, logistic regression and boosting test every fold in turn.
 
 A baseline leaves predictions and provenance in ``results/<data set>/runs/baseline-<name>-<seed>``, a fold's in
-``baseline-<name>-fold<k>-0``. Boosting is also the teacher of distilled networks (``runs/teacher``): it predicts each training
-record by trees that have learned from other folds.
+``baseline-<name>-fold<k>-0``. Boosting is also the teacher of distilled networks (``runs/teacher``, or ``runs/teacher-fold<k>`` of
+those that test fold k): it predicts each training record by trees that have learned from other training folds.
 """
 
 import hashlib
@@ -33,6 +33,7 @@ from cardiov.analysis.metrics import SCORES
 from cardiov.data.cache import cache_at
 from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.experiments.features import RATE, record_features
+from cardiov.experiments.runs import teacher_of
 from cardiov.mapping import CLASSES
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.store.files import locked, read_note, write_note
@@ -44,7 +45,7 @@ VERSION = 1  # raised when the same settings and data would give other predictio
 STRENGTHS = (0.001, 0.003, 0.01, 0.03)  # of logistic regression's penalty, the inverse of it: chosen by the loss
 BOOSTING = {"learning_rate": 0.05, "max_features": 0.1, "max_iter": 600, "n_iter_no_change": 20}  # trees: stopped by the loss
 MEASURED, UNMEASURED, UNTRAINED = ("logistic", "boosting"), ("constant", "age-sex"), "random-encoder"
-TEACHER, WRITTEN = "teacher", ("predictions.csv", "provenance.json")
+WRITTEN = ("predictions.csv", "provenance.json")
 BATCH, SETTLING = 64, 512  # records at once, and those that batch norm's statistics are of
 
 
@@ -78,16 +79,17 @@ def write_baselines(data, dataset: str, run) -> list[Path]:
     return [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
 
 
-def write_teacher(data, dataset: str) -> list[Path]:
-    """Predict every training record by boosting of the other training folds, if that is not done; the files."""
-    cache = cache_at(data, build_dir(dataset), RATE)
-    metadata = read_metadata(data).loc[cache.ecg_ids].query("split == 'train'")
+def write_teacher(data, dataset: str, tested: int) -> list[Path]:
+    """Predict every record that trains where `tested` is tested, by boosting of the others' folds, if not done; the files."""
+    cache, name = cache_at(data, build_dir(dataset), RATE), teacher_of(tested)
+    metadata = read_metadata(data).loc[cache.ecg_ids]
+    metadata = metadata[splits(metadata["fold"], tested) == "train"].assign(split="train")
     identity = {"config": {"teacher": "boosting"} | BOOSTING, "data": _digest(cache, metadata), "rate": cache.rate, "version": VERSION}
-    with locked(build_dir(dataset) / TEACHER):  # by one of the processes of torchrun
-        if not _finished(identity, run_dir(dataset, TEACHER)):
-            with _written(dataset, TEACHER, identity) as made:
+    with locked(build_dir(dataset) / name):  # by one of the processes of torchrun
+        if not _finished(identity, run_dir(dataset, name)):
+            with _written(dataset, name, identity) as made:
                 made.append(taught(record_features(cache).loc[metadata.index].to_numpy(), metadata))
-    return [run_dir(dataset, TEACHER) / file for file in WRITTEN]
+    return [run_dir(dataset, name) / file for file in WRITTEN]
 
 
 def taught(inputs, metadata) -> pd.DataFrame:

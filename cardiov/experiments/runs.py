@@ -76,8 +76,6 @@ def _checked(where, run, recipes):
         raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
     if not set(settings.get("folds", [])) <= set(FOLDS):
         raise ParameterError(f"{where} tests folds that there are not: give some of 1 to 10.")
-    if "folds" in settings and settings.get("teacher_weight"):
-        raise ParameterError(f"{where} would be tested on folds that its teacher has learned from: leave out folds, or the teacher.")
     return settings
 
 
@@ -116,7 +114,7 @@ def _train(runs, places, data, dataset):
         cache = caches[run.rate]
         of_cache = metadata.loc[cache.ecg_ids]
         if run.config.teacher_weight:
-            of_cache = of_cache.join(read_teacher(dataset))
+            of_cache = of_cache.join(read_teacher(dataset, run.tested))
         jobs.append((run.config, cache, of_cache.assign(split=splits(of_cache["fold"], run.tested)), *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         for job in jobs:
@@ -125,9 +123,14 @@ def _train(runs, places, data, dataset):
         _train_in_pool(jobs, list(runs.values()), 1 if torch.cuda.is_available() else os.cpu_count())
 
 
-def read_teacher(dataset: str) -> pd.DataFrame:
-    """A teacher's probabilities of the training records (`cardiov.experiments.baselines.write_teacher`), by ``ecg_id``."""
-    return read_predictions(dataset, "teacher").set_index("ecg_id")[SCORES].set_axis(TEACHER, axis=1)
+def teacher_of(tested: int) -> str:
+    """The name of the predictions that teach networks which test this fold (`cardiov.experiments.baselines.write_teacher`)."""
+    return "teacher" if tested == FOLDS[-1] else f"teacher-fold{tested}"
+
+
+def read_teacher(dataset: str, tested: int = FOLDS[-1]) -> pd.DataFrame:
+    """A teacher's probabilities of the records that train where a fold is tested, by ``ecg_id``."""
+    return read_predictions(dataset, teacher_of(tested)).set_index("ecg_id")[SCORES].set_axis(TEACHER, axis=1)
 
 
 def _train_in_pool(jobs, runs, workers):

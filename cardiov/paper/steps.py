@@ -35,8 +35,9 @@ def train(data, dataset, params):
     from cardiov.experiments.runs import read_runs, train_runs
 
     runs = read_runs(Path(params, "runs.yaml"))
-    teacher = write_teacher(data, dataset) if any(run.config.teacher_weight for run in runs.values()) else []
-    _print([*teacher, *train_runs(runs, data, dataset)])
+    taught = sorted({run.tested for run in runs.values() if run.config.teacher_weight})
+    teachers = [path for tested in taught for path in write_teacher(data, dataset, tested)]
+    _print([*teachers, *train_runs(runs, data, dataset)])
 
 
 def search(data, dataset, params, ludb=None):

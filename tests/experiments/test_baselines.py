@@ -122,16 +122,30 @@ def test_baselines_leave_what_a_network_leaves_and_are_not_repeated(tiny, root, 
         write()
 
 
-def test_a_teacher_teaches_the_training_records_alone_and_is_not_asked_again(tiny, monkeypatch):
+@pytest.mark.parametrize(("tested", "name", "untaught"), [(10, "teacher", (9, 10)), (1, "teacher-fold1", (10, 1))])
+def test_a_teacher_teaches_the_training_records_alone_and_is_not_asked_again(tiny, monkeypatch, tested, name, untaught):
     _, metadata, _ = tiny
-    paths = baselines.write_teacher("folder", "demo")
-    assert [path.parent.name for path in paths] == ["teacher", "teacher"]
-    teacher = read_teacher("demo")
+    asked = []
+    monkeypatch.setattr(baselines, "fit_predict", recording(baselines.fit_predict, asked))
+    paths = baselines.write_teacher("folder", "demo", tested)
+    assert [path.parent.name for path in paths] == [name, name]
+    teacher = read_teacher("demo", tested)
     assert list(teacher) == ["teacher_0", "teacher_1", "teacher_2", "teacher_3"]
-    assert set(teacher.index) == set(metadata.index[metadata["split"] == "train"])
+    assert set(teacher.index) == set(metadata.index[~metadata["fold"].isin(untaught)])
+    assert len(asked) == 8 and all(len(labels) == len(teacher) for labels in asked)  # nothing is known of the others
     assert teacher.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     monkeypatch.setattr(baselines, "taught", lambda *_: pytest.fail("repeated"))
-    assert baselines.write_teacher("folder", "demo") == paths
+    assert baselines.write_teacher("folder", "demo", tested) == paths
+
+
+def recording(function, seen):
+    """The same function, which notes the labels that it is given."""
+
+    def noted(candidates, inputs, labels, *rows):
+        seen.append(labels)
+        return function(candidates, inputs, labels, *rows)
+
+    return noted
 
 
 def test_features_hold_the_critical_value_of_the_tiny_data(tiny):
