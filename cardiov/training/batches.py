@@ -10,7 +10,7 @@ import torch
 
 from cardiov import mapping
 from cardiov.ordinal import THRESHOLDS, ordinal_targets
-from cardiov.training.config import STATEMENTS
+from cardiov.training.config import CONTRAST, STATEMENTS
 
 TEACHER = [f"teacher_{k}" for k in range(THRESHOLDS + 1)]  # columns of the metadata: probabilities, NaN where there are none
 READERS = 2  # threads for a GPU, and pieces that they read ahead
@@ -47,7 +47,7 @@ def in_pieces(rows, size, processes=1):
 
 def data_digest(cache, metadata, phases):
     """Digest of the signals, the splits, the phases' labels, and a teacher's probabilities if there is one."""
-    columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases}
+    columns = {"scp_codes" if objective == STATEMENTS else "critical_value" for objective, _ in phases if objective != CONTRAST}
     taught = metadata.columns.intersection(TEACHER) if "critical_value" in columns else []
     labels = metadata[["split", *sorted(columns, reverse=True), *taught]].to_csv()
     return hashlib.sha256((cache.digest + labels).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from cardiov.objectives import OBJECTIVES
 
 # Raised by hand when the same configuration and data would give other numbers; tests/training/test_version.py shows when.
 VERSION = 1
+CONTRAST = "contrast"  # a task without labels: which two stretches are of one record?
 STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
 # fields that the auxiliary task does not depend on
 AFTER_STATEMENTS = ("objective", "label_rule", "statements_weight", "teacher_weight", "pretrain_epochs", "finetune_epochs",
@@ -23,7 +24,8 @@ class TrainingConfig:
     label_rule: str = "most-likely"  # or "highest-risk", see `cardiov.mapping.critical_value`
     train_share: float = 1.0  # of the training patients, drawn by the seed; a smaller share is part of a larger one
     final_fit: bool = False  # the validation records train, too; then nothing is chosen, and the last epoch is kept
-    statements_epochs: int = 0  # of the 71 statements, before everything else
+    contrast_epochs: int = 0  # of telling records apart, without labels, before everything else
+    statements_epochs: int = 0  # of the 71 statements, before the objective
     statements_weight: float = 0.0  # of their loss beside the objective's, in the steps after them; 0 for none
     teacher_weight: float = 0.0  # share of a teacher's probabilities in what the ordinal step learns; the rest is the label
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
@@ -52,6 +54,8 @@ class TrainingConfig:
                 raise ParameterError(f"there is no {name} {getattr(self, name)!r}: choose among {', '.join(known)}.")
         if self.final_fit and self.schedule == "plateau":
             raise ParameterError("a final fit has no validation loss, which the plateau schedule sees: take one-cycle.")
+        if self.contrast_epochs and not self.crop:
+            raise ParameterError("records are told apart by two stretches of each: set crop above 0, or contrast_epochs to 0.")
         if self.statements_weight and not self.statements_epochs:
             raise ParameterError("a run keeps the statements, which it does not learn first: set statements_epochs above 0.")
         if self.teacher_weight and self.objective != "ordinal":
@@ -60,7 +64,7 @@ class TrainingConfig:
     @property
     def phases(self):
         """Training steps as (objective, epochs), in order."""
-        steps = [(STATEMENTS, self.statements_epochs)]
+        steps = [(CONTRAST, self.contrast_epochs), (STATEMENTS, self.statements_epochs)]
         if self.objective == "ordinal":
             steps += [("classification", self.pretrain_epochs), ("ordinal", self.finetune_epochs)]
         else:
@@ -71,7 +75,7 @@ class TrainingConfig:
 def statements_settings(config: TrainingConfig) -> dict:
     """The fields that decide the auxiliary task; runs that have the same, and the same data, share its weights."""
     settings = {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
-    for name in ("sync_batch_norm", "final_fit"):  # newer fields: weights that were stored before them keep their names
+    for name in ("sync_batch_norm", "final_fit", "contrast_epochs"):  # newer fields: weights that were stored before them keep their names
         if not settings[name]:
             del settings[name]
     return settings

@@ -12,10 +12,11 @@ from cardiov.objectives import OBJECTIVES
 from cardiov.training.augmentation import augment, random_crop
 from cardiov.training.backbones import build_network
 from cardiov.training.batches import in_pieces, seed_of, signals_of, softened, targets_of
-from cardiov.training.config import STATEMENTS
+from cardiov.training.config import CONTRAST, STATEMENTS
 from cardiov.training.devices import compile_for
 
 BATCH_NORMS = nn.BatchNorm2d, nn.SyncBatchNorm
+TEMPERATURE = 0.1  # of what tells records apart
 KEPT = "statements."  # in the names of the weights of the statements' head
 MOMENTUM = nn.BatchNorm2d(1).momentum
 
@@ -33,6 +34,20 @@ class WithStatements(nn.Module):
         return self.model.head(pooled), self.statements(pooled)
 
 
+def contrast(outputs, _=None):
+    """Loss of finding each row's partner, rows b and B + b of outputs (2B, m) being of one record.
+
+    SimCLR: Chen et al. 2020, *A simple framework for contrastive learning of visual representations*, arXiv:2002.05709.
+    """
+    directions = F.normalize(outputs, dim=1)
+    likeness = (directions @ directions.T / TEMPERATURE).fill_diagonal_(-torch.inf)  # (2B, 2B)
+    return F.cross_entropy(likeness, torch.arange(len(outputs), device=outputs.device).roll(len(outputs) // 2))
+
+
+# outputs and loss of the tasks before the objective
+AUXILIARY = {CONTRAST: (64, contrast), STATEMENTS: (len(mapping.statements()), F.binary_cross_entropy_with_logits)}
+
+
 class Phase:
     """Phase `number` of the trainer's run, which starts from the trainer's `body`, the weights of the phase before."""
 
@@ -40,13 +55,13 @@ class Phase:
         self.config, self.cache, self.fabric, self.rows = trainer.config, trainer.cache, trainer.fabric, trainer.rows
         self.number, (self.objective, self.epochs) = number, self.config.phases[number]
         self.targets = targets_of(trainer.metadata, self.objective)
-        statements = self.objective == STATEMENTS
-        self.loss_of = F.binary_cross_entropy_with_logits if statements else OBJECTIVES[self.objective].loss
+        auxiliary = self.objective in AUXILIARY
+        self.loss_of = AUXILIARY[self.objective][1] if auxiliary else OBJECTIVES[self.objective].loss
         self.taught = self.targets, self.loss_of  # in training; the validation's are always the labels
         if self.config.teacher_weight and self.objective == "ordinal":
             self.taught = softened(trainer.metadata, self.config.teacher_weight), F.binary_cross_entropy_with_logits
         self.model = whole = self._build(trainer.body)
-        self.said = None if statements or not self.config.statements_weight else targets_of(trainer.metadata, STATEMENTS)
+        self.said = None if auxiliary or not self.config.statements_weight else targets_of(trainer.metadata, STATEMENTS)
         if self.said is not None:
             whole = compile_for(WithStatements(self.model, trainer.body).to(self.fabric.device), self.fabric.device)
         last = number == len(self.config.phases) - 1
@@ -64,8 +79,8 @@ class Phase:
     def _build(self, body):
         """A network with this phase's head."""
         torch.manual_seed(seed_of(self.config.seed, self.number))
-        if self.objective == STATEMENTS:
-            head = {"outputs": len(mapping.statements())}
+        if self.objective in AUXILIARY:
+            head = {"outputs": AUXILIARY[self.objective][0]}
         else:
             objective = OBJECTIVES[self.objective]
             head = {"outputs": objective.outputs, "shared_slope": objective.shared_slope}
@@ -118,7 +133,7 @@ class Phase:
         for piece in own:
             # gradients are accumulated, and averaged over the processes with the last piece
             with self.fabric.no_backward_sync(self._wrapped, enabled=piece is not own[-1]):
-                loss = self._loss(self._wrapped(self._varied(next(signals))), piece)
+                loss = self._loss(self._wrapped(self._seen(next(signals))), piece)
                 loss = loss * (len(piece) * self.fabric.world_size / records)
                 self.fabric.backward(loss)
             total += loss.detach()
@@ -153,6 +168,10 @@ class Phase:
 
     def _signals(self, pieces):
         return signals_of(self.cache, pieces, self.fabric.device)
+
+    def _seen(self, x):
+        """What a training step sees of signals (B, 12, n); where records are told apart, two variants of each, (2B, 12, n)."""
+        return torch.cat([self._varied(x), self._varied(x)]) if self.objective == CONTRAST else self._varied(x)
 
     def _varied(self, x):
         """Training signals (B, 12, n), cropped and augmented."""
@@ -192,6 +211,9 @@ class Phase:
         pieces = self._own(in_pieces(rows, self.config.micro_batch))
         with torch.inference_mode():
             for piece, x in zip(pieces, self._signals(pieces), strict=True):
+                if self.objective == CONTRAST:  # both ends of each record
+                    length = round(self.config.crop * self.cache.rate)
+                    x = torch.cat([x[..., :length], x[..., -length:]])
                 with self.fabric.autocast():
                     outputs = model(x.to(model.head.weight))
                 outputs = outputs.to(model.head.weight)
