@@ -209,6 +209,12 @@ def read_out_of_fold(dataset: str, name: str, split: str = "test", seed: int = 0
     return pd.concat(tables, ignore_index=True).query("split == @split").reset_index(drop=True)
 
 
+def read_cross_validated(dataset: str, split: str = "test") -> pd.DataFrame | None:
+    """Predictions of every record by the shipped recipe, or by the ordinal one, whichever is stored: `read_out_of_fold`."""
+    tables = (read_out_of_fold(dataset, name, split) for name in dict.fromkeys([shipped_recipe(dataset), "ordinal"]))
+    return next((table for table in tables if table is not None), None)
+
+
 def _read_of_run(dataset, run, name):
     path = run_dir(dataset, run) / f"{name}.csv"
     return pd.read_csv(existing(path, f"train the run {run} first"))

@@ -149,12 +149,26 @@ def test_names_of_runs_are_without_their_seeds(some_runs):
         results.run_names("some", "idea-")
 
 
+def store_fold(root, name, fold):
+    folder = root / f"results/some/runs/{name}-fold{fold}-0"
+    folder.mkdir(parents=True)
+    (folder / "predictions.csv").write_text(f"ecg_id,split,by\n{fold - 1},validation,{name}\n{fold},test,{name}\n")
+
+
+def test_the_shipped_recipe_is_read_in_cross_validation_once_all_its_folds_are_stored(root):
+    assert results.read_cross_validated("some") is None
+    for name, before in (("ordinal", None), ("distilled", "ordinal")):
+        for fold in range(1, 11):
+            assert (found := results.read_cross_validated("some")) is before or set(found["by"]) == {before}
+            store_fold(root, name, fold)
+    assert set(results.read_cross_validated("some")["by"]) == {"distilled"}
+    assert set(results.read_cross_validated("some", "validation")["split"]) == {"validation"}
+
+
 def test_out_of_fold_predictions_are_the_ten_test_splits_or_none(root):
     for fold in range(1, 11):
         assert results.read_out_of_fold("some", "ordinal") is None  # also while folds are still missing
-        folder = root / f"results/some/runs/ordinal-fold{fold}-0"
-        folder.mkdir(parents=True)
-        (folder / "predictions.csv").write_text(f"ecg_id,split\n{fold - 1},validation\n{fold},test\n")
+        store_fold(root, "ordinal", fold)
     pooled = results.read_out_of_fold("some", "ordinal")
     assert pooled["ecg_id"].tolist() == pooled["fold"].tolist() == list(range(1, 11)) and set(pooled["split"]) == {"test"}
     chosen_on = results.read_out_of_fold("some", "ordinal", split="validation")
