@@ -33,10 +33,10 @@ def stored(root):
         "04_roc": {"n": 1367},
         "16_external": {"n": 200, **interval("ludb_mae", 1), **interval("mae_network", 1), **interval("mae_always_2", 0.6)},
         "17_baselines": {"network_auc_mean_all_folds": 0.88, "boosting_auc_mean_all_folds": 0.9,
-                         "network_with_boosting_auc_mean_all_folds": 0.91,
+                         "taught_auc_mean_all_folds": 0.89,
                          **interval("taught_minus_taught_xresnet1d_auc_mean", -0.2),
                          **interval("taught_xresnet1d_auc_mean", 0.89), **interval("taught_auc_mean", 0.87),
-                         **interval("network_minus_boosting_auc_mean_all_folds", -0.02)},
+                         **interval("taught_minus_boosting_auc_mean_all_folds", -0.01)},
         "18_dangers": {"called_0_all_folds": 20.0, "high_risk_all_folds": 80.0},
     }  # fmt: skip
     for name, values in scalars.items():
@@ -64,7 +64,7 @@ def test_headlines_are_six_with_intervals_and_a_verdict_where_there_is_one(store
         "| mean AUC, ordinal - classification (Table 6) | published: ordinal higher | 0.00 (-0.01 to 0.01): cannot tell |",
         "| mean absolute error (Fig. 2) | published: 0.4984 | 0.50 (0.42 to 0.59) |",
         "| mean AUC (Fig. 2) | published: 0.8735 | 0.87 (0.84 to 0.90) |",
-        "| mean AUC, network - boosting on measured features | network 0.880, boosting 0.900 | -0.020 (-0.120 to 0.080) |",
+        "| mean AUC, network - boosting on measured features | network 0.890, boosting 0.900 | -0.010 (-0.110 to 0.090) |",
         "| mean absolute error on LUDB, 200 ECGs of another hospital | calling every ECG a 2: 0.600 (0.500 to 0.700) "
         "| 1.000 (0.900 to 1.100) |",
     ]
@@ -74,7 +74,7 @@ def test_limits_are_said_in_numbers(stored):
     elsewhere, missed, boosting, other, uncertain = pages.limits().splitlines()
     assert "1.000 (0.900 to 1.100); a rule that calls every ECG a 2 has 0.600 (0.500 to 0.700)" in elsewhere
     assert "20 of 80 ECGs with high-risk labels (25%)" in missed
-    assert "0.900 in cross-validation, the network 0.880, and both averaged 0.910." in boosting
+    assert "0.900 in cross-validation, the network, which it has taught, 0.890, and one that it has not 0.880." in boosting
     assert "is better on fold 10: mean AUC 0.890 (0.790 to 0.990), the shipped recipe 0.870 (0.770 to 0.970)" in other
     assert "is 1.10, elsewhere 0.40 (fold 10)" in uncertain
 
