@@ -37,7 +37,7 @@ from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
 from cardiov.store.results import FOLDS, build_dir, read_predictions, read_provenance, run_dir
 from cardiov.training.batches import TEACHER
-from cardiov.training.config import TrainingConfig, statements_settings
+from cardiov.training.config import TrainingConfig, completed, statements_settings
 from cardiov.training.devices import chosen_precision
 from cardiov.training.run import fit
 
@@ -199,7 +199,7 @@ def weights_path(dataset: str, run: str) -> Path:
 
 def settings(dataset: str, run: str) -> dict:
     """Configuration of a stored run without its seed, the network's fields beside the others."""
-    config = read_provenance(dataset, run)["run"]["config"]
+    config = completed(read_provenance(dataset, run)["run"])["config"]
     return {name: value for name, value in (config | config.pop("model")).items() if name != "seed"}
 
 

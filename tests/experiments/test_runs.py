@@ -174,7 +174,9 @@ def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
     path = tmp_path / "results/part/runs/best-1/provenance.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"run": {"config": {"seed": 1, "crop": 5.0, "model": {"dropout": 0.2}}}}))
-    assert settings("part", "best-1") == {"crop": 5.0, "dropout": 0.2}
+    found = settings("part", "best-1")
+    assert (found["crop"], found["dropout"]) == (5.0, 0.2) and not {"seed", "model"} & {*found}
+    assert found["final_fit"] is False  # newer than the run
 
 
 def test_an_ensemble_decodes_the_mean_of_the_outputs():
