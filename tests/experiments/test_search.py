@@ -25,7 +25,7 @@ SETTINGS = search.Settings(
     max_width=16, max_depth=2, kernels=[4, 5], group_widths=[8], batch_size=32, micro_batch=32, learning_rate=0.01,
     weight_decay=0.0,
 )  # fmt: skip
-PARAMS = sorted((ROOT / "notebooks/params").iterdir())
+PARAMS = sorted(path.parent for path in ROOT.glob("notebooks/params/*/search.yaml"))
 
 
 def settings_of(folder):

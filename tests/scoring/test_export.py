@@ -83,7 +83,8 @@ def test_heat_of_real_records_is_that_of_the_package():
         ecg = read_ecg(example.path)
         x = prepare_signal(ecg.signal, ecg.fs, 100)
         heat = exported.heat(x, example.critical_value)
-        np.testing.assert_allclose(heat, heat_maps(model, x, example.critical_value), atol=1e-5)
+        # of 1; a map is divided by its maximum, and rounds the more the smaller that is
+        np.testing.assert_allclose(heat, heat_maps(model, x, example.critical_value), atol=1e-4)
         assert heat.shape == (7, 1000) and heat.dtype == np.float32
 
 
