@@ -4,7 +4,7 @@ import queue
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from cardiov.experiments import runs
 from cardiov.experiments.runs import WRITTEN, Run, ensemble, read_runs, retrain, settings
 from cardiov.store import results
 from cardiov.store.files import ROOT
-from cardiov.training.config import TrainingConfig
+from cardiov.training.config import TrainingConfig, completed
 from cardiov.training.run import fit
 
 TINY = {"stem_width": 16, "widths": [16, 16], "depths": [1, 1], "dropout": 0.0}
@@ -167,6 +167,16 @@ def test_progress_counts_the_epochs_of_all_runs_to_the_last_and_a_shared_phase_o
     configs += [replace(configs[2], objective="coral", finetune_epochs=3)]
     runs._show_progress(reports, [Run(100, config) for config in configs])
     assert counts == [15, 1, 2, 3, 3, 4, 6, 6, 11, 11, 12, 12, 15]
+
+
+STORED = [path.parent for path in ROOT.glob("notebooks/params/*/runs.yaml") if (ROOT / "results" / path.parent.name / "runs").is_dir()]
+
+
+@pytest.mark.parametrize("folder", STORED, ids=lambda path: path.name)
+def test_every_declared_run_of_published_results_is_stored_as_declared(folder):
+    for name, run in read_runs(folder / "runs.yaml").items():
+        stored = json.loads((ROOT / "results" / folder.name / "runs" / name / "provenance.json").read_text())["run"]
+        assert completed(stored)["config"] == json.loads(json.dumps(asdict(run.config))) and stored["rate"] == run.rate, name
 
 
 def test_settings_are_the_configuration_without_the_seed(tmp_path, monkeypatch):
