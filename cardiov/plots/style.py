@@ -80,7 +80,7 @@ _RECIPES = {
     "paper": "paper's network and protocol",
     "idea-windows-5": "five windows",
     "distilled": "taught network",
-    "idea-taught": "taught network, with dropout",
+    "idea-taught": "taught network with dropout",
     "idea-contrast": "self-supervised first",
     "idea-ribeiro": "narrow Ribeiro's ResNet",
     "idea-xresnet1d": "narrow xresnet1d",
