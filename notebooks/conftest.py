@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbval import kernel
 from repository import copy_committed  # of tests/
 
 from cardiov.paper.differences import differences
@@ -21,6 +22,18 @@ _root = Path(_folder.name)
 copy_committed(_root)
 os.environ["CARDIOV_ROOT"], os.environ[STATIC] = str(_root), "yes"  # the kernels inherit them
 _others = []  # what the processes of pytest-xdist have found
+_start = kernel.start_new_kernel
+
+
+def _start_again(*arguments, **settings):
+    """Start a kernel; once more if it dies at once, as it does where another process has taken the ports that it was given."""
+    try:
+        return _start(*arguments, **settings)
+    except RuntimeError:
+        return _start(*arguments, **settings)
+
+
+kernel.start_new_kernel = _start_again
 
 
 def pytest_collect_file(file_path):
