@@ -57,8 +57,8 @@ def run_notebook(source, target, parameters: dict, shared: dict | None = None) -
 def _execute(source, executed, parameters):
     # the paths in the notebooks are anchored on the package, but a kernel should not depend on the caller's folder
     settings = {"cwd": str(ROOT), "progress_bar": False}
-    # else each kernel warns that it listens on this machine's own address without encryption
-    settings["extra_arguments"] = ["--IPKernelApp.log_level=ERROR"]
+    # else each kernel warns that it listens on this machine's own address without encryption, and some that they are stopped
+    settings["extra_arguments"] = ["--IPKernelApp.log_level=CRITICAL"]
     os.environ[STATIC] = "yes"  # kernels inherit it
     try:
         papermill.execute_notebook(str(source), str(executed), parameters, **settings)
