@@ -75,7 +75,8 @@ class TrainingConfig:
 def statements_settings(config: TrainingConfig) -> dict:
     """The fields that decide the auxiliary task; runs that have the same, and the same data, share its weights."""
     settings = {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
-    for name in ("sync_batch_norm", "final_fit", "contrast_epochs"):  # newer fields: weights that were stored before them keep their names
+    # newer fields: weights that were stored before them keep their names
+    for name in ("sync_batch_norm", "final_fit", "contrast_epochs"):
         if not settings[name]:
             del settings[name]
     return settings
