@@ -198,12 +198,14 @@ LISTED = ["patient_id", "sex", "age", "age_90_or_over", "fold", "split", "critic
           "superclasses", "statements", "baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]  # fmt: skip
 
 
-def splits(fold, tested: int = FOLDS) -> np.ndarray:
+def splits(fold, tested: int = FOLDS, without=()) -> np.ndarray:
     """The split of each record by its fold, (N,): "test" that of `tested`, "validation" the fold before it, else "train".
 
-    PTB-XL's own splits test fold 10; fold 10 comes before fold 1.
+    Folds of `without` are "unused". PTB-XL's own splits test fold 10; the last fold comes before the first.
     """
-    return np.select([fold == tested, fold == (tested - 1 or FOLDS)], ["test", "validation"], "train").astype(object)
+    used = [k for k in range(1, FOLDS + 1) if k not in without]
+    cases = [fold == tested, fold == used[used.index(tested) - 1], np.isin(fold, list(without))]
+    return np.select(cases, ["test", "validation", "unused"], "train").astype(object)
 
 
 def list_records(folder) -> pd.DataFrame:

@@ -7,6 +7,7 @@ The file (``notebooks/params/<data set>/runs.yaml``) holds recipes and runs::
     runs:
       ordinal: {recipe: paper, seeds: [0, 1]}  # and what differs from the recipe
       ordinal-fold: {recipe: paper, seeds: [0], folds: [1, 2]}  # ordinal-fold1-0 tests fold 1, and fold 10 chooses; and so on
+      member-fold: {recipe: paper, seeds: [0], folds: [1, 2], without: [9, 10]}  # in which folds 9 and 10 have no part
 
 Each run leaves predictions, history and provenance in ``results/<data set>/runs/<name>-<seed>`` and its weights in
 ``build/<data set>/runs/<name>-<seed>``.
@@ -35,7 +36,7 @@ from cardiov.data.ptbxl import read_metadata, splits
 from cardiov.errors import ParameterError
 from cardiov.objectives import decode_outputs
 from cardiov.store.parameters import check_names, read_parameters
-from cardiov.store.results import FOLDS, build_dir, read_predictions, read_provenance, run_dir
+from cardiov.store.results import FOLDS, build_dir, read_out_of_fold, read_predictions, read_provenance, run_dir
 from cardiov.training.batches import TEACHER
 from cardiov.training.config import TrainingConfig, completed, statements_settings
 from cardiov.training.devices import chosen_precision
@@ -51,6 +52,7 @@ class Run(NamedTuple):
     rate: float  # of the signals, in Hz
     config: TrainingConfig
     tested: int = FOLDS[-1]  # fold of the test split; the fold before it is the validation split
+    without: tuple[int, ...] = ()  # folds that have no part
 
 
 def read_runs(path) -> dict[str, Run]:
@@ -62,8 +64,24 @@ def read_runs(path) -> dict[str, Run]:
         chosen = {key: value for key, value in settings.items() if key in KNOWN}
         for fold, seed in product(settings.get("folds", [None]), run["seeds"]):
             config = TrainingConfig(**chosen, seed=seed)
-            runs[f"{name}{fold or ''}-{seed}"] = Run(settings["rate"], config, fold or FOLDS[-1])
+            runs[f"{name}{fold or ''}-{seed}"] = Run(settings["rate"], config, fold or FOLDS[-1], tuple(settings.get("without", ())))
+    _check_teachers(path, runs)
     return runs
+
+
+def _check_teachers(path, runs):
+    """Each network that teaches predicts a fold that trains, and has seen neither this fold nor those of the choice and the test."""
+    for name, run in runs.items():
+        withheld = (run.tested - 1 or FOLDS[-1], run.tested)
+        for teacher, fold in product(run.config.teachers, _training_folds(run.tested)):
+            member = runs.get(f"{teacher}-fold{fold}-0")
+            if member is None or set(member.without) != set(withheld):
+                folds = "it needs a run of seed 0 for each training fold, without folds {} and {}".format(*withheld)
+                raise ParameterError(f"the run {name} of {path} cannot be taught by {teacher}: {folds}.")
+
+
+def _training_folds(tested):
+    return [fold for fold in FOLDS if fold not in (tested, tested - 1 or FOLDS[-1])]
 
 
 def _checked(where, run, recipes):
@@ -71,11 +89,11 @@ def _checked(where, run, recipes):
     if not isinstance(run, dict) or not run.get("seeds") or run.get("recipe") not in recipes:
         raise ParameterError(f"{where} lacks seeds, or a recipe of the same file: add them.")
     settings = recipes[run["recipe"]] | run
-    check_names(where, settings, KNOWN | {"rate", "recipe", "seeds", "folds"})
+    check_names(where, settings, KNOWN | {"rate", "recipe", "seeds", "folds", "without"})
     if "rate" not in settings:
         raise ParameterError(f"{where} lacks a rate: add it to the recipe, in Hz.")
-    if not set(settings.get("folds", [])) <= set(FOLDS):
-        raise ParameterError(f"{where} tests folds that there are not: give some of 1 to 10.")
+    if not set(settings.get("folds", FOLDS[-1:])) <= set(FOLDS) - set(settings.get("without", [])):
+        raise ParameterError(f"{where} tests folds that there are not, or that have no part: give others of 1 to 10.")
     return settings
 
 
@@ -86,7 +104,9 @@ def train_runs(runs: Mapping[str, Run], data, dataset: str) -> list[Path]:
     are listed where they are, for a run whose predictions are stored is finished.
     """
     places = {name: (weights_path(dataset, name).parent, run_dir(dataset, name)) for name in runs}
-    _train(runs, places, data, dataset)
+    for taught in (False, True):  # by runs that are trained before
+        if part := {name: run for name, run in runs.items() if bool(run.config.teachers) == taught}:
+            _train(part, places, data, dataset)
     written = [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
     return [*written, *filter(Path.exists, (weights_path(dataset, name) for name in runs))]
 
@@ -114,8 +134,9 @@ def _train(runs, places, data, dataset):
         cache = caches[run.rate]
         of_cache = metadata.loc[cache.ecg_ids]
         if run.config.teacher_weight:
-            of_cache = of_cache.join(read_teacher(dataset, run.tested))
-        jobs.append((run.config, cache, of_cache.assign(split=splits(of_cache["fold"], run.tested)), *places[name]))
+            of_cache = of_cache.join(read_teacher(dataset, run.tested, run.config.teachers))
+        of_cache = of_cache.assign(split=splits(of_cache["fold"], run.tested, run.without))
+        jobs.append((run.config, cache, of_cache, *places[name]))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         for job in jobs:
             fit(*job)
@@ -128,9 +149,16 @@ def teacher_of(tested: int) -> str:
     return "teacher" if tested == FOLDS[-1] else f"teacher-fold{tested}"
 
 
-def read_teacher(dataset: str, tested: int = FOLDS[-1]) -> pd.DataFrame:
-    """A teacher's probabilities of the records that train where a fold is tested, by ``ecg_id``."""
-    return read_predictions(dataset, teacher_of(tested)).set_index("ecg_id")[SCORES].set_axis(TEACHER, axis=1)
+def read_teacher(dataset: str, tested: int = FOLDS[-1], networks: Sequence[str] = ()) -> pd.DataFrame:
+    """A teacher's probabilities of the records that train where a fold is tested, by ``ecg_id``: boosting's, or a mean.
+
+    The mean is of boosting and of networks, such as "member" for ``member-fold1-0`` and so on, each of which predicts records that
+    it has not seen.
+    """
+    boosting = read_predictions(dataset, teacher_of(tested)).set_index("ecg_id")[SCORES]
+    tables = [read_out_of_fold(dataset, name, folds=_training_folds(tested)).set_index("ecg_id") for name in networks]
+    probabilities = sum((table.loc[boosting.index, SCORES] for table in tables), boosting) / (1 + len(tables))
+    return probabilities.set_axis(TEACHER, axis=1)
 
 
 def _train_in_pool(jobs, runs, workers):

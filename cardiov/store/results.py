@@ -196,13 +196,13 @@ def read_seeds(dataset: str, name: str, split: str | None = None) -> dict[int, p
 FOLDS = range(1, 11)  # of PTB-XL: in cross-validation each is the test split once
 
 
-def read_out_of_fold(dataset: str, name: str, split: str = "test", seed: int = 0) -> pd.DataFrame | None:
-    """Predictions of every record by the cross-validated run that had its fold as test split; None unless all ten are stored.
+def read_out_of_fold(dataset: str, name: str, split: str = "test", seed: int = 0, folds=FOLDS) -> pd.DataFrame | None:
+    """Predictions of every record by the cross-validated run that had its fold as test split; None unless all are stored.
 
-    The runs are ``<name>-fold<k>-<seed>`` for k = 1 to 10. The column ``fold`` holds k. The validation split of each run, with
+    The runs are ``<name>-fold<k>-<seed>`` for each fold k. The column ``fold`` holds k. The validation split of each run, with
     the same k, is what thresholds for its test split are chosen on.
     """
-    runs = {fold: f"{name}-fold{fold}-{seed}" for fold in FOLDS}
+    runs = {fold: f"{name}-fold{fold}-{seed}" for fold in folds}
     if not all((run_dir(dataset, run) / "predictions.csv").exists() for run in runs.values()):
         return None
     tables = [read_predictions(dataset, run).assign(fold=fold) for fold, run in runs.items()]

@@ -11,8 +11,8 @@ VERSION = 1
 CONTRAST = "contrast"  # a task without labels: which two stretches are of one record?
 STATEMENTS = "statements"  # the auxiliary task: which of the 71 statements does the record have?
 # fields that the auxiliary task does not depend on
-AFTER_STATEMENTS = ("objective", "label_rule", "statements_weight", "teacher_weight", "pretrain_epochs", "finetune_epochs",
-                    "finetune_rate", "windows")  # fmt: skip
+AFTER_STATEMENTS = ("objective", "label_rule", "statements_weight", "teacher_weight", "teachers", "pretrain_epochs",
+                    "finetune_epochs", "finetune_rate", "windows")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class TrainingConfig:
     statements_epochs: int = 0  # of the 71 statements, before the objective
     statements_weight: float = 0.0  # of their loss beside the objective's, in the steps after them; 0 for none
     teacher_weight: float = 0.0  # share of a teacher's probabilities in what the ordinal step learns; the rest is the label
+    teachers: list = field(default_factory=list)  # runs that teach beside boosting, see `cardiov.experiments.runs.read_teacher`
     pretrain_epochs: int = 10  # of cross-entropy, before the ordinal loss
     finetune_epochs: int = 12  # of the ordinal loss; the other objectives get both numbers added
     batch_size: int = 256  # records of an optimiser step, over all processes

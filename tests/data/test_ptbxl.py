@@ -227,3 +227,8 @@ def test_each_fold_is_tested_once_and_chosen_on_once_and_fold_10_is_the_data_set
     assert (table == "test").tolist() == np.eye(10, dtype=bool).tolist()
     assert (table == "validation").tolist() == np.roll(np.eye(10, dtype=bool), -1, axis=1).tolist()
     assert splits(np.arange(1, 11)).tolist() == ["train"] * 8 + ["validation", "test"]
+
+
+def test_folds_without_a_part_neither_train_nor_choose():
+    assert splits(np.arange(1, 11), 1, [9, 10]).tolist() == ["test"] + ["train"] * 6 + ["validation", "unused", "unused"]
+    assert splits(np.arange(1, 11), 4, [3]).tolist() == ["train", "validation", "unused", "test"] + ["train"] * 6

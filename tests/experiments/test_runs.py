@@ -16,7 +16,7 @@ from cardiov.analysis.metrics import SCORES
 from cardiov.data.ptbxl import read_metadata
 from cardiov.errors import ParameterError
 from cardiov.experiments import runs
-from cardiov.experiments.runs import WRITTEN, Run, ensemble, read_runs, retrain, settings
+from cardiov.experiments.runs import WRITTEN, Run, ensemble, read_runs, read_teacher, retrain, settings
 from cardiov.store import results
 from cardiov.store.files import ROOT
 from cardiov.training.config import TrainingConfig, completed
@@ -52,6 +52,40 @@ def test_folds_are_tested_by_runs_of_their_own(tmp_path):
     assert declared["best-fold10-2"] == declared["best-2"]
 
 
+def taught_by_members(folds=(1, 2, 3, 4, 5, 6, 7, 8), without=(9, 10)):
+    """Runs of which one is taught by networks that test these folds."""
+    small = {"recipe": "small", "seeds": [0]}
+    member = small | {"folds": list(folds), "without": list(without)}
+    return {"pupil": small | {"teacher_weight": 0.5, "teachers": ["member"]}, "member-fold": member}
+
+
+def test_networks_that_teach_are_trained_first_without_the_folds_that_choose_and_test(tmp_path, monkeypatch):
+    declared, trained = read_runs(written(tmp_path, runs=taught_by_members())), []
+    assert (declared["member-fold3-0"].tested, declared["member-fold3-0"].without) == (3, (9, 10))
+    monkeypatch.setattr(runs, "_train", lambda part, *_: trained.append(list(part)))
+    runs.train_runs(declared, "data", "part")
+    assert trained == [[f"member-fold{fold}-0" for fold in range(1, 9)], ["pupil-0"]]
+
+
+@pytest.mark.parametrize("changed", [{"folds": range(1, 8)}, {"without": [10]}, {"without": []}])
+def test_a_network_that_has_seen_too_much_or_too_little_does_not_teach(tmp_path, changed):
+    needed = "it needs a run of seed 0 for each training fold, without folds 9 and 10"
+    with pytest.raises(ParameterError, match=f"pupil-0 of .*runs.yaml cannot be taught by member: {needed}"):
+        read_runs(written(tmp_path, runs=taught_by_members(**changed)))
+
+
+def test_several_teachers_teach_the_mean_of_their_probabilities(root):
+    boosting = pd.DataFrame({"ecg_id": [*range(8, 0, -1)], "split": "train"} | dict.fromkeys(SCORES, 0.25))
+    results.write_table(boosting, results.run_dir("part", "teacher") / "predictions.csv")
+    for fold in range(1, 9):  # one record of each fold
+        table = pd.DataFrame({"ecg_id": [fold, 90 + fold], "split": ["test", "validation"]} | dict.fromkeys(SCORES, 0.0))
+        results.write_table(table.assign(p2=fold / 8, p0=1 - fold / 8), results.run_dir("part", f"member-fold{fold}-0") / "predictions.csv")
+    teacher = read_teacher("part", networks=["member"])
+    assert teacher.index.tolist() == boosting["ecg_id"].tolist()
+    assert teacher.loc[2].tolist() == [0.5, 0.125, 0.25, 0.125]  # of 0.25 each, and of 0.75, 0, 0.25, 0
+    assert read_teacher("part").loc[2].tolist() == [0.25] * 4
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -60,7 +94,8 @@ def test_folds_are_tested_by_runs_of_their_own(tmp_path):
         ({"runs": {"best": {"recipe": "large", "seeds": [0]}}}, "lacks seeds, or a recipe of the same file"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "epochs": 3, "seed": 1, "lr": 1}}}, "sets epochs, lr, seed: correct"),
         ({"runs": {"best": {"recipe": "small", "seeds": [0], "objective": "ranking"}}}, "no objective 'ranking'"),
-        ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [0, 1]}}}, "tests folds that there are not: give some of 1"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [0, 1]}}}, "tests folds that there are not, or that have no part"),
+        ({"runs": {"best": {"recipe": "small", "seeds": [0], "folds": [1], "without": [1]}}}, "or that have no part: give others"),
         ({"recipes": {"small": RECIPE}}, "the run best of .*runs.yaml lacks a rate"),
     ],
 )
