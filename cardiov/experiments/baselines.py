@@ -9,9 +9,11 @@ A baseline leaves predictions and provenance in ``results/<data set>/runs/baseli
 those that test fold k): it predicts each training record by trees that have learned from other training folds.
 """
 
+import functools
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -79,17 +81,26 @@ def write_baselines(data, dataset: str, run) -> list[Path]:
     return [run_dir(dataset, name) / file for name in runs for file in WRITTEN]
 
 
-def write_teacher(data, dataset: str, tested: int) -> list[Path]:
-    """Predict every record that trains where `tested` is tested, by boosting of the others' folds, if not done; the files."""
-    cache, name = cache_at(data, build_dir(dataset), RATE), teacher_of(tested)
+def write_teachers(data, dataset: str, tested: Sequence[int]) -> list[Path]:
+    """Predict, for each fold of `tested`, every record that trains for it, by boosting of the others' folds; the files.
+
+    A teacher that is finished is not repeated.
+    """
+    cache = cache_at(data, build_dir(dataset), RATE)
     metadata = read_metadata(data).loc[cache.ecg_ids]
-    metadata = metadata[splits(metadata["fold"], tested) == "train"].assign(split="train")
+    measured = functools.cache(lambda: record_features(cache))  # once for all that are missing
+    for fold in tested:
+        training = metadata[splits(metadata["fold"], fold) == "train"].assign(split="train")
+        _write_teacher(dataset, teacher_of(fold), cache, training, measured)
+    return [run_dir(dataset, teacher_of(fold)) / file for fold in tested for file in WRITTEN]
+
+
+def _write_teacher(dataset, name, cache, metadata, measured):
     identity = {"config": {"teacher": "boosting"} | BOOSTING, "data": _digest(cache, metadata), "rate": cache.rate, "version": VERSION}
     with locked(build_dir(dataset) / name):  # by one of the processes of torchrun
         if not _finished(identity, run_dir(dataset, name)):
             with _written(dataset, name, identity) as made:
-                made.append(taught(record_features(cache).loc[metadata.index].to_numpy(), metadata))
-    return [run_dir(dataset, name) / file for file in WRITTEN]
+                made.append(taught(measured().loc[metadata.index].to_numpy(), metadata))
 
 
 def taught(inputs, metadata) -> pd.DataFrame:

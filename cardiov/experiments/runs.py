@@ -145,7 +145,7 @@ def _train(runs, places, data, dataset):
 
 
 def teacher_of(tested: int) -> str:
-    """The name of the predictions that teach networks which test this fold (`cardiov.experiments.baselines.write_teacher`)."""
+    """The name of the predictions that teach networks which test this fold (`cardiov.experiments.baselines.write_teachers`)."""
     return "teacher" if tested == FOLDS[-1] else f"teacher-fold{tested}"
 
 

@@ -31,12 +31,12 @@ def prepare(data, dataset, params, verify=None):
 
 def train(data, dataset, params):
     """Train all runs that runs.yaml declares and that are not finished; under torchrun, in all processes together."""
-    from cardiov.experiments.baselines import write_teacher
+    from cardiov.experiments.baselines import write_teachers
     from cardiov.experiments.runs import read_runs, train_runs
 
     runs = read_runs(Path(params, "runs.yaml"))
     taught = sorted({run.tested for run in runs.values() if run.config.teacher_weight})
-    teachers = [path for tested in taught for path in write_teacher(data, dataset, tested)]
+    teachers = write_teachers(data, dataset, taught) if taught else []
     _print([*teachers, *train_runs(runs, data, dataset)])
 
 

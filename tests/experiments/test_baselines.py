@@ -127,7 +127,7 @@ def test_a_teacher_teaches_the_training_records_alone_and_is_not_asked_again(tin
     _, metadata, _ = tiny
     asked = []
     monkeypatch.setattr(baselines, "fit_predict", recording(baselines.fit_predict, asked))
-    paths = baselines.write_teacher("folder", "demo", tested)
+    paths = baselines.write_teachers("folder", "demo", [tested])
     assert [path.parent.name for path in paths] == [name, name]
     teacher = read_teacher("demo", tested)
     assert list(teacher) == ["teacher_0", "teacher_1", "teacher_2", "teacher_3"]
@@ -135,7 +135,15 @@ def test_a_teacher_teaches_the_training_records_alone_and_is_not_asked_again(tin
     assert len(asked) == 8 and all(len(labels) == len(teacher) for labels in asked)  # nothing is known of the others
     assert teacher.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     monkeypatch.setattr(baselines, "taught", lambda *_: pytest.fail("repeated"))
-    assert baselines.write_teacher("folder", "demo", tested) == paths
+    assert baselines.write_teachers("folder", "demo", [tested]) == paths
+
+
+def test_teachers_measure_the_records_once(tiny, monkeypatch):
+    measured = []
+    monkeypatch.setattr(baselines, "record_features", lambda cache, of=baselines.record_features: measured.append(1) or of(cache))
+    assert len(baselines.write_teachers("folder", "demo", [2, 3])) == 4 and measured == [1]
+    baselines.write_teachers("folder", "demo", [3])
+    assert measured == [1]
 
 
 def recording(function, seen):
