@@ -61,12 +61,19 @@ def training_rows(metadata, config):
     return rows[np.isin(patients, drawn[: round(config.train_share * len(drawn))])]
 
 
-def targets_of(metadata, objective):
-    """Labels of a phase: critical values, (N,), or statements as 0 and 1, whatever their likelihood, (N, 71)."""
+def targets_of(metadata, objective, likelihoods=False):
+    """Labels of a phase: critical values, (N,), or statements as 0 and 1, (N, 71), or, with `likelihoods`, as what lies between.
+
+    A likelihood of 0 % stands in PTB-XL where none was given, so such a statement is a 1.
+    """
     if objective != STATEMENTS:
         return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
-    names = mapping.statements().index
-    return torch.tensor([[float(name in codes) for name in names] for codes in metadata["scp_codes"]])
+    names, codes = mapping.statements().index, metadata["scp_codes"]
+    if likelihoods:
+        codes = [{name: (percent or 100) / 100 for name, percent in of_record.items()} for of_record in codes]
+    else:
+        codes = [dict.fromkeys(of_record, 1) for of_record in codes]
+    return torch.tensor([[float(of_record.get(name, 0)) for name in names] for of_record in codes])
 
 
 def softened(metadata, weight):

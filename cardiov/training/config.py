@@ -26,6 +26,7 @@ class TrainingConfig:
     final_fit: bool = False  # the validation records train, too; then nothing is chosen, and the last epoch is kept
     contrast_epochs: int = 0  # of telling records apart, without labels, before everything else
     statements_epochs: int = 0  # of the 71 statements, before the objective
+    likelihoods: bool = False  # a statement's target is its likelihood, where one was given, instead of 1
     statements_weight: float = 0.0  # of their loss beside the objective's, in the steps after them; 0 for none
     teacher_weight: float = 0.0  # share of a teacher's probabilities in what the ordinal step learns; the rest is the label
     teachers: list = field(default_factory=list)  # runs that teach beside boosting, see `cardiov.experiments.runs.read_teacher`
@@ -57,8 +58,8 @@ class TrainingConfig:
             raise ParameterError("a final fit has no validation loss, which the plateau schedule sees: take one-cycle.")
         if self.contrast_epochs and not self.crop:
             raise ParameterError("records are told apart by two stretches of each: set crop above 0, or contrast_epochs to 0.")
-        if self.statements_weight and not self.statements_epochs:
-            raise ParameterError("a run keeps the statements, which it does not learn first: set statements_epochs above 0.")
+        if (self.statements_weight or self.likelihoods) and not self.statements_epochs:
+            raise ParameterError("a run keeps or weighs statements, which it does not learn first: set statements_epochs above 0.")
         if self.teacher_weight and self.objective != "ordinal":
             raise ParameterError("a teacher's probabilities are for the ordinal objective: take that, or teacher_weight 0.")
 
@@ -77,7 +78,7 @@ def statements_settings(config: TrainingConfig) -> dict:
     """The fields that decide the auxiliary task; runs that have the same, and the same data, share its weights."""
     settings = {name: value for name, value in asdict(config).items() if name not in AFTER_STATEMENTS}
     # newer fields: weights that were stored before them keep their names
-    for name in ("sync_batch_norm", "final_fit", "contrast_epochs"):
+    for name in ("sync_batch_norm", "final_fit", "contrast_epochs", "likelihoods"):
         if not settings[name]:
             del settings[name]
     return settings

@@ -54,15 +54,16 @@ class Phase:
     def __init__(self, trainer, number):
         self.config, self.cache, self.fabric, self.rows = trainer.config, trainer.cache, trainer.fabric, trainer.rows
         self.number, (self.objective, self.epochs) = number, self.config.phases[number]
-        self.targets = targets_of(trainer.metadata, self.objective)
+        self.targets = targets_of(trainer.metadata, self.objective, self.config.likelihoods)
         auxiliary = self.objective in AUXILIARY
         self.loss_of = AUXILIARY[self.objective][1] if auxiliary else OBJECTIVES[self.objective].loss
         self.taught = self.targets, self.loss_of  # in training; the validation's are always the labels
         if self.config.teacher_weight and self.objective == "ordinal":
             self.taught = softened(trainer.metadata, self.config.teacher_weight), F.binary_cross_entropy_with_logits
         self.model = whole = self._build(trainer.body)
-        self.said = None if auxiliary or not self.config.statements_weight else targets_of(trainer.metadata, STATEMENTS)
-        if self.said is not None:
+        self.said = None
+        if self.config.statements_weight and not auxiliary:
+            self.said = targets_of(trainer.metadata, STATEMENTS, self.config.likelihoods)
             whole = compile_for(WithStatements(self.model, trainer.body).to(self.fabric.device), self.fabric.device)
         last = number == len(self.config.phases) - 1
         rate = (last and self.config.finetune_rate) or self.config.learning_rate

@@ -11,8 +11,10 @@ from tiny_runs import make_data
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from cardiov import mapping
 from cardiov.model import CardioV, CardioVConfig
-from cardiov.training.batches import READERS, TEACHER, _ahead, in_pieces, signals_of, softened
+from cardiov.training.batches import READERS, TEACHER, _ahead, in_pieces, signals_of, softened, targets_of
+from cardiov.training.config import STATEMENTS
 
 CPU = torch.device("cpu")
 SHALLOW = CardioVConfig(depths=(1, 1, 1, 1, 1, 1, 2))  # blocks of every kind, in fewer minutes
@@ -109,3 +111,13 @@ def test_softened_answers_lie_between_the_label_and_the_teacher():
     taught = pd.DataFrame([[0.1, 0.2, 0.3, 0.4], [np.nan] * 4], columns=TEACHER).assign(critical_value=[1, 3])
     expected = torch.tensor([[0.5 + 0.45, 0.35, 0.2], [1.0, 1.0, 1.0]])  # above 0, 1, 2: the teacher's 0.9, 0.7, 0.4
     assert torch.allclose(softened(taught, 0.5), expected)
+
+
+def test_statements_are_learned_as_stated_or_by_their_likelihood():
+    metadata = pd.DataFrame({"scp_codes": [{"NORM": 80.0, "SR": 0.0}, {"AFIB": 0.0, "IMI": 15.0}]})
+    names = [*mapping.statements().index]
+    for likelihoods, expected in ((False, {"NORM": 1, "SR": 1}), (True, {"NORM": 0.8, "SR": 1})):
+        said = targets_of(metadata, STATEMENTS, likelihoods)  # (2, 71)
+        assert said.dtype == torch.float32 and said.shape == (2, 71)
+        assert said[0].tolist() == pytest.approx([expected.get(name, 0) for name in names])
+    assert said[1, names.index("IMI")] == pytest.approx(0.15) and said[1].sum() == pytest.approx(1.15)

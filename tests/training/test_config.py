@@ -30,8 +30,9 @@ def test_unknown_choices_are_named(name):
 
 
 def test_what_a_run_would_leave_out_is_refused():
-    with pytest.raises(ParameterError, match="keeps the statements, which it does not learn first: set statements_epochs"):
-        TrainingConfig(statements_weight=1.0)
+    for settings in ({"statements_weight": 1.0}, {"likelihoods": True}):
+        with pytest.raises(ParameterError, match="keeps or weighs statements, which it does not learn first: set statements_epochs"):
+            TrainingConfig(**settings)
     with pytest.raises(ParameterError, match="a final fit has no validation loss, .*: take one-cycle"):
         TrainingConfig(final_fit=True)
     with pytest.raises(ParameterError, match="a teacher's probabilities are for the ordinal objective"):
