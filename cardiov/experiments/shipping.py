@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from cardiov import mapping
-from cardiov.analysis.dangers import alarm_table, missed_sentence
+from cardiov.analysis.dangers import alarm_table, missed_by_statement, missed_sentence, net_benefit, spread
 from cardiov.analysis.metrics import SCORES, confusion, constant, metrics, with_median
 from cardiov.analysis.probabilities import calibrated, coverage_table
 from cardiov.analysis.resampling import bootstrap, bootstrap_seeds
-from cardiov.analysis.subgroups import with_people
+from cardiov.analysis.subgroups import ADJUSTED, COMPARISONS, adjusted_table, with_people
 from cardiov.data.ptbxl import VERSIONS
 from cardiov.ecg.filters import ORDER, band_at
 from cardiov.ecg.leads import LEADS
@@ -141,10 +141,12 @@ def model_card(model) -> str:
     return templates(Path(__file__).parent).get_template("model_card.md").render(
         metadata=metadata, run=metadata["run"], config=model.config, simulated=results.simulated(dataset),
         parameters=sum(parameter.numel() for parameter in model.parameters()), records=len(test),
-        patients=test["patient_id"].nunique(), levels=mapping.LEVELS,
+        patients=test["patient_id"].nunique(), levels=mapping.LEVELS, card_names=CARD_METRICS,
         metrics=[(name, *intervals.loc[statistic]) for statistic, name in CARD_METRICS.items()],
         median=bootstrap(with_median(test)).loc["mae"], beside=_beside(dataset, metadata["chosen_run"]),
         alarms=alarm_table(test, validation).reset_index().to_dict("records"), missed=missed_sentence(test, records),
+        statements=missed_by_statement(test, records).reset_index().to_dict("records"), benefit=_benefit(test),
+        groups=_groups(with_people(test, records)), spreads=_spreads(dataset, metadata["chosen_run"].rpartition("-")[0]),
         coverage=coverage_table(with_people(test, records), *ends).reset_index().to_dict("records"), external=_external(dataset),
     )  # fmt: skip
 
@@ -156,6 +158,32 @@ def _beside(dataset, run):
     stored = {title: name for title, name in stored.items() if (results.run_dir(dataset, f"{name}-0") / "predictions.csv").exists()}
     tested = {title: bootstrap_seeds(results.read_seeds(dataset, name, "test")) for title, name in stored.items()}
     return [(title, rows.loc["auc_mean"], rows.loc["mae"]) for title, rows in tested.items()]
+
+
+def _benefit(test):
+    """Net benefit by the probability from which somebody acts: of the network, of alarms for all, and the network's lead."""
+    policies = "network", "alarm for all", "network - best of all and none"
+    table = net_benefit(test).swaplevel()
+    return [(threshold, *(table.loc[(threshold, policy)] for policy in policies)) for threshold in table.index.unique("threshold")]
+
+
+def _groups(people):
+    """Errors by sex and age, and with the mix of critical values that all records have."""
+    table, groups = adjusted_table(people), [name for pair in COMPARISONS.values() for name in pair]
+    return [(name, table.loc[(name, "mae")], table.loc[(name, "mae_standardised")]) for name in [*groups, *ADJUSTED]]
+
+
+def _spreads(dataset, recipe):
+    """How figures differ between training seeds, on fold 10, and between training sets, each tested on its fold."""
+    runs = {"training seeds": {seed: run.assign(fold=10) for seed, run in results.read_seeds(dataset, recipe).items()}}
+    pooled = [results.read_cross_validated(dataset, split) for split in ("validation", "test")]
+    if pooled[0] is not None:
+        runs["training sets, each tested on its fold"] = dict(tuple(pd.concat(pooled).groupby("fold")))
+    rows = []
+    for of, tables in runs.items():
+        validation, test = ({key: run[run["split"] == split] for key, run in tables.items()} for split in ("validation", "test"))
+        rows += [(of, *row) for row in spread(test, validation).reset_index().itertuples(index=False)]
+    return rows
 
 
 def _external(dataset):

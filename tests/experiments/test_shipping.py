@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ from cardiov.analysis.probabilities import calibrated
 from cardiov.errors import CheckpointError, DataSetError, ParameterError
 from cardiov.experiments import shipping
 from cardiov.experiments.runs import weights_path
+from cardiov.mapping import LEVELS
 from cardiov.model import CardioV, CardioVConfig
 from cardiov.scoring.calibration import prediction_sets
 from cardiov.scoring.network import load_model
@@ -38,7 +40,8 @@ def root(tmp_path, monkeypatch):
     table = pd.DataFrame({"ecg_id": range(80), "patient_id": range(80), "critical_value": label.numpy(), **outputs})
     table["split"] = ["validation", "test"] * 40
     table = calibrated(table, 1.0)
-    people = {"sex": "male", "age": 50, "age_90_or_over": False, "statements": ["AMI:50", "NORM:100"] * 40}
+    people = {"sex": ["male", "male", "female", "female"] * 20, "age": [50, 50, 70, 70, 70, 70, 50, 50] * 10, "age_90_or_over": False}
+    people |= {"statements": ["AMI:50", "NORM:100"] * 40}
     pd.DataFrame({"ecg_id": range(80), **people}).to_csv(folder_of(tmp_path, "results/part") / "records.csv", index=False)
     for seed, losses in enumerate([(0.2, 0.5, 0.4), (0.9, 0.6, 0.3)]):
         folder = tmp_path / "results" / "part" / "runs" / f"ordinal-{seed}"
@@ -86,6 +89,15 @@ def test_the_card_says_what_is_dangerous(root):
     low, ends = prediction_sets(high[SCORES], model.metadata["levels"]["0.9"])
     assert f"| critical value 3 ({len(high)}) | {100 * ((low <= 3) & (ends == 3)).mean():.0f} % (" in card
     assert card.count("| high risk |") == 3 and "LUDB" not in card
+    for label, counts in enumerate(model.metadata["tested"]["confusion"]):
+        assert f"| {label} {LEVELS[label]} | {' | '.join(map(str, counts))} |" in card
+    assert f"| all | any | {len(high)} | {(high['predicted'] == 0).sum()} |" in card
+    alarmed = test["critical_value"][test["p3"] >= 0.5] == 3
+    assert f"| 50 % | {(2 * alarmed.sum() - len(alarmed)) / len(test):.3f} (" in card  # what is found is worth a false alarm
+    older = metrics(test[test["ecg_id"].map(results.read_records("part")["age"]) >= 65])
+    assert f"| age >= 65 | {older['mae']:.3f} (" in card and "| male - female, age < 65 |" in card
+    figures = [metrics(run.query("split == 'test'"))["mae"] for run in results.read_seeds("part", "ordinal").values()]
+    assert f"| training seeds | {len(figures)} | mean absolute error | {np.mean(figures):.3f} | {np.std(figures, ddof=1):.3f} |" in card
 
 
 def test_the_card_sets_the_network_beside_a_constant_on_another_hospitals_ecgs(root):
