@@ -61,17 +61,27 @@ def _execute(source, executed, parameters):
     settings["extra_arguments"] = ["--IPKernelApp.log_level=CRITICAL"]
     os.environ[STATIC] = "yes"  # kernels inherit it
     try:
-        papermill.execute_notebook(str(source), str(executed), parameters, **settings)
+        _started(str(source), str(executed), parameters, **settings)
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}".strip().rstrip(".")
         raise NotebookError(f"{shown(source)} stopped in cell [{error.exec_count}] with {reason}.") from error
     except (NoSuchKernel, ValueError) as error:
         raise NotebookError(f"{shown(source)} cannot be executed ({error}): save it with a kernel that is installed here.") from error
-    except DeadKernelError as error:
+    except RuntimeError as error:  # a DeadKernelError is one, too
         raise NotebookError(
             f"{shown(source)} stopped because its kernel died: it was killed, or memory ran out; run it again with "
             "more memory free."
         ) from error
+
+
+def _started(*arguments, **settings):
+    """Execute by papermill; once more if the kernel dies before it answers, as where another process has taken its ports."""
+    try:
+        papermill.execute_notebook(*arguments, **settings)
+    except DeadKernelError:  # it had answered
+        raise
+    except RuntimeError:
+        papermill.execute_notebook(*arguments, **settings)
 
 
 def _cleaned(notebook):

@@ -70,6 +70,25 @@ def test_an_older_target_survives_a_killed_kernel(notebook, root):
     assert left(root) == ["some.failed.ipynb", "some.ipynb"]
 
 
+def test_a_kernel_that_dies_before_it_answers_is_started_once_more(notebook, root, monkeypatch):
+    starts, execute = [], notebooks.papermill.execute_notebook
+
+    def first_dies(*arguments, **settings):
+        starts.append(1)
+        if len(starts) in dying:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        execute(*arguments, **settings)
+
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", first_dies)
+    dying = {1}
+    run_notebook(notebook("print(k)"), root / "out" / "some.ipynb", {})
+    assert len(starts) == 2 and left(root) == ["some.ipynb"]
+    dying = {3, 4}
+    with pytest.raises(NotebookError, match="its kernel died"):
+        run_notebook(notebook("print(k)"), root / "out" / "other.ipynb", {})
+    assert len(starts) == 4 and left(root) == ["some.ipynb"]
+
+
 def test_a_full_device_is_one_sentence_and_leaves_no_notebook(notebook, root, monkeypatch):
     def fill(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
