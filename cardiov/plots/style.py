@@ -81,6 +81,7 @@ _RECIPES = {
     "idea-windows-5": "five windows",
     "distilled": "taught network",
     "idea-taught": "taught network with dropout",
+    "idea-ensemble-distilled": "network taught by an ensemble",
     "idea-contrast": "self-supervised first",
     "idea-ribeiro": "narrow Ribeiro's ResNet",
     "idea-xresnet1d": "narrow xresnet1d",
