@@ -81,6 +81,8 @@ _RECIPES = {
     "idea-windows-5": "five windows",
     "distilled": "taught network",
     "idea-taught": "taught network with dropout",
+    "idea-likelihoods": "statements by likelihood",
+    "idea-statements-kept-likelihoods": "statements kept, by likelihood",
     "idea-ensemble-distilled": "network taught by an ensemble",
     "idea-contrast": "self-supervised first",
     "idea-ribeiro": "narrow Ribeiro's ResNet",
