@@ -203,5 +203,5 @@ def test_every_reference_obeys_its_budget(folder):
 
 
 def test_the_demo_searches_around_the_papers_network_as_it_trains_it():
-    rate, config, _ = read_runs(ROOT / "notebooks/params/demo/runs.yaml")["paper-0"]
-    assert settings_of("demo").reference == config.model and settings_of("demo").rate == rate
+    run = read_runs(ROOT / "notebooks/params/demo/runs.yaml")["paper-0"]
+    assert settings_of("demo").reference == run.config.model and settings_of("demo").rate == run.rate
