@@ -26,6 +26,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -72,16 +73,17 @@ def read_runs(path) -> dict[str, Run]:
 def _check_teachers(path, runs):
     """Each network that teaches predicts a fold that trains, and has seen neither this fold nor those of the choice and the test."""
     for name, run in runs.items():
-        withheld = (run.tested - 1 or FOLDS[-1], run.tested)
-        for teacher, fold in product(run.config.teachers, _training_folds(run.tested)):
+        training = _training_folds(run.tested)
+        withheld = [fold for fold in FOLDS if fold not in training]
+        for teacher, fold in product(run.config.teachers, training):
             member = runs.get(f"{teacher}-fold{fold}-0")
-            if member is None or set(member.without) != set(withheld):
+            if member is None or sorted(member.without) != withheld:
                 folds = "it needs a run of seed 0 for each training fold, without folds {} and {}".format(*withheld)
                 raise ParameterError(f"the run {name} of {path} cannot be taught by {teacher}: {folds}.")
 
 
 def _training_folds(tested):
-    return [fold for fold in FOLDS if fold not in (tested, tested - 1 or FOLDS[-1])]
+    return [fold for fold, split in zip(FOLDS, splits(np.array(FOLDS), tested), strict=True) if split == "train"]
 
 
 def _checked(where, run, recipes):

@@ -137,6 +137,7 @@ def model_card(model) -> str:
     stored = calibrated_predictions(metadata).assign(fold=10)
     validation, test = (stored[stored["split"] == split] for split in ("validation", "test"))
     records, intervals = results.read_records(dataset), bootstrap(test)
+    people = with_people(test, records)
     ends = prediction_sets(test[SCORES], metadata["levels"][str(COVERAGE)])
     return templates(Path(__file__).parent).get_template("model_card.md").render(
         metadata=metadata, run=metadata["run"], config=model.config, simulated=results.simulated(dataset),
@@ -146,8 +147,8 @@ def model_card(model) -> str:
         median=bootstrap(with_median(test)).loc["mae"], beside=_beside(dataset, metadata["chosen_run"]),
         alarms=alarm_table(test, validation).reset_index().to_dict("records"), missed=missed_sentence(test, records),
         statements=missed_by_statement(test, records).reset_index().to_dict("records"), benefit=_benefit(test),
-        groups=_groups(with_people(test, records)), spreads=_spreads(dataset, metadata["chosen_run"].rpartition("-")[0]),
-        coverage=coverage_table(with_people(test, records), *ends).reset_index().to_dict("records"), external=_external(dataset),
+        groups=_groups(people), spreads=_spreads(dataset, metadata["chosen_run"].rpartition("-")[0]),
+        coverage=coverage_table(people, *ends).reset_index().to_dict("records"), external=_external(dataset),
     )  # fmt: skip
 
 

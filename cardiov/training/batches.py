@@ -68,12 +68,9 @@ def targets_of(metadata, objective, likelihoods=False):
     """
     if objective != STATEMENTS:
         return torch.from_numpy(metadata["critical_value"].to_numpy(np.int64, copy=True))
-    names, codes = mapping.statements().index, metadata["scp_codes"]
-    if likelihoods:
-        codes = [{name: (percent or 100) / 100 for name, percent in of_record.items()} for of_record in codes]
-    else:
-        codes = [dict.fromkeys(of_record, 1) for of_record in codes]
-    return torch.tensor([[float(of_record.get(name, 0)) for name in names] for of_record in codes])
+    names = mapping.statements().index
+    said = [{name: (percent or 100) / 100 if likelihoods else 1.0 for name, percent in codes.items()} for codes in metadata["scp_codes"]]
+    return torch.tensor([[codes.get(name, 0.0) for name in names] for codes in said])
 
 
 def softened(metadata, weight):
